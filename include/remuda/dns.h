@@ -1,0 +1,56 @@
+/* DNS port: what the coordinator needs to find a domain's site, and the node to dial it (RFC 5321 section 5, RFC 7505).
+ *
+ * Answers are cached by the implementation for their TTL, bounded below and above by the configuration; negative ones
+ * as RFC 2308 says. Names come in ASCII (A-labels), lower case, without a trailing dot. */
+#ifndef REMUDA_DNS_H
+#define REMUDA_DNS_H
+
+#include <remuda/types.h>
+
+enum { RMD_DNS_MX_MAX = 32, RMD_DNS_ADDR_MAX = 16, RMD_DOMAIN_MAX = 253 };
+
+enum rmd_dns_status {
+    RMD_DNS_OK,
+    RMD_DNS_NXDOMAIN, /* the name does not exist */
+    RMD_DNS_NODATA,   /* it exists, without such a record */
+    RMD_DNS_TEMPFAIL, /* timeout, SERVFAIL, refused, malformed answer */
+};
+
+struct rmd_mx {
+    uint16_t preference;
+    char host[RMD_DOMAIN_MAX + 1]; /* "" with preference 0 alone: null MX (RFC 7505) */
+};
+
+struct rmd_mx_answer {
+    enum rmd_dns_status status;
+    bool implicit; /* no MX, but an address: the domain itself is its host */
+    uint32_t ttl_s;
+    int n;
+    struct rmd_mx mx[RMD_DNS_MX_MAX]; /* sorted by preference, then host */
+    char detail[96];                  /* for people: "SERVFAIL", "timeout after 3 tries", ... */
+};
+
+struct rmd_addr_answer {
+    enum rmd_dns_status status;
+    uint32_t ttl_s;
+    int n;
+    struct rmd_addr addr[RMD_DNS_ADDR_MAX];
+    char detail[96];
+};
+
+typedef void (*rmd_mx_fn)(void *ctx, const char *domain, const struct rmd_mx_answer *a);
+typedef void (*rmd_addr_fn)(void *ctx, const char *host, const struct rmd_addr_answer *a);
+
+struct rmd_dns_ops {
+    /* The callback comes exactly once, from within process(), or at once when the answer is cached. */
+    void (*mx)(void *d, const char *domain, rmd_mx_fn fn, void *ctx);
+    /* Both families in one answer, A and AAAA; want4/want6 say which the caller can use. */
+    void (*addr)(void *d, const char *host, bool want4, bool want6, rmd_addr_fn fn, void *ctx);
+};
+
+struct rmd_dns {
+    const struct rmd_dns_ops *ops;
+    void *d;
+};
+
+#endif
