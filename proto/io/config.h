@@ -1,0 +1,40 @@
+/* Configuration: libucl files against a schema of rows, into a struct.
+ *
+ * A row says where a key stands, its type, default, bounds, help, and the offset of its field. Loading a path reads the file, or
+ * every *.conf of a directory in order of name (later files override key by key). Unknown keys, wrong types and values out of
+ * bounds are errors with file and line ("remuda.conf:12: bus.listen: ..."); all of them are reported, not the first alone. */
+#ifndef REMUDA_CONFIG_H
+#define REMUDA_CONFIG_H
+
+#include <base/buf.h>
+
+enum rmd_config_type {
+    RMD_CONFIG_STRING,   /* char * */
+    RMD_CONFIG_PATH,     /* char *; relative ones against the file's folder */
+    RMD_CONFIG_INT,      /* int64_t */
+    RMD_CONFIG_BOOL,     /* bool */
+    RMD_CONFIG_DURATION, /* int64_t, ms */
+    RMD_CONFIG_BYTES,    /* int64_t */
+    RMD_CONFIG_LIST,     /* char **, NULL-terminated */
+};
+
+struct rmd_config_row {
+    const char *key; /* "bus.listen": nested objects, dots between */
+    enum rmd_config_type type;
+    size_t offset;
+    const char *fallback; /* default, as text; NULL: empty; lists: comma-separated */
+    int64_t min, max;     /* numbers, durations, sizes; both 0: unbounded */
+    bool required;
+    const char *help;
+};
+
+/* rows end with key == NULL. out is zeroed first and then owns its strings. RMD_EINVAL: every finding is a line in err. */
+int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *out, struct rmd_buf *err) RMD_CHECKED;
+/* From memory; name stands for the file in errors (tests, fuzzing). */
+int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,
+                     struct rmd_buf *err) RMD_CHECKED;
+/* The effective configuration as libucl text, with each row's help as a comment. */
+void rmd_config_dump(const struct rmd_config_row *rows, const void *conf, struct rmd_buf *out);
+void rmd_config_release(const struct rmd_config_row *rows, void *conf);
+
+#endif
