@@ -1,0 +1,115 @@
+/* Node core: session with the coordinator, leases, journal numbers, reports, recalls, templates. Pure and stepped.
+ *
+ * States of the session: START -> HELLO (said, repeated every 2 s) -> SERVING (welcomed) -> HELLO again after a silence of
+ * RMD_NODE_SILENCE_MS or a Refused or a Welcome of another epoch. In SERVING a Heartbeat leaves every second; each echo renews the validity of
+ * all leases: echo + lease_valid_ms (the node's own clock). Leases not in Welcome.lease_live are dropped: unstarted messages come back as
+ * outcomes (returned), which are reported all the same.
+ *
+ * The journal (io) keeps: uuid, lease parts, templates, marks, outcomes by n, alarms by n, recalls answered. Its content is replayed at start
+ * as events, in this order: JOURNAL_OPEN, then REPLAY_TEMPLATE*, REPLAY_LEASE*, REPLAY_OUTCOME*, REPLAY_ALARM*, REPLAY_END. From marks: a
+ * message with mark 2 and no outcome becomes an outcome "uncertain" (rcpts 1); with mark 1 and no outcome: "returned", reason crashed, rcpts 1;
+ * without a mark: it starts anew when its lease is still live.
+ *
+ * A lease becomes startable (RMD_MAIL_LEASE to its worker) when all its parts and its template are in the journal. */
+#ifndef REMUDA_NODE_CORE_H
+#define REMUDA_NODE_CORE_H
+
+#include "node/core/worker.h"
+
+enum {
+    RMD_NODE_HEARTBEAT_MS = 1000,
+    RMD_NODE_HELLO_MS = 2000,
+    RMD_NODE_SILENCE_MS = 10000,
+    RMD_NODE_LEASES_MAX = 100000,
+    RMD_NODE_REPORT_MAX = 1000, /* outcomes in one Report */
+    RMD_NODE_REPORT_DELAY_MS = 20,
+    RMD_NODE_REPORTS_IN_FLIGHT = 8,
+    RMD_NODE_REPEAT_MS = 5000,  /* unacknowledged reports, alarms, answers are sent again */
+};
+
+enum rmd_node_event_kind {
+    RMD_NE_JOURNAL_OPEN,    /* uuid, boot_id, position (last n), reported (acked n), alarm position in id, high_water */
+    RMD_NE_REPLAY_TEMPLATE, /* hash */
+    RMD_NE_REPLAY_LEASE,    /* lease (all parts joined), marks: 2 bits an index (0, 1, 2), outcomes: bitmap of finished indexes */
+    RMD_NE_REPLAY_OUTCOME,  /* n, outcome: not acknowledged yet */
+    RMD_NE_REPLAY_ALARM,    /* n, alarm: not acknowledged yet */
+    RMD_NE_REPLAY_END,
+    RMD_NE_TICK,
+    RMD_NE_FRAME,     /* frame */
+    RMD_NE_OUTCOME,   /* n, outcome: just journaled by the shell for a worker (or for an OUTCOME effect of this core) */
+    RMD_NE_ALARM,     /* n, alarm: likewise */
+    RMD_NE_MAIL,      /* mail, worker */
+    RMD_NE_SYNCED,    /* token: a SYNC effect is done */
+    RMD_NE_STATS,     /* stats summed over workers, for heartbeats */
+    RMD_NE_STOP,      /* orderly end: recall everything, report, Bye */
+};
+
+struct rmd_node_event {
+    enum rmd_node_event_kind kind;
+    struct rmd_time at;
+    uint8_t uuid[RMD_UUID_BYTES], boot_id[RMD_UUID_BYTES], hash[RMD_HASH_BYTES];
+    uint64_t n, position, reported, high_water, alarms;
+    uint64_t token;
+    uint32_t worker;
+    const Remuda__Frame *frame;
+    const Remuda__Lease *lease;
+    const Remuda__Outcome *outcome;
+    const Remuda__Alarm *alarm;
+    const struct rmd_mail *mail;
+    struct rmd_slice marks, outcomes;
+    struct rmd_worker_stats stats;
+};
+
+enum rmd_node_effect_kind {
+    RMD_NF_SEND,             /* frame: to the coordinator */
+    RMD_NF_MAIL,             /* mail, worker */
+    RMD_NF_JOURNAL_LEASE,    /* bytes: encoded Lease (one part), lease id, part; raises the high-water mark */
+    RMD_NF_JOURNAL_TEMPLATE, /* hash, bytes (whole, hash verified) */
+    RMD_NF_JOURNAL_OUTCOME,  /* outcome: journal it, then come back with RMD_NE_OUTCOME */
+    RMD_NF_JOURNAL_DROP,     /* lease: finished and acknowledged; may be trimmed (the shell keeps it for the retention time) */
+    RMD_NF_JOURNAL_ACKED,    /* n: outcomes up to n are acknowledged */
+    RMD_NF_JOURNAL_ALARM_ACKED, /* n */
+    RMD_NF_SYNC,             /* token: fsync everything journaled so far, then RMD_NE_SYNCED */
+    RMD_NF_RULES,            /* bytes: operator's rules in the policy changed */
+    RMD_NF_STOPPED,          /* the process may end */
+    RMD_NF_LOG,              /* text for the operator */
+};
+
+struct rmd_node_effect {
+    enum rmd_node_effect_kind kind;
+    const Remuda__Frame *frame;
+    struct rmd_mail mail;
+    uint32_t worker;
+    uint64_t lease, n, token;
+    uint32_t part;
+    struct rmd_slice bytes;
+    uint8_t hash[RMD_HASH_BYTES];
+    const Remuda__Outcome *outcome;
+    const char *text;
+};
+
+/* JOURNAL_* effects of a step survive a process crash before any SEND or MAIL of that step is carried out. */
+struct rmd_node_effects {
+    struct rmd_node_effect *v;
+    size_t n, cap;
+    struct rmd_arena arena;
+};
+void rmd_node_effects_reset(struct rmd_node_effects *e);
+void rmd_node_effects_release(struct rmd_node_effects *e);
+
+struct rmd_node_options {
+    uint32_t workers;
+    const char *hostname;
+    const char *const *address; /* plumbed addresses, NULL-terminated */
+    uint32_t connection_limit;
+    const char *software;
+};
+
+struct rmd_node;
+struct rmd_node *rmd_node_new(const struct rmd_node_options *o);
+void rmd_node_free(struct rmd_node *n);
+int rmd_node_step(struct rmd_node *n, const struct rmd_node_event *e, struct rmd_node_effects *out) RMD_CHECKED;
+int64_t rmd_node_deadline(const struct rmd_node *n);
+bool rmd_node_serving(const struct rmd_node *n);
+
+#endif
