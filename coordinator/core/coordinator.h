@@ -1,0 +1,242 @@
+/* The coordinator's core: queue, scheduler, ledger, leases, membership, failover, suppression, campaigns. Pure and stepped.
+ *
+ * One object, one thread. Events carry their time; effects are data. What an effect depends on is durable first: the core hands out a COMMIT
+ * (a batch with a tag) and keeps the effects that wait for it until PERSISTED of that tag comes back. Commits complete in order. When the
+ * store stalls (disk full), commits wait; the core stops dealing (no new leases) while more than RMD_COORD_COMMITS_IN_FLIGHT are open or the
+ * shell says STALLED, and goes on afterwards: nothing is rolled back.
+ *
+ * Memory is O(domains + sources + leases): the queue is on disk and comes in windows (SCAN and GET effects, answered by SCANNED and GOT).
+ *
+ * Start: new -> RESTORE events (the shell scans the tables of keys.h that say "at start" and passes every row) -> RESTORED -> serving.
+ *
+ * How a recipient travels:  chunk stored by intake (K) -> campaign committed (C) -> chunk's domains resolved to provider -> queue entry (Q: bitmap
+ * of the chunk's rows for this provider and stream) -> lease (L; Q entry rewritten or deleted in the same batch; caps outstanding) -> report ->
+ * settled bit (B), event, or own record (D) with not_before (and sticky source), or back into Q (returned, never attempted).
+ * A recipient has exactly one owner at any durable moment: Q bit, D record, L item, or settled bit. */
+#ifndef REMUDA_COORDINATOR_CORE_H
+#define REMUDA_COORDINATOR_CORE_H
+
+#include <remuda/dns.h>
+#include <remuda/rng.h>
+#include <remuda/sign.h>
+#include <remuda/store.h>
+
+#include "proto/codec.h"
+#include "proto/site.h"
+
+enum {
+    RMD_COORD_COMMITS_IN_FLIGHT = 64,
+    RMD_COORD_WINDOW_CHUNKS = 8,       /* loaded ahead for one (provider, stream, campaign) */
+    RMD_COORD_WINDOW_TOTAL = 512,      /* loaded ahead in all */
+    RMD_COORD_RESOLVES_IN_FLIGHT = 200,
+    RMD_COORD_DOMAINS_MAX = 2000000,   /* cached sites; least recently used go */
+    RMD_COORD_LEASE_MESSAGES = 200,    /* in one lease */
+    RMD_COORD_LANE_LEASES = 4,         /* outstanding for one lane */
+    RMD_COORD_SOURCES_MAX = 20000,
+    RMD_COORD_NODES_MAX = 2000,
+    RMD_LEDGER_BUCKET_MS = 300000,
+    RMD_LEDGER_WINDOW_MS = 86400000,
+};
+
+struct rmd_coord_options {
+    int64_t lease_valid_ms;          /* validity, renewed by heartbeats; > transaction_deadline_ms */
+    int64_t transaction_deadline_ms;
+    int64_t heartbeat_lost_ms;       /* a session is gone after this silence; its leases expire lease_valid_ms after the last echo */
+
+    Remuda__ProviderPolicy *const *provider; /* shipped + operator's; "other" last; outlives the core */
+    size_t n_providers;
+    struct rmd_slice rules;          /* operator's rule text for nodes */
+    const char *const *allow_special; /* NULL-terminated */
+    uint16_t smtp_port;
+    bool starttls;
+    uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
+    const char *const *class_retry;  /* per-class overrides "greylisted=5min", NULL-terminated */
+    uint64_t seed;                   /* jitter and ids */
+    uint8_t boot_id[RMD_UUID_BYTES];
+    const struct rmd_sign_ops *sign; /* HMAC for the streams' VERP secrets */
+};
+
+/* Commands of the API; `token` comes back in REPLY. Strings are copied. */
+enum rmd_command_kind {
+    RMD_CMD_NODE_ADD,        /* name, key */
+    RMD_CMD_NODE_REVOKE,     /* name, reason */
+    RMD_CMD_NODE_FORGET,     /* name: its in-doubt messages follow the uncertain policy now */
+    RMD_CMD_STREAM_PUT,      /* stream (create or replace by name; id is kept) */
+    RMD_CMD_STREAM_STATE,    /* name, state 0 active / 1 paused, reason */
+    RMD_CMD_SOURCE_ADD,      /* source (id assigned), name = node name */
+    RMD_CMD_SOURCE_STATE,    /* name = address, state (RMD_SOURCE_*), reason */
+    RMD_CMD_SOURCE_CAPS,     /* name = address, source: cap fields */
+    RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
+    RMD_CMD_CAMPAIGN_STATE,  /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
+    RMD_CMD_SUPPRESS,        /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
+    RMD_CMD_UNSUPPRESS,      /* name, stream id */
+    RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
+    RMD_CMD_RESUME_RESTORED, /* leave the pause of a restored store */
+};
+
+struct rmd_command {
+    enum rmd_command_kind kind;
+    uint64_t token;
+    uint32_t tenant; /* 1 = default */
+    const char *name;
+    const char *reason;
+    uint32_t state;
+    uint32_t stream;
+    uint64_t number;
+    struct rmd_id id;
+    uint8_t key[RMD_KEY_BYTES];
+    const Remuda__SourceRecord *source;
+    const Remuda__StreamRecord *stream_record;
+    const Remuda__CampaignRecord *campaign;
+    struct rmd_slice key_pem[8]; /* STREAM_PUT and at start: PEM of stream_record->key[i], read by the shell */
+};
+
+enum rmd_coord_event_kind {
+    RMD_CE_RESTORE,   /* key, value: a row of a table that is read at start */
+    RMD_CE_RESTORED,
+    RMD_CE_KEY,       /* stream, index, pem: the shell read a stream's DKIM key at start */
+    RMD_CE_TICK,
+    RMD_CE_FRAME,     /* peer, frame */
+    RMD_CE_MALFORMED, /* peer: a frame that could not be decoded */
+    RMD_CE_PEER_GONE, /* peer: a send was answered RMD_ECLOSED */
+    RMD_CE_PERSISTED, /* tag */
+    RMD_CE_STALLED,   /* text, or NULL when it flows again */
+    RMD_CE_SCANNED,   /* tag, rows */
+    RMD_CE_GOT,       /* tag, rows (value.p == NULL: absent) */
+    RMD_CE_RESOLVED,  /* name, mx */
+    RMD_CE_COMMAND,   /* command */
+};
+
+struct rmd_row {
+    struct rmd_slice key, value;
+};
+
+struct rmd_coord_peer {
+    uint8_t key[RMD_KEY_BYTES];
+    uint32_t session;
+};
+
+struct rmd_coord_event {
+    enum rmd_coord_event_kind kind;
+    struct rmd_time at;
+    struct rmd_coord_peer peer;
+    const Remuda__Frame *frame;
+    uint64_t tag;
+    const struct rmd_row *row;
+    size_t n_rows;
+    bool more;               /* SCANNED: limit reached, more may follow */
+    const char *name;
+    const struct rmd_mx_answer *mx;
+    const struct rmd_command *command;
+    const char *text;
+    uint32_t stream, index;
+    struct rmd_slice pem;
+};
+
+enum rmd_coord_effect_kind {
+    RMD_CF_COMMIT,  /* batch (moved to the shell), tag */
+    RMD_CF_SEND,    /* peer, frame */
+    RMD_CF_DROP,    /* peer: forget this session */
+    RMD_CF_SCAN,    /* tag, scan (keys in the effect's arena) */
+    RMD_CF_GET,     /* tag, keys */
+    RMD_CF_RESOLVE, /* name */
+    RMD_CF_REPLY,   /* token, error, text; number: id made (source, stream, incident) */
+    RMD_CF_EVENT,   /* event: for the history log and followers; leaves after what it tells of is durable */
+    RMD_CF_ALLOW,   /* peer.key, on: the set of enrolled keys changed */
+    RMD_CF_LOG,     /* text */
+};
+
+struct rmd_coord_effect {
+    enum rmd_coord_effect_kind kind;
+    struct rmd_coord_peer peer;
+    const Remuda__Frame *frame;
+    struct rmd_batch batch;
+    uint64_t tag;
+    struct rmd_scan scan;
+    const struct rmd_slice *key;
+    size_t n_keys;
+    const char *name;
+    uint64_t token, number;
+    int error;
+    const char *text;
+    const Remuda__EventRecord *event;
+    bool on;
+    int probe; /* rmd_probe of this effect (crash table), -1: none; the shell calls rmd_probe() before carrying it out */
+};
+
+struct rmd_coord_effects {
+    struct rmd_coord_effect *v;
+    size_t n, cap;
+    struct rmd_arena arena; /* what effects point to; reset by the owner before each step */
+};
+void rmd_coord_effects_reset(struct rmd_coord_effects *e); /* also releases batches that were not taken */
+void rmd_coord_effects_release(struct rmd_coord_effects *e);
+
+struct rmd_coord;
+struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoch);
+void rmd_coord_free(struct rmd_coord *c);
+int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct rmd_coord_effects *out) RMD_CHECKED;
+int64_t rmd_coord_deadline(const struct rmd_coord *c); /* mono_ms of the next tick that is needed */
+
+/* ---- views: read-only, between steps, for API and tests. Strings live until the next step. */
+struct rmd_lane_view {
+    const char *provider;
+    enum rmd_lane_state state;
+    int64_t until_wall_ms;
+    uint64_t cap, outstanding, used_24h;
+    uint64_t delivered, deferred, bounced, blocked; /* since start */
+    uint64_t incident;
+    int64_t cap_frees_ms; /* until more frees, 0: room now */
+};
+struct rmd_source_view {
+    const Remuda__SourceRecord *record;
+    const char *node_name, *network;
+    bool node_connected;
+    const char *trouble; /* what the node says of it, or "" */
+    enum rmd_lane_state state;
+    uint64_t cap, outstanding, used_24h;
+    uint64_t delivered, deferred, bounced;
+    const struct rmd_lane_view *lane;
+    size_t n_lanes;
+};
+struct rmd_node_view {
+    const Remuda__NodeRecord *record;
+    bool connected;
+    int64_t last_heard_ms_ago;
+    const char *hostname, *software, *trouble;
+    uint32_t leases, connections, waiting;
+    uint64_t messages_leased, in_doubt;
+};
+struct rmd_campaign_view {
+    const Remuda__CampaignRecord *record; /* counters up to date */
+    uint64_t leased, queued, deferred;    /* queued includes not yet sorted */
+};
+struct rmd_queue_view { /* one (provider, stream) */
+    const char *provider, *stream;
+    uint64_t queued, leased, deferred;
+    int64_t next_attempt_wall_ms; /* of deferred; 0: none */
+    const char *waits_for;        /* "", or which limit binds: "lane caps", "no eligible source", "paused", ... */
+};
+struct rmd_status_view {
+    uint64_t epoch, incarnation;
+    uint64_t queued, leased, deferred, in_doubt, unsorted;
+    uint64_t delivered, bounced, suppressed, expired, held, uncertain; /* recipients settled; uncertain: attempts */
+    uint64_t leases, nodes_connected, nodes, sources_active, sources_quarantined, open_incidents, malformed_frames;
+    int64_t ledger_time_ms;
+    const char *stalled; /* or "" */
+    bool restored_paused;
+};
+void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out);
+void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_source_view *), void *ctx);
+void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_node_view *), void *ctx);
+void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__StreamRecord *), void *ctx);
+void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
+void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
+void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
+bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
+const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
+
+/* Why a recipient of this domain and stream isn't being sent right now, or from where it would be: for `explain`. Text lines into out. */
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain, struct rmd_buf *out);
+
+#endif
