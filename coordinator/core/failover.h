@@ -1,0 +1,82 @@
+/* Failover policy: what the cluster does about a verdict that came as an alarm. Pure; it decides, alarm.c carries it out.
+ *
+ * Policy (design, sections 1, 7 and 9):
+ * - Only causes in the IP's own scope move work: a verdict moves when its class is ip_blocklisted, the scope holds the source or lane, and
+ *   the rule says so. Content, URL, sender domain and list quality never do: they pause the campaign or stream, once corroborated.
+ * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
+ *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), or when the verdict itself says so and our
+ *   own DNS confirmed it.
+ * - "Part of their network": the lanes of all our sources in that network at that provider, when two of our own sources there were refused.
+ * - Rate verdicts slow or rest the lane; they never quarantine.
+ * - A quarantine lasts until it is resolved, or for the verdict's duration when that is given; it is never shorter than RMD_QUARANTINE_MIN_MS.
+ *
+ * The memory of refusals is bounded: the last RMD_REFUSALS_MAX of each source and sending domain count. */
+#ifndef REMUDA_FAILOVER_H
+#define REMUDA_FAILOVER_H
+
+#include "proto/verdict.h"
+
+enum {
+    RMD_REFUSALS_MAX = 16,
+    RMD_CORROBORATION_MS = 6 * 3600 * 1000,
+    RMD_QUARANTINE_MIN_MS = 30 * 60 * 1000,
+    RMD_REST_DEFAULT_MS = 15 * 60 * 1000,
+    RMD_REST_MAX_MS = 24 * 3600 * 1000,
+};
+
+/* One refusal, remembered for corroboration. */
+struct rmd_refusal {
+    int64_t wall_ms;
+    uint32_t source, provider, network; /* network: hash of /24 or /64 */
+    enum rmd_class class;
+};
+
+/* Refusals of one subject (a source, a network, a sending domain), newest last. Zeroed = none. */
+struct rmd_refusals {
+    struct rmd_refusal v[RMD_REFUSALS_MAX];
+    uint32_t n;
+};
+void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x);
+/* Distinct named providers (other_provider doesn't count) among refusals not older than RMD_CORROBORATION_MS, of IP scope. */
+uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms);
+/* Distinct sources at this provider, likewise. */
+uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, int64_t now_wall_ms);
+/* Distinct networks, likewise. */
+uint32_t rmd_refusals_networks(const struct rmd_refusals *r, int64_t now_wall_ms);
+
+struct rmd_failover_input {
+    const struct rmd_verdict *verdict;
+    uint32_t source, provider, network;
+    uint32_t other_provider;           /* id of "other" */
+    const char *provider_name, *source_name;
+    int64_t now_wall_ms;
+    const struct rmd_refusals *of_source;  /* this refusal included */
+    const struct rmd_refusals *of_network; /* all our sources of the network, this refusal included */
+    const struct rmd_refusals *of_domain;  /* the sending domain and stream, this refusal included */
+    bool dns_confirmed;                /* our own DNS query found the source on a list of the acting tier */
+    bool transactional;                /* stream of priority 0 */
+};
+
+enum rmd_failover_what {
+    RMD_FAILOVER_NOTHING,
+    RMD_FAILOVER_REST_LANE,          /* until */
+    RMD_FAILOVER_QUARANTINE_LANE,
+    RMD_FAILOVER_QUARANTINE_SOURCE,  /* everywhere */
+    RMD_FAILOVER_QUARANTINE_NETWORK, /* all our sources of the network, at this provider */
+    RMD_FAILOVER_PAUSE_STREAM,
+    RMD_FAILOVER_PAUSE_CAMPAIGN,
+    RMD_FAILOVER_ALERT,              /* incident only: a person looks */
+};
+
+struct rmd_failover_decision {
+    enum rmd_failover_what what;
+    bool move;               /* its unstarted work may go to sources on disjoint networks */
+    int64_t until_wall_ms;   /* 0: until resolved */
+    char why[160];           /* for explain and the incident's title */
+    const char *next_step;   /* for the operator; static text */
+};
+
+struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input *in);
+const char *rmd_failover_name(enum rmd_failover_what what);
+
+#endif
