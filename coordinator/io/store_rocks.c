@@ -412,6 +412,8 @@ static int get_all(struct rocks *s, const struct rmd_slice *keys, size_t n, rmd_
     for (size_t i = 0; i < n; i++) {
         if (!keys[i].n || keys[i].n > RMD_STORE_KEY_MAX || keys[i].p[0] == 0)
             return RMD_EINVAL;
+    }
+    for (size_t i = 0; i < n; i++) {
         char *text = NULL;
         rocksdb_pinnableslice_t *pinned =
             rocksdb_get_pinned(s->db, s->get, (const char *)keys[i].p, keys[i].n, &text);
