@@ -1,0 +1,171 @@
+/* Retry schedule and failover policy: tables and short stories. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "coordinator/core/failover.h"
+#include "coordinator/core/retry.h"
+
+enum { MIN = 60 * 1000 };
+
+static void retry_grows_and_stays_in_bounds(void **state) {
+    (void)state;
+    struct rmd_retry_plan p;
+    rmd_retry_plan_init(&p, 5 * MIN, 4 * 60 * MIN);
+    struct rmd_rng rng;
+    rmd_rng_seed(&rng, 7);
+    struct rmd_verdict v = {.class = RMD_CLASS_SERVER_BUSY};
+    static const int64_t want_min[] = {5, 10, 20, 40, 80, 160, 240, 240, 240};
+    for (uint32_t a = 1; a <= 9; a++)
+        for (int i = 0; i < 200; i++) {
+            struct rmd_retry r = rmd_retry_next(&p, &v, a, 1000, RMD_NEVER, &rng);
+            int64_t d = r.not_before_wall_ms - 1000, w = want_min[a - 1] * MIN;
+            assert_false(r.expires);
+            assert_in_range(d, w - w / 4, w + w / 4);
+        }
+    struct rmd_retry huge = rmd_retry_next(&p, &v, UINT32_MAX, 0, RMD_NEVER, &rng);
+    assert_in_range(huge.not_before_wall_ms, 180 * MIN, 300 * MIN);
+}
+
+static void retry_honours_class_receiver_and_age(void **state) {
+    (void)state;
+    struct rmd_retry_plan p;
+    rmd_retry_plan_init(&p, 15 * MIN, 4 * 60 * MIN);
+    const char *override[] = {"greylisted=2min", NULL}, *bad;
+    assert_int_equal(rmd_retry_plan_override(&p, override, &bad), RMD_OK);
+    const char *wrong[] = {"greylisted=soon", NULL}, *unknown[] = {"gray=5min", NULL}, *no[] = {"x", NULL};
+    assert_int_equal(rmd_retry_plan_override(&p, wrong, &bad), RMD_EINVAL);
+    assert_string_equal(bad, "greylisted=soon");
+    assert_int_equal(rmd_retry_plan_override(&p, unknown, &bad), RMD_EINVAL);
+    assert_int_equal(rmd_retry_plan_override(&p, no, &bad), RMD_EINVAL);
+    struct rmd_rng rng;
+    rmd_rng_seed(&rng, 1);
+    struct rmd_verdict grey = {.class = RMD_CLASS_GREYLISTED};
+    struct rmd_retry r = rmd_retry_next(&p, &grey, 1, 0, RMD_NEVER, &rng);
+    assert_in_range(r.not_before_wall_ms, 90 * 1000, 150 * 1000);
+    assert_string_equal(r.why, "class");
+    struct rmd_verdict told = {.class = RMD_CLASS_RATE_LIMITED, .duration_ms = 3600 * 1000};
+    r = rmd_retry_next(&p, &told, 1, 0, RMD_NEVER, &rng);
+    assert_in_range(r.not_before_wall_ms, 3600 * 1000, 4050 * 1000);
+    assert_string_equal(r.why, "receiver");
+    r = rmd_retry_next(&p, &told, 1, 0, 30 * MIN, &rng);
+    assert_true(r.expires);
+    assert_int_equal(r.not_before_wall_ms, 30 * MIN);
+    r = rmd_retry_next(&p, &told, 1, 50 * MIN, 30 * MIN, &rng);
+    assert_true(r.expires);
+    assert_int_equal(r.not_before_wall_ms, 50 * MIN);
+}
+
+enum { OTHER = 1, GOOGLE = 2, YAHOO = 3 };
+
+static struct rmd_failover_input input(const struct rmd_verdict *v, const struct rmd_refusals *s,
+                                       const struct rmd_refusals *n, const struct rmd_refusals *d) {
+    return (struct rmd_failover_input){.verdict = v,
+                                       .source = 1,
+                                       .provider = GOOGLE,
+                                       .network = 10,
+                                       .other_provider = OTHER,
+                                       .provider_name = "google",
+                                       .source_name = "127.1.0.1",
+                                       .now_wall_ms = 1000,
+                                       .of_source = s,
+                                       .of_network = n,
+                                       .of_domain = d};
+}
+
+static const struct rmd_verdict blocked = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                                           .scope = RMD_SCOPE_SOURCE,
+                                           .at_provider = true,
+                                           .action = RMD_ACTION_QUARANTINE,
+                                           .move = true};
+
+static void a_block_stops_one_lane_until_another_provider_agrees(void **state) {
+    (void)state;
+    struct rmd_refusals s = {0}, none = {0};
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    struct rmd_failover_input in = input(&blocked, &s, &none, &none);
+    struct rmd_failover_decision d = rmd_failover_decide(&in);
+    assert_int_equal(d.what, RMD_FAILOVER_QUARANTINE_LANE);
+    assert_true(d.move);
+    assert_int_equal(d.until_wall_ms, 0);
+    /* Any number of small receivers is still one voice: "other" corroborates nothing. */
+    for (int i = 0; i < 20; i++)
+        rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, OTHER, 10, RMD_CLASS_IP_BLOCKLISTED});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_IP_BLOCKLISTED});
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_SOURCE);
+    in.now_wall_ms += RMD_CORROBORATION_MS + 1;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
+    in.dns_confirmed = true;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_SOURCE);
+}
+
+static void a_network_is_stopped_only_when_two_of_ours_were_told(void **state) {
+    (void)state;
+    struct rmd_verdict v = blocked;
+    v.scope = RMD_SCOPE_NETWORK;
+    struct rmd_refusals s = {0}, n = {0}, none = {0};
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    struct rmd_failover_input in = input(&v, &s, &n, &none);
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 2, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_NETWORK);
+}
+
+static void content_never_moves_and_pauses_only_when_corroborated(void **state) {
+    (void)state;
+    struct rmd_verdict v = {
+        .class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE, .move = true};
+    struct rmd_refusals none = {0}, d = {0};
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT});
+    struct rmd_failover_input in = input(&v, &none, &none, &d);
+    struct rmd_failover_decision x = rmd_failover_decide(&in);
+    assert_int_equal(x.what, RMD_FAILOVER_ALERT);
+    assert_false(x.move);
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 10, RMD_CLASS_SPAM_CONTENT});
+    x = rmd_failover_decide(&in);
+    assert_int_equal(x.what, RMD_FAILOVER_PAUSE_CAMPAIGN);
+    assert_false(x.move);
+    in.transactional = true;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT);
+    v.scope = RMD_SCOPE_SENDING_DOMAIN;
+    in.transactional = false;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_STREAM);
+}
+
+static void rates_rest_a_lane_and_never_quarantine(void **state) {
+    (void)state;
+    struct rmd_refusals none = {0};
+    struct rmd_verdict v = {.class = RMD_CLASS_RATE_LIMITED, .scope = RMD_SCOPE_LANE, .action = RMD_ACTION_REST};
+    struct rmd_failover_input in = input(&v, &none, &none, &none);
+    struct rmd_failover_decision d = rmd_failover_decide(&in);
+    assert_int_equal(d.what, RMD_FAILOVER_REST_LANE);
+    assert_int_equal(d.until_wall_ms, 1000 + RMD_REST_DEFAULT_MS);
+    assert_false(d.move);
+    v.duration_ms = 5000;
+    assert_int_equal(rmd_failover_decide(&in).until_wall_ms, 6000);
+    v.duration_ms = (int64_t)48 * 3600 * 1000;
+    assert_int_equal(rmd_failover_decide(&in).until_wall_ms, 1000 + RMD_REST_MAX_MS);
+    v.action = RMD_ACTION_SLOW;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_NOTHING);
+    v.action = RMD_ACTION_FAIL;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_NOTHING);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(retry_grows_and_stays_in_bounds),
+        cmocka_unit_test(retry_honours_class_receiver_and_age),
+        cmocka_unit_test(a_block_stops_one_lane_until_another_provider_agrees),
+        cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),
+        cmocka_unit_test(content_never_moves_and_pauses_only_when_corroborated),
+        cmocka_unit_test(rates_rest_a_lane_and_never_quarantine),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
