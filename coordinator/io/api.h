@@ -1,0 +1,73 @@
+/* The coordinator's HTTP API, version 1: JSON over a Unix socket, and over TCP with TLS and a bearer token when configured.
+ *
+ * libmicrohttpd serves it in its own threads; a request that touches the core is handed to the core's thread (command or view) and the HTTP
+ * thread waits for the answer, with a time limit. Intake (POST /v1/campaigns) streams: it validates and stores chunks without passing rows
+ * through the core. The Unix socket is protected by its mode (0660) and needs no token.
+ *
+ * Errors are {"error": "<one sentence for the operator>", "code": "<rmd error name>"} with 400 (bad input), 401, 403, 404, 409 (conflict), 413,
+ * 503 (not now: store stalled, still starting), 507 (no space left). Times are RFC 3339 strings, durations milliseconds (…_ms), ids 26 characters.
+ *
+ * GET  /v1/status                  {"version","epoch","incarnation","uptime_ms","stalled","restored_paused",
+ *                                   "queued","unsorted","leased","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
+ *                                   "leases","nodes","nodes_connected","sources_active","sources_quarantined","open_incidents","malformed_frames"}
+ * GET  /v1/campaigns               {"campaigns":[C]}   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
+ *                                   "bounced","suppressed","expired","held","cancelled","uncertain","in_doubt","deferrals","queued","leased","deferred",
+ *                                   "created","accepted","finished"}   (finished: null while it runs)
+ * GET  /v1/campaigns/ID            C
+ * POST /v1/campaigns               multipart/form-data, parts in this order: "meta" {"stream","name","idempotency_key","strict":bool,"valid_for_ms"},
+ *                                  "template" (the .eml), "recipients" (CSV with header row and a column email).
+ *                                  201 {"campaign":C,"accepted","rejected","duplicate_submission":false,"rejects":[{"line","email","reason"}]...}
+ *                                  rejects: at most 10,000 in the answer ("rejects_truncated": true when there are more). 200 with duplicate_submission true
+ *                                  when the idempotency key was used for the same content; 409 for other content. strict and any reject: 400, nothing queued,
+ *                                  same "rejects" list.
+ * POST /v1/campaigns/ID/pause | resume | cancel    {"reason"}   -> C
+ * GET  /v1/sources                 {"sources":[S]}    S = {"id","address","bind","helo","node","node_connected","network","label","pools":[],"state","reason","trouble",
+ *                                   "lane_state","cap_per_day","outstanding","used_24h","delivered","deferred","bounced",
+ *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
+ *                                   "blocked","incident"}]}
+ * GET  /v1/sources/ADDRESS         S
+ * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S
+ * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S
+ * POST /v1/sources/ADDRESS/caps    {"cap_per_day","lane_cap_per_day","lane_caps"} -> S
+ * GET  /v1/nodes                   {"nodes":[{"id","name","key","state","connected","hostname","software","trouble","last_heard_ms","leases","messages_leased",
+ *                                   "in_doubt","connections","waiting"}]}
+ * POST /v1/nodes                   {"name","key"} (key: Z85 public key) -> 201
+ * POST /v1/nodes/NAME/revoke | forget  {"reason"}
+ * GET  /v1/streams                 {"streams":[T]}  T = {"id","name","pool","sending_domain","return_domain","unsubscribe_url","unsubscribe_mailto","priority",
+ *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization",
+ *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day"}
+ * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
+ * POST /v1/streams/NAME/pause | resume {"reason"}
+ * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted"}
+ * GET  /v1/incidents[?all=1]       {"incidents":[{"id","state","title","class","scope","source","provider","cause","opened","read","quarantined","redealt","resolved",
+ *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","next_step","resolution"}]}
+ * POST /v1/incidents/N/resolve     {"reason"}
+ * POST /v1/suppressions            {"address","stream" or null,"reason"} -> 200 once no lease can still contact it
+ * DELETE /v1/suppressions/ADDRESS[?stream=S]
+ * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[...]}
+ * GET  /v1/events?after=SEQ&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
+ *                                  application/x-ndjson: one event a line {"seq","at","type","message","campaign","recipient","source","provider","node","stream",
+ *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident"}; members
+ *                                  without a meaning for the event are absent. follow=1 keeps the connection open. after=-N: the last N events.
+ * GET  /v1/explain?address=A | ?message=ID
+ *                                  {"matches":[{"message","campaign","recipient","state":"queued|leased|deferred|delivered|bounced|...","attempts","not_before",
+ *                                  "lines":["..."],"events":[...]}],"suppressed":bool,"provider","site"}
+ * POST /v1/resume-restored         leaves the pause of a restored store
+ * GET  /v1/health                  {"ok":true} without a token */
+#ifndef REMUDA_API_H
+#define REMUDA_API_H
+
+#define RMD_API_VERSION "v1"
+
+enum {
+    RMD_API_BODY_MAX = 1 << 20,         /* of a JSON request */
+    RMD_API_UPLOAD_MAX_ROWS = 50000000, /* of one campaign */
+    RMD_API_REJECTS_MAX = 10000,
+    RMD_API_COLUMNS_MAX = 256,
+    RMD_API_FIELD_BYTES_MAX = 64 << 10,
+    RMD_API_ROW_BYTES_MAX = 128 << 10,
+    RMD_API_WAIT_MS = 30000,
+    RMD_API_CONNECTIONS_MAX = 256,
+};
+
+#endif
