@@ -74,6 +74,7 @@ char *rmd_arena_str(struct rmd_arena *a, struct rmd_slice s) {
 }
 
 char *rmd_arena_printf(struct rmd_arena *a, const char *fmt, ...) {
+    assert(fmt);
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
