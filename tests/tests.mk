@@ -1,0 +1,106 @@
+# Dependencies, tests, sanitizers, lint, fuzzing, demonstration, measurement. Included by the Makefile.
+
+# Everything that a fresh Debian 12 needs, by package name.
+DEPS_BUILD := gcc make pkg-config libc6-dev librocksdb-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libssl-dev libc-ares-dev \
+              libopendkim-dev libucl-dev libmicrohttpd-dev libjansson-dev libidn2-dev libpq-dev libgmime-3.0-dev
+DEPS_TEST := libcmocka-dev python3 knot knot-dnsutils rbldnsd postfix opendkim opendkim-tools postgresql openssl curl procps iproute2 \
+             bind9-dnsutils
+DEPS_LINT := clang clang-format clang-tidy libclang-rt-14-dev valgrind
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+define install-packages
+	@missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing: $$missing"; \
+	  $(SUDO) apt-get -q update >/dev/null && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing >$(BUILD)/apt.log 2>&1 || \
+	  { tail -20 $(BUILD)/apt.log; exit 1; }; fi
+endef
+
+.PHONY: deps deps-test deps-lint
+deps:
+	@mkdir -p $(BUILD)
+	$(call install-packages,$(DEPS_BUILD))
+deps-test: deps
+	$(call install-packages,$(DEPS_TEST))
+deps-lint: deps-test
+	$(call install-packages,$(DEPS_LINT))
+
+# `make` is run anew after installing, because pkg-config's answers are read when make starts.
+.PHONY: test test-unit test-contract test-sim test-loopback test-crash demo bench asan tsan lint fuzz sim mutants help
+test: deps-test
+	@$(MAKE) --no-print-directory -j2 all test-programs
+	@tests/run --build $(BUILD) unit contract sim loopback crash
+test-unit test-contract test-sim test-loopback test-crash: deps-test
+	@$(MAKE) --no-print-directory -j2 all test-programs
+	@tests/run --build $(BUILD) $(patsubst test-%,%,$@)
+demo: deps-test
+	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS)
+	@PYTHONPATH=tests/kit_py python3 -u tests/demo/demo.py --build $(BUILD)
+bench: deps-test
+	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS) bench-programs
+	@PYTHONPATH=tests/kit_py python3 -u tests/bench/bench.py --build $(BUILD)
+
+.PHONY: test-programs bench-programs
+test-programs: $(TESTS) $(RECEIVERS) $(SIM)
+BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/bin/%,$(wildcard tests/bench/*.c))
+bench-programs: $(BENCH_PROGRAMS)
+$(BUILD)/bench/bin/%: $(BUILD)/obj/tests/bench/%.o $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+
+# One seed, with its story; SEED=n replays exactly.
+SEED ?= 1
+sim: deps
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	$(SIM) --seed $(SEED) --verbose
+mutants: deps-test
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	python3 tests/sim/mutants.py --build $(BUILD)
+
+asan: deps-test
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan OPT="-O1 -g" SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+	  all test-programs
+	@tests/run --build $(BUILD)/asan --sanitizer asan unit contract sim loopback
+tsan: deps-test
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/tsan OPT="-O1 -g" SAN="-fsanitize=thread" all test-programs
+	@tests/run --build $(BUILD)/tsan --sanitizer tsan contract loopback
+
+FUZZ_SECONDS ?= 60
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -I. -Iinclude -Iproto \
+               $(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null)
+fuzz: deps-lint
+	@$(MAKE) --no-print-directory -j2 CC=clang BUILD=$(BUILD)/fuzzing OPT="-O1 -g" WARN="-w" \
+	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" fuzz-programs
+	@tests/run --build $(BUILD)/fuzzing --fuzz-seconds $(FUZZ_SECONDS) fuzz
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ)
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+
+SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+lint: deps-lint
+	@clang-format --dry-run -Werror $(SOURCES)
+	@$(MAKE) --no-print-directory -j2 all
+	@tests/lint/purity $(BUILD)
+	@tests/lint/includes
+	@clang-tidy --quiet $(filter coordinator/%.c node/%.c proto/%.c,$(SOURCES)) -- -std=gnu11 -I. -Iinclude -Iproto -isystem $(BUILD)/gen \
+	  $(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null) -include include/remuda/banned.h 2>&1 | grep -v 'warnings generated' || true
+	@echo "lint: clean"
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/remuda $(DESTDIR)/etc/remuda
+	install -m 755 $(BUILD)/remuda $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/remuda-coordinator $(BUILD)/remuda-node $(DESTDIR)$(PREFIX)/sbin/
+	install -m 644 proto/rules/verdicts.conf proto/providers_shipped.conf $(DESTDIR)$(PREFIX)/share/remuda/
+
+help:
+	@echo "make            build/remuda, build/remuda-coordinator, build/remuda-node"
+	@echo "make demo       a campaign over three networks, with a block, a killed node and a restarted coordinator"
+	@echo "make test       all tests; test-unit, test-contract, test-sim, test-loopback, test-crash for a part"
+	@echo "make bench      CPU a message and messages a second, beside Postfix with OpenDKIM"
+	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
+	@echo "make asan tsan lint fuzz"
+	@echo "make install DESTDIR= PREFIX="
