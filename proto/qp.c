@@ -81,6 +81,8 @@ void rmd_qp_join(struct rmd_qp *q, struct rmd_slice e) {
         q->col += e.n;
         return;
     }
-    const uint8_t *nl = memrchr(e.p, '\n', e.n);
-    q->col = nl ? (size_t)(e.p + e.n - nl) - 1 : e.n;
+    const uint8_t *last = e.p + e.n;
+    while (last > e.p && last[-1] != '\n')
+        last--;
+    q->col = (size_t)(e.p + e.n - last);
 }

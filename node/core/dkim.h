@@ -11,7 +11,7 @@ struct rmd_dkim_body {
     struct rmd_sha256 sha;
     enum rmd_dkim_canon canon;
     uint64_t pending_crlf; /* line ends not yet known to be followed by something */
-    bool pending_space, line_empty, pending_cr, any;
+    bool pending_space, pending_cr, any;
     size_t out_n;
     uint8_t out[4096]; /* gathers small pieces before they are hashed */
 };
@@ -25,7 +25,8 @@ struct rmd_dkim_header {
     struct rmd_slice field;
 };
 
-/* Appends "DKIM-Signature: ...\r\n" to out. headers in order of the message. RMD_EIO when the key can't sign. */
+/* Appends "DKIM-Signature: ...\r\n" to out. headers in order of the message, their bytes not in out. RMD_EIO when the key can't
+ * sign, RMD_ELIMIT when out is full; out is as before then. */
 int rmd_dkim_sign(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *key, enum rmd_dkim_canon header_canon,
                   enum rmd_dkim_canon body_canon, const struct rmd_dkim_header *headers, size_t n,
                   const uint8_t body_hash[RMD_SHA256_BYTES], int64_t wall_s, struct rmd_buf *out) RMD_CHECKED;
