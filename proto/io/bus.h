@@ -35,6 +35,8 @@ int rmd_bus_server_send(struct rmd_bus_server *b, const struct rmd_peer *peer, s
 void rmd_bus_server_drop(struct rmd_bus_server *b, const struct rmd_peer *peer);
 /* Refused handshakes since start. */
 uint64_t rmd_bus_server_refused(const struct rmd_bus_server *b);
+/* Frames thrown away since start: of dropped or unknown sessions, in more than one part, with a routing id of the peer's choice. */
+uint64_t rmd_bus_server_discarded(const struct rmd_bus_server *b);
 
 struct rmd_bus_client_options {
     const char *endpoint;
@@ -46,7 +48,8 @@ void rmd_bus_client_close(struct rmd_bus_client *b);
 int rmd_bus_client_fd(const struct rmd_bus_client *b);
 int rmd_bus_client_recv(struct rmd_bus_client *b, struct rmd_slice *frame) RMD_CHECKED;
 int rmd_bus_client_send(struct rmd_bus_client *b, struct rmd_slice frame) RMD_CHECKED;
-/* A text for the operator when the handshake fails: "coordinator refused this node's key ...", or NULL. */
+/* A text for the operator when the handshake fails: "coordinator refused this node's key ...", or NULL. Also when the coordinator
+ * can't be reached. Refreshed by recv and send; the descriptor wakes for it. A refused client tries again by itself. */
 const char *rmd_bus_client_trouble(const struct rmd_bus_client *b);
 
 /* Keys: Z85 text (40 characters) in files. The secret file must not be readable by others (checked). */
