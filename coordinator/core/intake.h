@@ -47,6 +47,8 @@ void rmd_intake_free(struct rmd_intake *i);
 /* The CSV in pieces of any size. RMD_EFORMAT: the header row is unusable (see rmd_intake_trouble). */
 int rmd_intake_feed(struct rmd_intake *i, struct rmd_slice in) RMD_CHECKED;
 int rmd_intake_finish(struct rmd_intake *i) RMD_CHECKED;
+/* From within header(): the value of this column (index into columns) must not be empty in any row. */
+void rmd_intake_require(struct rmd_intake *i, size_t column);
 const char *rmd_intake_trouble(const struct rmd_intake *i);
 /* Columns of the header row without "email", in order; set once the header row was read (n == SIZE_MAX before). */
 const char *const *rmd_intake_columns(const struct rmd_intake *i, size_t *n);
