@@ -1,7 +1,9 @@
-/* Shell of the coordinator's core: one thread that owns core, bus, DNS and the store's writing side, and carries out effects.
+/* Shell of the coordinator's core: one thread that owns core, bus, DNS and the store's writing side, and carries out
+ * effects.
  *
- * Other threads (HTTP, intake) come in through the three calls below, which wait for the answer. Order of effects: a commit's
- * dependents come back from the core only after its completion, so the shell simply carries effects out as they come. */
+ * Other threads (HTTP, intake) come in through the three calls below, which wait for the answer. Order of effects: a
+ * commit's dependents come back from the core only after its completion, so the shell simply carries effects out as
+ * they come. */
 #ifndef REMUDA_SHELL_H
 #define REMUDA_SHELL_H
 
@@ -31,18 +33,23 @@ int rmd_shell_run(struct rmd_shell *s) RMD_CHECKED;
 void rmd_shell_stop(struct rmd_shell *s);
 void rmd_shell_close(struct rmd_shell *s);
 
-/* From any other thread: runs fn in the core's thread, between two steps, and waits. RMD_ECLOSED when the shell is stopping. */
-int rmd_shell_call(struct rmd_shell *s, void (*fn)(void *ctx, struct rmd_coord *core, struct rmd_time now), void *ctx) RMD_CHECKED;
+/* From any other thread: runs fn in the core's thread, between two steps, and waits. RMD_ECLOSED when the shell is
+ * stopping. */
+int rmd_shell_call(struct rmd_shell *s, void (*fn)(void *ctx, struct rmd_coord *core, struct rmd_time now),
+                   void *ctx) RMD_CHECKED;
 
 struct rmd_shell_reply {
     int error;
     uint64_t number;
     char text[512];
 };
-/* Gives the core a command (token is set here) and waits for its REPLY at most wait_ms: RMD_ETIMEOUT, the command stays in force. */
-int rmd_shell_command(struct rmd_shell *s, const struct rmd_command *cmd, int64_t wait_ms, struct rmd_shell_reply *out) RMD_CHECKED;
+/* Gives the core a command (token is set here) and waits for its REPLY at most wait_ms: RMD_ETIMEOUT, the command
+ * stays in force. */
+int rmd_shell_command(struct rmd_shell *s, const struct rmd_command *cmd, int64_t wait_ms,
+                      struct rmd_shell_reply *out) RMD_CHECKED;
 
-/* A durable write of intake: takes the batch over, waits until it is durable or refused (batch->fail_fast: RMD_EFULL). */
+/* A durable write of intake: takes the batch over, waits until it is durable or refused (batch->fail_fast:
+ * RMD_EFULL). */
 int rmd_shell_commit(struct rmd_shell *s, struct rmd_batch *batch) RMD_CHECKED;
 
 /* For reading only (get_many, scan): thread-safe. */

@@ -1,0 +1,91 @@
+/* The schema of coordinator.conf. */
+#include "coordinator/io/coord_config.h"
+
+#include <base/log.h>
+#include <base/text.h>
+#include "coordinator/core/retry.h"
+
+#define AT(field) offsetof(struct rmd_coord_config, field)
+
+/* clang-format off */
+const struct rmd_config_row rmd_coord_config_rows[] = {
+    {"data", RMD_CONFIG_PATH, AT(data), "/var/lib/remuda/coordinator", 0, 0, false, "folder of queue and history"},
+    {"store", RMD_CONFIG_STRING, AT(store), "rocksdb", 0, 0, false, "rocksdb (in data) or postgresql"},
+    {"postgresql", RMD_CONFIG_STRING, AT(postgresql), "", 0, 0, false, "connection string when store is postgresql"},
+    {"bus.listen", RMD_CONFIG_LIST, AT(bus_listen), "tcp://127.0.0.1:7350", 0, 0, false, "endpoints for nodes (CURVE always)"},
+    {"bus.secret_key", RMD_CONFIG_PATH, AT(bus_secret_key), "/etc/remuda/coordinator.key", 0, 0, false, "file made by `remuda keygen`"},
+    {"api.socket", RMD_CONFIG_PATH, AT(api_socket), "/run/remuda/api.sock", 0, 0, false, "Unix socket of the API, mode 0660"},
+    {"api.listen", RMD_CONFIG_STRING, AT(api_listen), "", 0, 0, false, "address:port of the API over TLS; empty: none"},
+    {"api.tls_certificate", RMD_CONFIG_PATH, AT(api_tls_certificate), "", 0, 0, false, "PEM chain for api.listen"},
+    {"api.tls_key", RMD_CONFIG_PATH, AT(api_tls_key), "", 0, 0, false, "PEM key for api.listen"},
+    {"api.token_file", RMD_CONFIG_PATH, AT(api_token_file), "", 0, 0, false, "file with the bearer token for api.listen"},
+    {"dns.servers", RMD_CONFIG_STRING, AT(dns_servers), "", 0, 0, false, "host:port,host:port; empty: the system's resolver"},
+    {"dns.timeout", RMD_CONFIG_DURATION, AT(dns_timeout_ms), "3s", 100, 60000, false, "of one query to one server"},
+    {"dns.tries", RMD_CONFIG_INT, AT(dns_tries), "3", 1, 10, false, "queries before a temporary failure"},
+    {"dns.ttl_min", RMD_CONFIG_DURATION, AT(dns_ttl_min_ms), "60s", 0, 86400000, false, "answers are kept at least so long"},
+    {"dns.ttl_max", RMD_CONFIG_DURATION, AT(dns_ttl_max_ms), "1h", 1000, 604800000, false, "and at most so long"},
+    {"dns.negative_ttl", RMD_CONFIG_DURATION, AT(dns_negative_ttl_ms), "5min", 1000, 86400000, false, "for names that don't exist, when the zone doesn't say"},
+    {"dns.cache_entries", RMD_CONFIG_INT, AT(dns_cache_entries), "100000", 100, 10000000, false, "answers kept in memory"},
+    {"lease.valid", RMD_CONFIG_DURATION, AT(lease_valid_ms), "15min", 2000, 86400000, false, "how long a node may go on without hearing from here; more than lease.transaction_deadline"},
+    {"lease.transaction_deadline", RMD_CONFIG_DURATION, AT(transaction_deadline_ms), "10min", 1000, 3600000, false, "total time of one SMTP transaction"},
+    {"lease.heartbeat_lost", RMD_CONFIG_DURATION, AT(heartbeat_lost_ms), "10s", 1000, 600000, false, "silence after which a node counts as gone"},
+    {"retry.class", RMD_CONFIG_LIST, AT(retry_class), "", 0, 0, false, "first delay by class of refusal: \"greylisted=5min\""},
+    {"caps.lane_per_day", RMD_CONFIG_INT, AT(lane_per_day), "0", 0, INT64_MAX, false, "recipients of one source at one provider in any 24 h, unless the source says otherwise; 0: no cap"},
+    {"caps.source_per_day", RMD_CONFIG_INT, AT(source_per_day), "0", 0, INT64_MAX, false, "of one source in all"},
+    {"caps.network_per_day", RMD_CONFIG_INT, AT(network_per_day), "0", 0, INT64_MAX, false, "of all sources of a /24 or /64 at one provider"},
+    {"caps.domain_per_day", RMD_CONFIG_INT, AT(domain_per_day), "0", 0, INT64_MAX, false, "of one sending domain at one provider, unless the stream says otherwise"},
+    {"smtp.port", RMD_CONFIG_INT, AT(smtp_port), "25", 1, 65535, false, "where receivers listen"},
+    {"smtp.starttls", RMD_CONFIG_BOOL, AT(smtp_starttls), "true", 0, 0, false, "use TLS where it is offered"},
+    {"smtp.allow_special", RMD_CONFIG_LIST, AT(allow_special), "", 0, 0, false, "networks of private or loopback addresses that may be dialled all the same"},
+    {"providers", RMD_CONFIG_PATH, AT(providers), "", 0, 0, false, "file of provider rules over the shipped ones"},
+    {"rules", RMD_CONFIG_PATH, AT(rules), "", 0, 0, false, "file of verdict rules before the shipped ones"},
+    {"limits.disk_reserve", RMD_CONFIG_BYTES, AT(disk_reserve_bytes), "512MiB", 0, INT64_MAX, false, "submissions are refused when less is free"},
+    {"limits.cache", RMD_CONFIG_BYTES, AT(cache_bytes), "64MiB", 1 << 20, INT64_MAX, false, "block cache of the store"},
+    {"history.keep", RMD_CONFIG_DURATION, AT(history_keep_ms), "30d", 60000, INT64_MAX, false, "events are kept so long"},
+    {"history.max", RMD_CONFIG_BYTES, AT(history_max_bytes), "4GiB", 64 << 20, INT64_MAX, false, "and at most so many bytes of them"},
+    {"log.level", RMD_CONFIG_STRING, AT(log_level), "info", 0, 0, false, "debug, info, warning or error"},
+    {"user", RMD_CONFIG_STRING, AT(user), "", 0, 0, false, "user to become when started as root; empty: stay"},
+    {0},
+};
+/* clang-format on */
+
+static void check_store(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+    if (strcmp(c->store, "rocksdb") != 0 && strcmp(c->store, "postgresql") != 0)
+        rmd_buf_addf(err, "%s: store: \"%s\" is neither rocksdb nor postgresql\n", path, c->store);
+    if (strcmp(c->store, "postgresql") == 0 && !*c->postgresql)
+        rmd_buf_addf(err, "%s: postgresql: a connection string is needed when store is postgresql\n", path);
+}
+
+static void check_api(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+    if (*c->api_listen && (!*c->api_tls_certificate || !*c->api_tls_key || !*c->api_token_file))
+        rmd_buf_addf(err, "%s: api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n", path);
+}
+
+static void check_rest(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+    if (c->lease_valid_ms <= c->transaction_deadline_ms)
+        rmd_buf_addf(err, "%s: lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n", path);
+    if (c->dns_ttl_min_ms > c->dns_ttl_max_ms)
+        rmd_buf_addf(err, "%s: dns.ttl_min: is longer than dns.ttl_max\n", path);
+    struct rmd_retry_plan plan;
+    const char *bad;
+    rmd_retry_plan_init(&plan, 1, 1);
+    if (rmd_retry_plan_override(&plan, (const char *const *)c->retry_class, &bad) < 0)
+        rmd_buf_addf(err, "%s: retry.class: \"%s\" is not class=duration\n", path, bad);
+    enum rmd_log_level level;
+    if (rmd_log_level_parse(c->log_level, &level) < 0)
+        rmd_buf_addf(err, "%s: log.level: \"%s\" is not debug, info, warning or error\n", path, c->log_level);
+}
+
+int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct rmd_buf *err) {
+    int rc = rmd_config_load(path, rmd_coord_config_rows, out, err);
+    if (rc < 0)
+        return rc;
+    check_store(path, out, err);
+    check_api(path, out, err);
+    check_rest(path, out, err);
+    return err->len ? RMD_EINVAL : RMD_OK;
+}
+
+void rmd_coord_config_release(struct rmd_coord_config *c) {
+    rmd_config_release(rmd_coord_config_rows, c);
+}

@@ -1,0 +1,36 @@
+/* Configuration of remuda-coordinator: what belongs to the process. What operators change at run time is in the
+ * store. */
+#ifndef REMUDA_COORD_CONFIG_H
+#define REMUDA_COORD_CONFIG_H
+
+#include "proto/io/config.h"
+
+#define RMD_COORD_CONFIG_PATH "/etc/remuda/coordinator.conf"
+
+struct rmd_coord_config {
+    char *data;
+    char *store, *postgresql;
+    char **bus_listen;
+    char *bus_secret_key;
+    char *api_socket, *api_listen, *api_tls_certificate, *api_tls_key, *api_token_file;
+    char *dns_servers;
+    int64_t dns_timeout_ms, dns_tries, dns_ttl_min_ms, dns_ttl_max_ms, dns_negative_ttl_ms, dns_cache_entries;
+    int64_t lease_valid_ms, transaction_deadline_ms, heartbeat_lost_ms;
+    char **retry_class;
+    int64_t lane_per_day, source_per_day, network_per_day, domain_per_day;
+    int64_t smtp_port;
+    bool smtp_starttls;
+    char **allow_special;
+    char *providers, *rules;
+    int64_t disk_reserve_bytes, cache_bytes;
+    int64_t history_keep_ms, history_max_bytes;
+    char *log_level, *user;
+};
+
+extern const struct rmd_config_row rmd_coord_config_rows[];
+
+/* Loads and checks what rows can't: values that must fit each other. RMD_EINVAL with lines in err. */
+int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct rmd_buf *err) RMD_CHECKED;
+void rmd_coord_config_release(struct rmd_coord_config *c);
+
+#endif
