@@ -10,13 +10,31 @@
  * message with mark 2 and no outcome becomes an outcome "uncertain" (rcpts 1); with mark 1 and no outcome: "returned", reason crashed, rcpts 1;
  * without a mark: it starts anew when its lease is still live.
  *
- * A lease becomes startable (RMD_MAIL_LEASE to its worker) when all its parts and its template are in the journal. */
+ * A lease becomes startable (RMD_MAIL_LEASE to its worker) when all its parts and its template are in the journal. Parts are kept in memory until
+ * the last one is there, and then journaled together: an incomplete lease was never received. A LeaseAck with the lease's id says that all of
+ * it is in the journal; other window (earlier parts, repeats, chunks of templates) is given back by a LeaseAck with id 0. An id at or below the
+ * high-water mark that isn't in the journal is refused, unless it is known to have been passed over by a later one in this same session.
+ *
+ * Templates: a worker gets RMD_MAIL_TEMPLATE before the first lease that needs it, and the same mail with empty bytes when no lease has used the
+ * template for RMD_NODE_TEMPLATE_KEEP_MS: both forget it then. */
 #ifndef REMUDA_NODE_CORE_H
 #define REMUDA_NODE_CORE_H
 
 #include "node/core/worker.h"
 
 enum {
+    RMD_NODE_REFUSED_MS = 30000,          /* between Hellos after a refusal that only a person can mend */
+    RMD_NODE_STOP_MS = 9000,              /* an orderly end takes no longer */
+    RMD_NODE_TEMPLATE_KEEP_MS = 3600000,
+    RMD_NODE_TEMPLATE_BYTES_MAX = 64 << 20,
+    RMD_NODE_TEMPLATES_MAX = 10000,
+    RMD_NODE_LEASE_PARTS_MAX = 256,
+    RMD_NODE_LEASE_ROWS_MAX = 100000,
+    RMD_NODE_PARTIAL_BYTES_MAX = 64 << 20, /* all incomplete leases together */
+    RMD_NODE_SUPPRESS_KEEP_MS = 3600000,   /* a lease that was overtaken by a suppression is checked for so long */
+    RMD_NODE_SUPPRESS_MAX = 1000000,
+    RMD_NODE_RECALLS_MAX = 10000,
+    RMD_NODE_HELLO_ALARMS = 256,           /* in one Hello; the rest follows as frames */
     RMD_NODE_HEARTBEAT_MS = 1000,
     RMD_NODE_HELLO_MS = 2000,
     RMD_NODE_SILENCE_MS = 10000,
@@ -29,13 +47,13 @@ enum {
 
 enum rmd_node_event_kind {
     RMD_NE_JOURNAL_OPEN,    /* uuid, boot_id, position (last n), reported (acked n), alarm position in id, high_water */
-    RMD_NE_REPLAY_TEMPLATE, /* hash */
+    RMD_NE_REPLAY_TEMPLATE, /* hash, bytes */
     RMD_NE_REPLAY_LEASE,    /* lease (all parts joined), marks: 2 bits an index (0, 1, 2), outcomes: bitmap of finished indexes */
     RMD_NE_REPLAY_OUTCOME,  /* n, outcome: not acknowledged yet */
     RMD_NE_REPLAY_ALARM,    /* n, alarm: not acknowledged yet */
     RMD_NE_REPLAY_END,
     RMD_NE_TICK,
-    RMD_NE_FRAME,     /* frame */
+    RMD_NE_FRAME,     /* frame; NULL: one that could not be decoded, which is counted */
     RMD_NE_OUTCOME,   /* n, outcome: just journaled by the shell for a worker (or for an OUTCOME effect of this core) */
     RMD_NE_ALARM,     /* n, alarm: likewise */
     RMD_NE_MAIL,      /* mail, worker */
@@ -56,7 +74,7 @@ struct rmd_node_event {
     const Remuda__Outcome *outcome;
     const Remuda__Alarm *alarm;
     const struct rmd_mail *mail;
-    struct rmd_slice marks, outcomes;
+    struct rmd_slice marks, outcomes, bytes;
     struct rmd_worker_stats stats;
 };
 
@@ -65,6 +83,7 @@ enum rmd_node_effect_kind {
     RMD_NF_MAIL,             /* mail, worker */
     RMD_NF_JOURNAL_LEASE,    /* bytes: encoded Lease (one part), lease id, part; raises the high-water mark */
     RMD_NF_JOURNAL_TEMPLATE, /* hash, bytes (whole, hash verified) */
+    RMD_NF_JOURNAL_TEMPLATE_DROP, /* hash: no lease uses it any more */
     RMD_NF_JOURNAL_OUTCOME,  /* outcome: journal it, then come back with RMD_NE_OUTCOME */
     RMD_NF_JOURNAL_DROP,     /* lease: finished and acknowledged; may be trimmed (the shell keeps it for the retention time) */
     RMD_NF_JOURNAL_ACKED,    /* n: outcomes up to n are acknowledged */
@@ -103,6 +122,7 @@ struct rmd_node_options {
     const char *const *address; /* plumbed addresses, NULL-terminated */
     uint32_t connection_limit;
     const char *software;
+    const struct rmd_sign_ops *sign; /* SHA-256 of templates */
 };
 
 struct rmd_node;

@@ -26,7 +26,7 @@
 enum rmd_mail_kind {
     /* to a worker */
     RMD_MAIL_POLICY,   /* policy: complete; keys handle-loaded by the worker through the sign port */
-    RMD_MAIL_TEMPLATE, /* template_hash, bytes */
+    RMD_MAIL_TEMPLATE, /* template_hash, bytes; without bytes: no lease uses it any more, forget it */
     RMD_MAIL_LEASE,    /* lease with skip/started bitmaps from replay */
     RMD_MAIL_VALID,    /* valid_until_mono_ms for all leases of the session; 0: session lost, start nothing new after it */
     RMD_MAIL_RECALL,   /* recall */
