@@ -1,0 +1,298 @@
+/* remuda-coordinator: wiring, privilege drop, signals. */
+#include <errno.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <remuda/version.h>
+
+#include <base/log.h>
+#include <base/probe.h>
+#include <base/text.h>
+
+#include "coordinator/io/coord_config.h"
+#include "coordinator/io/http.h"
+#include "coordinator/io/shell.h"
+#include "coordinator/io/store_pg.h"
+#include "coordinator/io/store_rocks.h"
+#include "proto/io/clock.h"
+#include "proto/io/notify.h"
+#include "proto/io/providers_file.h"
+#include "proto/io/rules_file.h"
+#include "proto/io/sign_openssl.h"
+
+enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, EXIT_UNAVAILABLE = 69 };
+
+static const char usage[] =
+    "remuda-coordinator: holds the queue, decides which source sends what, and talks to nodes and operators.\n"
+    "\n"
+    "usage: remuda-coordinator [--config PATH] [--check | --dump-config]\n"
+    "\n"
+    "  -c, --config PATH   file, or folder of *.conf files (default " RMD_COORD_CONFIG_PATH ")\n"
+    "      --check         read the configuration, say what is wrong with it, and end (0: fine, 78: not)\n"
+    "      --dump-config   print the effective configuration with an explanation of each key, and end\n"
+    "      --version       print the version and end\n"
+    "  -h, --help          this text\n"
+    "\n"
+    "It stays in the foreground and logs to standard error; SIGTERM ends it in order. Its keys are made with\n"
+    "`remuda keygen`, nodes are enrolled with `remuda node add`, mail is submitted with `remuda send`.\n";
+
+struct options {
+    const char *config;
+    bool check, dump;
+};
+
+static void parse_options(int argc, char **argv, struct options *o) {
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+        {"dump-config", no_argument, NULL, 'd'},  {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {0}};
+    *o = (struct options){.config = RMD_COORD_CONFIG_PATH};
+    for (int c; (c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;)
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 'k':
+            o->check = true;
+            break;
+        case 'd':
+            o->dump = true;
+            break;
+        case 'v':
+            puts("remuda-coordinator " RMD_VERSION);
+            exit(0);
+        case 'h':
+            fputs(usage, stdout);
+            exit(0);
+        default:
+            fprintf(stderr, "try `remuda-coordinator --help`\n");
+            exit(EXIT_USAGE);
+        }
+    if (optind < argc) {
+        fprintf(stderr, "remuda-coordinator: unexpected argument \"%s\"; try --help\n", argv[optind]);
+        exit(EXIT_USAGE);
+    }
+}
+
+/* Everything that main opens, in order, so that one label can close it. */
+struct parts {
+    struct rmd_coord_config conf;
+    struct rmd_store store;
+    struct rmd_history *history;
+    struct rmd_providers providers;
+    struct rmd_buf rules;
+    struct rmd_shell *shell;
+    struct rmd_http *http;
+    uint8_t secret_key[RMD_KEY_BYTES];
+    uint8_t boot_id[RMD_UUID_BYTES];
+    uint64_t epoch;
+};
+
+static int complain(const char *what, const char *err) {
+    rmd_error("start", "%s: %s", what, err);
+    return RMD_EINVAL;
+}
+
+static int become(const char *name) {
+    if (!*name || geteuid() != 0)
+        return RMD_OK;
+    struct passwd *pw = getpwnam(name);
+    if (!pw)
+        return complain(name, "there is no such user");
+    if (initgroups(name, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
+        return complain(name, "could not become this user");
+    return RMD_OK;
+}
+
+static int make_folder(const char *path) {
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return RMD_OK;
+    char err[512];
+    rmd_format(err, sizeof err, "%m (make the folder, or correct `data`)");
+    return complain(path, err);
+}
+
+static int open_store(struct parts *p) {
+    char err[512] = "", path[1024];
+    int rc;
+    if (strcmp(p->conf.store, "postgresql") == 0) {
+        rc = rmd_store_pg_open(&(struct rmd_store_pg_options){.conninfo = p->conf.postgresql}, &p->store, err,
+                               sizeof err);
+    } else {
+        rmd_format(path, sizeof path, "%s/store", p->conf.data);
+        struct rmd_store_rocks_options o = {.directory = path,
+                                            .block_cache_bytes = (size_t)p->conf.cache_bytes,
+                                            .reserve_bytes = (uint64_t)p->conf.disk_reserve_bytes};
+        rc = rmd_store_rocks_open(&o, &p->store, err, sizeof err);
+    }
+    if (rc < 0)
+        return complain("store", err);
+    rc = p->store.ops->acquire(p->store.s, &p->epoch);
+    return rc < 0 ? complain("store", rmd_error_text(rc)) : RMD_OK;
+}
+
+static int open_history(struct parts *p) {
+    char err[512] = "", path[1024];
+    rmd_format(path, sizeof path, "%s/history", p->conf.data);
+    struct rmd_history_options o = {.directory = path,
+                                    .keep_ms = p->conf.history_keep_ms,
+                                    .max_bytes = p->conf.history_max_bytes,
+                                    .clock = rmd_clock_host()};
+    return rmd_history_open(&o, &p->history, err, sizeof err) < 0 ? complain("history", err) : RMD_OK;
+}
+
+/* Provider and verdict rules: the operator's files are read and linted here; nodes get the verdict rules with their
+ * policy. */
+static int load_rules(struct parts *p, struct rmd_buf *err) {
+    if (rmd_providers_load(p->conf.providers, &p->providers, err) < 0)
+        return RMD_EINVAL;
+    if (!*p->conf.rules)
+        return RMD_OK;
+    struct rmd_rules *rules = NULL;
+    int rc = rmd_rules_file_text(p->conf.rules, &p->rules, err);
+    if (rc == RMD_OK)
+        rc = rmd_rules_load(rmd_buf_slice(&p->rules), p->conf.rules, &rules, err);
+    rmd_rules_free(rules);
+    return rc;
+}
+
+static struct rmd_coord_options core_options(struct parts *p) {
+    struct rmd_coord_config *c = &p->conf;
+    return (struct rmd_coord_options){.lease_valid_ms = c->lease_valid_ms,
+                                      .transaction_deadline_ms = c->transaction_deadline_ms,
+                                      .heartbeat_lost_ms = c->heartbeat_lost_ms,
+                                      .provider = p->providers.v,
+                                      .n_providers = p->providers.n,
+                                      .rules = rmd_buf_slice(&p->rules),
+                                      .allow_special = (const char *const *)c->allow_special,
+                                      .smtp_port = (uint16_t)c->smtp_port,
+                                      .starttls = c->smtp_starttls,
+                                      .lane_cap_per_day = (uint64_t)c->lane_per_day,
+                                      .source_cap_per_day = (uint64_t)c->source_per_day,
+                                      .network_cap_per_day = (uint64_t)c->network_per_day,
+                                      .domain_cap_per_day = (uint64_t)c->domain_per_day,
+                                      .class_retry = (const char *const *)c->retry_class,
+                                      .seed = rmd_random_seed(),
+                                      .sign = rmd_sign_openssl()};
+}
+
+static int open_shell(struct parts *p) {
+    struct rmd_coord_config *c = &p->conf;
+    char err[1024] = "";
+    struct rmd_shell_options o = {.clock = rmd_clock_host(),
+                                  .store = p->store,
+                                  .epoch = p->epoch,
+                                  .core = core_options(p),
+                                  .bus = {.endpoint = (const char *const *)c->bus_listen},
+                                  .dns = {.servers = c->dns_servers,
+                                          .timeout_ms = (int)c->dns_timeout_ms,
+                                          .tries = (int)c->dns_tries,
+                                          .ttl_min_s = (uint32_t)(c->dns_ttl_min_ms / 1000),
+                                          .ttl_max_s = (uint32_t)(c->dns_ttl_max_ms / 1000),
+                                          .negative_ttl_s = (uint32_t)(c->dns_negative_ttl_ms / 1000),
+                                          .cache_entries = (uint32_t)c->dns_cache_entries,
+                                          .max_in_flight = RMD_COORD_RESOLVES_IN_FLIGHT},
+                                  .history = p->history};
+    memcpy(o.bus.secret_key, p->secret_key, RMD_KEY_BYTES);
+    o.clock->boot_id(o.clock->ctx, o.core.boot_id);
+    p->store = (struct rmd_store){0}; /* the shell's now, also when it fails */
+    return rmd_shell_open(&o, &p->shell, err, sizeof err) < 0 ? complain("start", err) : RMD_OK;
+}
+
+static int open_http(struct parts *p) {
+    char err[512] = "";
+    struct rmd_http_options o = {.shell = p->shell,
+                                 .socket_path = p->conf.api_socket,
+                                 .listen = p->conf.api_listen,
+                                 .tls_certificate = p->conf.api_tls_certificate,
+                                 .tls_key = p->conf.api_tls_key,
+                                 .token_file = p->conf.api_token_file,
+                                 .tenant = 1};
+    return rmd_http_open(&o, &p->http, err, sizeof err) < 0 ? complain("api", err) : RMD_OK;
+}
+
+static struct rmd_shell *serving;
+
+static void *wait_for_signals(void *arg) {
+    int sig;
+    if (sigwait(arg, &sig) == 0) {
+        rmd_info("stop", "signal %d: ending in order", sig);
+        rmd_shell_stop(serving);
+    }
+    return NULL;
+}
+
+static void close_parts(struct parts *p) {
+    if (p->http)
+        rmd_http_close(p->http);
+    rmd_shell_close(p->shell);
+    if (p->store.ops)
+        p->store.ops->close(p->store.s);
+    rmd_history_close(p->history);
+    rmd_providers_release(&p->providers);
+    rmd_buf_release(&p->rules);
+    rmd_coord_config_release(&p->conf);
+    explicit_bzero(p->secret_key, sizeof p->secret_key);
+}
+
+static int serve(struct parts *p) {
+    char err[512] = "";
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread is made: they all inherit it */
+    signal(SIGPIPE, SIG_IGN);
+    if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
+        return complain("bus.secret_key", err);
+    if (make_folder(p->conf.data) < 0 || become(p->conf.user) < 0 || open_store(p) < 0 || open_history(p) < 0 ||
+        open_shell(p) < 0 || open_http(p) < 0)
+        return RMD_EINVAL;
+    serving = p->shell;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, wait_for_signals, &signals) != 0)
+        return complain("start", "no thread could be made");
+    rmd_info("start", "serving: API on %s, epoch %llu", p->conf.api_socket, (unsigned long long)p->epoch);
+    rmd_notify_ready();
+    int rc = rmd_shell_run(p->shell);
+    pthread_cancel(thread);
+    pthread_join(thread, NULL);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    struct options o;
+    parse_options(argc, argv, &o);
+    rmd_log_init("remuda-coordinator", RMD_LOG_INFO, rmd_clock_host());
+    struct parts p = {0};
+    struct rmd_buf err = {0};
+    enum rmd_log_level level = RMD_LOG_INFO;
+    int rc = rmd_coord_config_load(o.config, &p.conf, &err);
+    if (rc == RMD_OK)
+        rc = load_rules(&p, &err);
+    if (rc < 0)
+        fputs(rmd_buf_str(&err), stderr);
+    rmd_buf_release(&err);
+    int code = rc < 0 ? EXIT_CONFIG : 0;
+    if (rc == RMD_OK && o.dump) {
+        struct rmd_buf text = {0};
+        rmd_config_dump(rmd_coord_config_rows, &p.conf, &text);
+        fputs(rmd_buf_str(&text), stdout);
+        rmd_buf_release(&text);
+    } else if (rc == RMD_OK && o.check) {
+        printf("%s: fine\n", o.config);
+    } else if (rc == RMD_OK) {
+        if (rmd_log_level_parse(p.conf.log_level, &level) == RMD_OK)
+            rmd_log_init("remuda-coordinator", level, rmd_clock_host());
+        rmd_probe_init();
+        code = serve(&p) < 0 ? EXIT_UNAVAILABLE : 0;
+    }
+    close_parts(&p);
+    return code;
+}
