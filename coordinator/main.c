@@ -147,19 +147,28 @@ static int open_history(struct parts *p) {
     return rmd_history_open(&o, &p->history, err, sizeof err) < 0 ? complain("history", err) : RMD_OK;
 }
 
+static int read_text(const char *path, struct rmd_buf *out, struct rmd_buf *err) {
+    FILE *f = fopen(path, "re");
+    char piece[4096];
+    for (size_t n; f && (n = fread(piece, 1, sizeof piece, f)) > 0;)
+        rmd_buf_add(out, piece, n);
+    if (!f || ferror(f))
+        rmd_buf_addf(err, "%s: %m\n", path);
+    if (f)
+        fclose(f);
+    return err->len ? RMD_EINVAL : RMD_OK;
+}
+
 /* Provider and verdict rules: the operator's files are read and linted here; nodes get the verdict rules with their
  * policy. */
 static int load_rules(struct parts *p, struct rmd_buf *err) {
     if (rmd_providers_load(p->conf.providers, &p->providers, err) < 0)
         return RMD_EINVAL;
-    if (!*p->conf.rules)
-        return RMD_OK;
-    struct rmd_rules *rules = NULL;
-    int rc = rmd_rules_file_text(p->conf.rules, &p->rules, err);
-    if (rc == RMD_OK)
-        rc = rmd_rules_load(rmd_buf_slice(&p->rules), p->conf.rules, &rules, err);
+    struct rmd_rules *rules = rmd_rules_load(p->conf.rules, err);
+    if (!rules)
+        return RMD_EINVAL;
     rmd_rules_free(rules);
-    return rc;
+    return *p->conf.rules ? read_text(p->conf.rules, &p->rules, err) : RMD_OK;
 }
 
 static struct rmd_coord_options core_options(struct parts *p) {
