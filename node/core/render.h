@@ -1,15 +1,21 @@
 /* Renders one message from a compiled template and a recipient's row, hashing while it writes. Pure.
  *
  * The template was compiled and checked at submission (coordinator/io/template_compile.c); rendering can't fail for reasons of
- * the template, only for reasons of a value (RMD_EFORMAT: invalid UTF-8; RMD_ELIMIT: message over RMD_MESSAGE_MAX_BYTES).
+ * the template, only for reasons of a value (RMD_EFORMAT: invalid UTF-8, or not an address where an address header wants one;
+ * RMD_ELIMIT: message over RMD_MESSAGE_MAX_BYTES, header over RMD_HEADER_MAX_BYTES, a URL or address too long for a line), or when a
+ * key can't sign (RMD_EIO).
  *
  * Promises, whatever the values are: every line ends in CRLF and is at most 998 bytes; no bare CR or LF, no NUL; header lines are
  * folded at 78 where they can be; a value can't end a header or start a part; non-ASCII in headers becomes RFC 2047 encoded words
  * (raw UTF-8 only when the message needs SMTPUTF8 anyway); each part keeps a legal transfer encoding; in HTML parts values are
  * escaped. The output isn't dot-stuffed: the SMTP client does that.
  *
- * Added when the template lacks them: Date, Message-ID (message id @ sending domain), List-Unsubscribe, List-Unsubscribe-Post,
- * Feedback-ID (campaign:stream:tenant:remuda), To. Then DKIM-Signature headers in front, one a key. */
+ * An address header whose address is an empty value leaves out that mailbox, and the whole field when none is left. In headers a
+ * run of white space and controls becomes one space; in bodies controls are dropped, but for TAB and line ends.
+ *
+ * Added when the template lacks them: Date, Message-ID (the envelope's token, which begins with the message id, @ sending domain),
+ * List-Unsubscribe, List-Unsubscribe-Post (only with an https URL of ours), Feedback-ID (campaign:stream:tenant:remuda), To. Then
+ * DKIM-Signature headers in front, one a key. */
 #ifndef REMUDA_NODE_RENDER_H
 #define REMUDA_NODE_RENDER_H
 
@@ -17,7 +23,7 @@
 
 #include "proto/codec.h"
 
-enum { RMD_MESSAGE_MAX_BYTES = 32 << 20 };
+enum { RMD_MESSAGE_MAX_BYTES = 32 << 20, RMD_HEADER_MAX_BYTES = 64 << 10, RMD_HEADERS_MAX = 256 };
 
 struct rmd_template; /* a decoded CompiledTemplate, prepared for rendering; immutable, shared by threads */
 
