@@ -7,7 +7,7 @@ CC ?= gcc
 OPT ?= -O2 -g
 SAN ?=
 
-PKGS := libzmq libprotobuf-c openssl libcares libucl libmicrohttpd jansson libidn2 libpq gmime-3.0
+PKGS := libzmq libprotobuf-c openssl libcares libmicrohttpd jansson libidn2 libpq gmime-3.0 libcurl
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
         -Wvla -Wformat=2 -Wundef
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) $(SAN) -fno-common -fstack-protector-strong -pthread -MMD -MP \
@@ -15,7 +15,7 @@ CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) $(SAN) -fno-common -fstack-protector-stro
              -include include/remuda/banned.h $(CFLAGS)
 LDFLAGS_ALL = $(SAN) -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS_BASE := -lprotobuf-c
-LIBS_IO := $(shell pkg-config --libs libzmq openssl libcares libucl libidn2 2>/dev/null) -lrocksdb
+LIBS_IO := $(shell pkg-config --libs libzmq openssl libcares libidn2 2>/dev/null) -lrocksdb
 LIBS_COORD := $(shell pkg-config --libs libmicrohttpd jansson libpq gmime-3.0 2>/dev/null)
 LIBS_NODE := -lopendkim
 LIBS_TEST := -lcmocka -ljansson
@@ -75,7 +75,7 @@ $(BUILD)/remuda-coordinator: $(BUILD)/obj/coordinator/main.o $(LIB_CIO) $(LIB_CC
 $(BUILD)/remuda-node: $(BUILD)/obj/node/main.o $(LIB_NIO) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_IO) $(LIBS_BASE)
 $(BUILD)/remuda: $(BUILD)/obj/coordinator/ctl/main.o $(LIB_CTL) $(LIB_PIO) $(LIB_BASE)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson $(LIBS_IO) $(LIBS_BASE)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson -lcurl $(LIBS_IO) $(LIBS_BASE)
 
 ALL_LIBS := $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(ALL_LIBS)

@@ -25,6 +25,7 @@
 #include "proto/io/providers_file.h"
 #include "proto/io/rules_file.h"
 #include "proto/io/sign_openssl.h"
+#include "proto/io/ucl.h"
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, EXIT_UNAVAILABLE = 69 };
 
@@ -147,18 +148,6 @@ static int open_history(struct parts *p) {
     return rmd_history_open(&o, &p->history, err, sizeof err) < 0 ? complain("history", err) : RMD_OK;
 }
 
-static int read_text(const char *path, struct rmd_buf *out, struct rmd_buf *err) {
-    FILE *f = fopen(path, "re");
-    char piece[4096];
-    for (size_t n; f && (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        rmd_buf_add(out, piece, n);
-    if (!f || ferror(f))
-        rmd_buf_addf(err, "%s: %m\n", path);
-    if (f)
-        fclose(f);
-    return err->len ? RMD_EINVAL : RMD_OK;
-}
-
 /* Provider and verdict rules: the operator's files are read and linted here; nodes get the verdict rules with their
  * policy. */
 static int load_rules(struct parts *p, struct rmd_buf *err) {
@@ -168,7 +157,7 @@ static int load_rules(struct parts *p, struct rmd_buf *err) {
     if (!rules)
         return RMD_EINVAL;
     rmd_rules_free(rules);
-    return *p->conf.rules ? read_text(p->conf.rules, &p->rules, err) : RMD_OK;
+    return *p->conf.rules ? rmd_ucl_read_file(p->conf.rules, &p->rules, err) : RMD_OK;
 }
 
 static struct rmd_coord_options core_options(struct parts *p) {
