@@ -47,19 +47,23 @@ all: $(PROGRAMS)
 
 $(GEN_C): proto/remuda.proto
 	@mkdir -p $(BUILD)/gen/wire
-	protoc-c --proto_path=proto --c_out=$(BUILD)/gen/wire proto/remuda.proto
+	@echo '  GEN  $@'
+	@protoc-c --proto_path=proto --c_out=$(BUILD)/gen/wire proto/remuda.proto
 $(GEN_O): $(GEN_C)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(OPT) $(SAN) -isystem $(BUILD)/gen -w -c -o $@ $<
+	@echo '  CC   $<'
+	@$(CC) -std=gnu11 $(OPT) $(SAN) -isystem $(BUILD)/gen -w -c -o $@ $<
 $(BUILD)/obj/%.o: %.c Makefile | $(GEN_C)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	@echo '  CC   $<'
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 define library
 $(1): $(2)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	@echo '  AR   $$@'
+	@ar rcs $$@ $$^
 endef
 $(eval $(call library,$(LIB_BASE),$(call objs,proto/base/*.c proto/*.c) $(GEN_O)))
 $(eval $(call library,$(LIB_PIO),$(call objs,proto/io/*.c)))
@@ -71,24 +75,31 @@ $(eval $(call library,$(LIB_CTL),$(filter-out $(BUILD)/obj/coordinator/ctl/main.
 $(eval $(call library,$(LIB_KIT),$(call objs,tests/kit/*.c)))
 
 $(BUILD)/remuda-coordinator: $(BUILD)/obj/coordinator/main.o $(LIB_CIO) $(LIB_CCORE) $(LIB_PIO) $(LIB_BASE)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COORD) $(LIBS_IO) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COORD) $(LIBS_IO) $(LIBS_BASE)
 $(BUILD)/remuda-node: $(BUILD)/obj/node/main.o $(LIB_NIO) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_IO) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_IO) $(LIBS_BASE)
 $(BUILD)/remuda: $(BUILD)/obj/coordinator/ctl/main.o $(LIB_CTL) $(LIB_PIO) $(LIB_BASE)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson -lcurl $(LIBS_IO) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson -lcurl $(LIBS_IO) $(LIBS_BASE)
 
 ALL_LIBS := $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
 $(BUILD)/tests/contract/%: $(BUILD)/obj/tests/contract/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
 $(RECEIVERS): $(call objs,tests/receivers/*.c) $(LIB_PIO) $(LIB_BASE)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_NODE) $(LIBS_IO) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_NODE) $(LIBS_IO) $(LIBS_BASE)
 $(SIM): $(call objs,tests/sim/*.c) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_BASE)
-	$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c) -Wl,--start-group $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c) -Wl,--start-group $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
 
 .PHONY: clean
 clean:

@@ -47,7 +47,8 @@ BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/bin/%,$(wildcard tes
 bench-programs: $(BENCH_PROGRAMS)
 $(BUILD)/bench/bin/%: $(BUILD)/obj/tests/bench/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
 
 # One seed, with its story; SEED=n replays exactly.
 SEED ?= 1
@@ -77,7 +78,8 @@ fuzz: deps-lint
 fuzz-programs: $(FUZZ)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
+	@echo '  LD   $@'
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LIBS_COORD) $(LIBS_IO) $(LIBS_NODE) $(LIBS_TEST) $(LIBS_BASE)
 
 SOURCES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 lint: deps-lint

@@ -1,9 +1,10 @@
 /* History: every event of the coordinator, appended to segment files, with a sparse index by recipient; thread-safe.
  *
- * A directory of segments ("%016llx.log", named by their first sequence number). A segment is a run of frames: length u32, CRC-32 u32, packed
- * EventRecord. Appending is buffered and written at once when the shell's step ends (flush); it isn't synced for each event: history is told
- * after the fact, and what a crash of the host cuts off is seen in the settled records all the same. A torn tail is cut at open. A segment is
- * closed at 64 MiB and then gets an index file (sorted address hashes with offsets), so that a recipient's events are found without reading it.
+ * A directory of segments ("%016llx.log", named by their first sequence number). A segment is a run of frames: length
+ * u32, checksum u32 (FNV-1a), packed EventRecord. Appending is buffered and written at once when the shell's step
+ * ends (flush); it isn't synced for each event: history is told after the fact, and what a crash of the host cuts off
+ * is seen in the settled records all the same. A torn tail is cut at open. A segment is closed at 64 MiB and then
+ * gets an index file (sorted address hashes with offsets), so that a recipient's events are found without reading it.
  * Segments older than keep_ms, or over max_bytes in all, are deleted, oldest first. */
 #ifndef REMUDA_HISTORY_H
 #define REMUDA_HISTORY_H
@@ -23,22 +24,25 @@ struct rmd_history_options {
     const struct rmd_clock *clock;
 };
 
-int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err, size_t err_n) RMD_CHECKED;
+int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err,
+                     size_t err_n) RMD_CHECKED;
 void rmd_history_close(struct rmd_history *h);
-/* Takes a copy; gives it the next sequence number, which it returns. Trouble (disk full) drops the event and is told by trouble(). */
+/* Takes a copy; gives it the next sequence number, which it returns. Trouble (disk full) drops the event and is told
+ * by trouble(). */
 uint64_t rmd_history_append(struct rmd_history *h, const Remuda__EventRecord *e);
-void rmd_history_flush(struct rmd_history *h); /* writes what was appended, wakes followers */
+void rmd_history_flush(struct rmd_history *h);          /* writes what was appended, wakes followers */
 const char *rmd_history_trouble(struct rmd_history *h); /* NULL, or the reason and how many events were dropped */
 uint64_t rmd_history_last(struct rmd_history *h);
 
 struct rmd_history_filter {
-    uint64_t after;          /* events with a greater number */
-    const char *type;        /* exact, or a prefix that ends with "." ; NULL: all */
+    uint64_t after;   /* events with a greater number */
+    const char *type; /* exact, or a prefix that ends with "." ; NULL: all */
     const struct rmd_id *campaign;
     const struct rmd_id *message;
-    uint64_t address_hash;   /* 0: all */
+    uint64_t address_hash; /* 0: all */
 };
-/* Walks in order, from any thread; fn returns false to stop. Returns the number of the last event seen (also of those filtered out). */
+/* Walks in order, from any thread; fn returns false to stop. Returns the number of the last event seen (also of those
+ * filtered out). */
 uint64_t rmd_history_read(struct rmd_history *h, const struct rmd_history_filter *f, size_t limit,
                           bool (*fn)(void *ctx, const Remuda__EventRecord *e), void *ctx);
 /* Waits until there is an event after `after`, at most wait_ms; false at the time limit. */

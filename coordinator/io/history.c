@@ -1,0 +1,337 @@
+/* History: see history.h. One lock for the list of segments and the buffer; readers map files and hold no lock while
+ * they walk. */
+#include "coordinator/io/history.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <base/log.h>
+#include <base/text.h>
+
+#include "coordinator/io/history_segment.h"
+
+struct rmd_history {
+    struct rmd_history_options o;
+    char *directory;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct rmd_segment *segment; /* the last one is open */
+    size_t n_segments, cap_segments;
+    int fd; /* of the open one; -1: none could be made */
+    uint64_t next, written;
+    struct rmd_buf buffer, packed;
+    uint64_t buffered;
+    uint64_t dropped;
+    char trouble[256];
+};
+
+static struct rmd_segment *open_segment(struct rmd_history *h) {
+    return h->n_segments ? &h->segment[h->n_segments - 1] : NULL;
+}
+
+static void add_segment(struct rmd_history *h, struct rmd_segment s) {
+    if (h->n_segments == h->cap_segments) {
+        h->cap_segments = h->cap_segments ? h->cap_segments * 2 : 16;
+        h->segment = rmd_realloc(h->segment, h->cap_segments * sizeof *h->segment);
+    }
+    h->segment[h->n_segments++] = s;
+}
+
+static int by_first(const void *a, const void *b) {
+    const struct rmd_segment *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static int open_file(struct rmd_history *h) {
+    char path[1024];
+    rmd_segment_path(path, sizeof path, h->directory, open_segment(h)->first, "log");
+    h->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    return h->fd < 0 ? RMD_EIO : RMD_OK;
+}
+
+/* Counts the frames of the last segment and cuts what a crash left behind the last whole one. */
+static void mend_tail(struct rmd_history *h, struct rmd_segment *s) {
+    struct rmd_segment_view v = rmd_segment_map(h->directory, s);
+    size_t pos = 0;
+    struct rmd_slice payload;
+    for (s->n = 0; rmd_segment_next(&v, &pos, &payload); s->n++)
+        ;
+    rmd_segment_unmap(&v);
+    if (pos == s->bytes)
+        return;
+    rmd_warn("history", "%" PRIu64 " bytes of an unfinished event were cut off", s->bytes - pos);
+    char path[1024];
+    rmd_segment_path(path, sizeof path, h->directory, s->first, "log");
+    if (truncate(path, (off_t)pos) != 0)
+        rmd_error("history", "%s could not be cut: %m", path);
+    s->bytes = pos;
+}
+
+static void list_segments(struct rmd_history *h, DIR *d) {
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        uint64_t first;
+        char path[1024];
+        struct stat st;
+        if (strlen(e->d_name) != 20 || !rmd_has_suffix(e->d_name, ".log") ||
+            sscanf(e->d_name, "%16" SCNx64, &first) != 1)
+            continue;
+        rmd_segment_path(path, sizeof path, h->directory, first, "log");
+        if (stat(path, &st) == 0)
+            add_segment(h, (struct rmd_segment){.first = first,
+                                                .bytes = (uint64_t)st.st_size,
+                                                .newest_wall_ms = (int64_t)st.st_mtime * 1000});
+    }
+    if (h->n_segments)
+        qsort(h->segment, h->n_segments, sizeof *h->segment, by_first);
+    for (size_t i = 0; i + 1 < h->n_segments; i++)
+        h->segment[i].n = h->segment[i + 1].first - h->segment[i].first;
+}
+
+int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err, size_t err_n) {
+    if (mkdir(o->directory, 0700) != 0 && errno != EEXIST) {
+        (void)!rmd_format(err, err_n, "%s: %s", o->directory, strerror(errno));
+        return RMD_EIO;
+    }
+    DIR *d = opendir(o->directory);
+    if (!d) {
+        (void)!rmd_format(err, err_n, "%s: %s", o->directory, strerror(errno));
+        return RMD_EIO;
+    }
+    struct rmd_history *h = rmd_alloc(sizeof *h);
+    h->o = *o;
+    h->directory = rmd_strdup(o->directory);
+    h->fd = -1;
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->more, &attr);
+    pthread_condattr_destroy(&attr);
+    list_segments(h, d);
+    closedir(d);
+    if (h->n_segments)
+        mend_tail(h, open_segment(h));
+    else
+        add_segment(h, (struct rmd_segment){.first = 1});
+    h->next = h->written = open_segment(h)->first + open_segment(h)->n;
+    if (open_file(h) < 0) {
+        (void)!rmd_format(err, err_n, "%s: the open segment can't be written: %s", o->directory, strerror(errno));
+        rmd_history_close(h);
+        return RMD_EIO;
+    }
+    *out = h;
+    return RMD_OK;
+}
+
+void rmd_history_close(struct rmd_history *h) {
+    if (!h)
+        return;
+    if (h->fd >= 0) {
+        rmd_history_flush(h);
+        close(h->fd);
+    }
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->more);
+    rmd_buf_release(&h->buffer);
+    rmd_buf_release(&h->packed);
+    free(h->segment);
+    free(h->directory);
+    free(h);
+}
+
+/* ---- writing */
+
+static void remove_oldest(struct rmd_history *h) {
+    char path[1024];
+    rmd_segment_path(path, sizeof path, h->directory, h->segment[0].first, "log");
+    unlink(path);
+    rmd_segment_path(path, sizeof path, h->directory, h->segment[0].first, "idx");
+    unlink(path);
+    memmove(h->segment, h->segment + 1, --h->n_segments * sizeof *h->segment);
+}
+
+static void trim(struct rmd_history *h, int64_t now_wall_ms) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < h->n_segments; i++)
+        total += h->segment[i].bytes;
+    while (h->n_segments > 1 &&
+           (now_wall_ms - h->segment[0].newest_wall_ms > h->o.keep_ms || total > (uint64_t)h->o.max_bytes)) {
+        total -= h->segment[0].bytes;
+        remove_oldest(h);
+    }
+}
+
+/* The open segment is full: it gets its index when somebody first asks for an address in it. */
+static void roll(struct rmd_history *h, int64_t now_wall_ms) {
+    close(h->fd);
+    add_segment(h, (struct rmd_segment){.first = h->written, .newest_wall_ms = now_wall_ms});
+    if (open_file(h) < 0)
+        (void)!rmd_format(h->trouble, sizeof h->trouble, "no new segment in %s: %s", h->directory, strerror(errno));
+    trim(h, now_wall_ms);
+}
+
+uint64_t rmd_history_append(struct rmd_history *h, const Remuda__EventRecord *e) {
+    Remuda__EventRecord copy = *e;
+    pthread_mutex_lock(&h->lock);
+    copy.seq = h->next;
+    rmd_buf_clear(&h->packed);
+    rmd_pb_encode(&copy, &h->packed);
+    if (h->packed.len <= RMD_HISTORY_EVENT_BYTES_MAX) {
+        rmd_segment_frame(&h->buffer, rmd_buf_slice(&h->packed));
+        h->next++;
+        h->buffered++;
+    } else {
+        h->dropped++;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return copy.seq;
+}
+
+/* Writes the whole buffer, or nothing of it counts: a short write is cut off again. */
+static void write_buffer(struct rmd_history *h, struct rmd_segment *s) {
+    ssize_t n = h->fd < 0 ? -1 : write(h->fd, h->buffer.p, h->buffer.len);
+    if (n == (ssize_t)h->buffer.len) {
+        s->bytes += h->buffer.len;
+        s->n += h->buffered;
+        h->written = h->next;
+        h->trouble[0] = 0;
+        return;
+    }
+    int error = n < 0 ? errno : ENOSPC;
+    if (n > 0 && ftruncate(h->fd, (off_t)s->bytes) != 0)
+        error = errno;
+    h->dropped += h->buffered;
+    h->next = h->written;
+    (void)!rmd_format(h->trouble, sizeof h->trouble, "%" PRIu64 " events could not be written to %s: %s", h->dropped,
+                      h->directory, strerror(error));
+    rmd_error("history", "%s", h->trouble);
+}
+
+void rmd_history_flush(struct rmd_history *h) {
+    pthread_mutex_lock(&h->lock);
+    if (h->buffer.len) {
+        int64_t now = h->o.clock->now(h->o.clock->ctx).wall_ms;
+        struct rmd_segment *s = open_segment(h);
+        write_buffer(h, s);
+        s->newest_wall_ms = now;
+        rmd_buf_clear(&h->buffer);
+        h->buffered = 0;
+        if (s->bytes >= RMD_HISTORY_SEGMENT_BYTES)
+            roll(h, now);
+        pthread_cond_broadcast(&h->more);
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+const char *rmd_history_trouble(struct rmd_history *h) {
+    pthread_mutex_lock(&h->lock);
+    const char *t = h->trouble[0] ? h->trouble : NULL;
+    pthread_mutex_unlock(&h->lock);
+    return t;
+}
+
+uint64_t rmd_history_last(struct rmd_history *h) {
+    pthread_mutex_lock(&h->lock);
+    uint64_t last = h->written - 1;
+    pthread_mutex_unlock(&h->lock);
+    return last;
+}
+
+bool rmd_history_wait(struct rmd_history *h, uint64_t after, int64_t wait_ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += wait_ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&h->lock);
+    int rc = 0;
+    while (h->written - 1 <= after && rc == 0)
+        rc = pthread_cond_timedwait(&h->more, &h->lock, &until);
+    bool there = h->written - 1 > after;
+    pthread_mutex_unlock(&h->lock);
+    return there;
+}
+
+/* ---- reading */
+
+struct walk {
+    const struct rmd_history_filter *f;
+    const struct rmd_segment_view *view;
+    struct rmd_arena arena;
+    size_t left;
+    uint64_t seen;
+    bool stopped;
+    bool (*fn)(void *ctx, const Remuda__EventRecord *e);
+    void *ctx;
+};
+
+static bool same_id(const ProtobufCBinaryData *b, const struct rmd_id *id) {
+    return !id || (b->len == sizeof id->b && memcmp(b->data, id->b, sizeof id->b) == 0);
+}
+
+static bool same_type(const char *type, const char *want) {
+    if (!want)
+        return true;
+    size_t n = strlen(want);
+    return n && want[n - 1] == '.' ? strncmp(type, want, n) == 0 : strcmp(type, want) == 0;
+}
+
+/* Shows one event to the caller when the filter lets it through; false to stop. */
+static bool show(struct walk *w, struct rmd_slice payload) {
+    rmd_arena_reset(&w->arena);
+    const Remuda__EventRecord *e = rmd_pb_decode(&remuda__event_record__descriptor, payload, &w->arena);
+    if (!e || e->seq <= w->f->after)
+        return true;
+    w->seen = e->seq;
+    if (!same_type(e->type, w->f->type) || !same_id(&e->campaign, w->f->campaign) ||
+        !same_id(&e->message, w->f->message) || (w->f->address_hash && e->address_hash != w->f->address_hash))
+        return true;
+    if (!w->fn(w->ctx, e) || --w->left == 0)
+        w->stopped = true;
+    return !w->stopped;
+}
+
+static bool at_offset(void *ctx, size_t offset) {
+    struct walk *w = ctx;
+    struct rmd_slice payload;
+    return !rmd_segment_next(w->view, &offset, &payload) || show(w, payload);
+}
+
+static void walk_segment(struct rmd_history *h, struct walk *w, const struct rmd_segment *s, bool closed) {
+    struct rmd_segment_view v = rmd_segment_map(h->directory, s);
+    w->view = &v;
+    if (!closed || !w->f->address_hash ||
+        !rmd_segment_index_find(h->directory, s, w->f->address_hash, at_offset, w)) {
+        size_t pos = 0;
+        struct rmd_slice payload;
+        for (uint64_t seq = s->first; rmd_segment_next(&v, &pos, &payload); seq++)
+            if (seq > w->f->after && !show(w, payload))
+                break;
+    }
+    if (!w->stopped && s->n && s->first + s->n - 1 > w->seen)
+        w->seen = s->first + s->n - 1;
+    rmd_segment_unmap(&v);
+}
+
+uint64_t rmd_history_read(struct rmd_history *h, const struct rmd_history_filter *f, size_t limit,
+                          bool (*fn)(void *ctx, const Remuda__EventRecord *e), void *ctx) {
+    struct walk w = {.f = f, .left = limit, .seen = f->after, .fn = fn, .ctx = ctx};
+    pthread_mutex_lock(&h->lock);
+    size_t n = h->n_segments;
+    struct rmd_segment *s = rmd_memdup(h->segment, n * sizeof *s);
+    pthread_mutex_unlock(&h->lock);
+    for (size_t i = 0; i < n && limit && !w.stopped; i++)
+        if (s[i].first + s[i].n > f->after + 1)
+            walk_segment(h, &w, &s[i], i + 1 < n);
+    free(s);
+    rmd_arena_release(&w.arena);
+    return w.seen;
+}
