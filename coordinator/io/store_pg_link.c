@@ -64,6 +64,17 @@ static void drop_notice(void *ctx, const PGresult *res) {
     rmd_debug("store", "PostgreSQL says: %s", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
 }
 
+/* One line: libpq's texts have several, with tabs. */
+static void flatten(char *text) {
+    char *out = text;
+    for (const char *in = text; *in; in++) {
+        char c = *in == '\n' || *in == '\t' ? ' ' : *in;
+        if (c != ' ' || (out > text && out[-1] != ' '))
+            *out++ = c;
+    }
+    *out = 0;
+}
+
 int pg_link_failed(struct pg_link *l, const PGresult *res) {
     const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *text = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
@@ -74,10 +85,7 @@ int pg_link_failed(struct pg_link *l, const PGresult *res) {
     bool full = state && strcmp(state, "53100") == 0;
     rmd_format(l->why, sizeof l->why, "%sPostgreSQL database %s at %s: %.*s", full ? "no space left on device on the server of " : "",
                db ? db : "?", host && *host ? host : "?", (int)line.n, (const char *)line.p);
-    for (char *c = l->why; *c; c++) {
-        if (*c == '\n')
-            *c = ' ';
-    }
+    flatten(l->why);
     return full ? RMD_EFULL : RMD_EIO;
 }
 

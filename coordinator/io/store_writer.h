@@ -1,10 +1,10 @@
 /* The writing half that the durable stores share: a queue of batches, one thread that commits them in groups, and the
  * completions on their way back.
  *
- * The backend gives one function, commit(), which runs on the writer's thread and *decides* every batch of the group it
- * gets: sets `decided` and `error`. When it can't decide all of them now it answers an error and the reason; the rest
- * stays at the head and is tried again, after 100 ms, doubling up to 5 s. Completions leave in order of submission: a
- * batch that is decided behind one that isn't waits for it.
+ * The backend gives one function, commit(), which runs on the writer's thread and *decides* every batch of the group
+ * it gets: sets `decided` and `error`. When it can't decide all of them now it answers an error and the reason; the
+ * rest stays at the head and is tried again, after 100 ms, doubling up to 5 s. Completions leave in order of
+ * submission: a batch that is decided behind one that isn't waits for it.
  *
  * Owns the submitted batches until they are decided, an eventfd that is readable while completions wait, and the text
  * of stalled(). Errors: enum rmd_error. Times in milliseconds. */
@@ -70,8 +70,8 @@ int rmd_writer_poll(struct rmd_writer *w, struct rmd_completion *out, int max);
 const char *rmd_writer_stalled(struct rmd_writer *w);
 
 /* For commit(): sorts the group's undecided batches out against what the store holds. Decides the fenced ones and the
- * repeats of committed numbers, decides fail_fast ones with fail_fast_error unless that is RMD_OK, and marks the rest as
- * included. Returns how many are included, and in *new_last the number to store with them. */
+ * repeats of committed numbers, decides fail_fast ones with fail_fast_error unless that is RMD_OK, and marks the rest
+ * as included. Returns how many are included, and in *new_last the number to store with them. */
 size_t rmd_writer_sort(struct rmd_write *group, uint64_t epoch, uint64_t last_seq, int fail_fast_error,
                        uint64_t *new_last);
 /* Decides every included batch of the group. */

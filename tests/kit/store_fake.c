@@ -333,6 +333,11 @@ static const char *fake_stalled(void *s) {
     return f && f->is_stalled ? rmd_error_text(f->fail_error) : NULL;
 }
 
+/* A value that is present and empty has p != NULL. */
+static struct rmd_slice present(const struct rmd_ordered_node *node) {
+    return node->value ? rmd_ordered_value(node) : rmd_slice("", 0);
+}
+
 static int fake_get_many(void *s, const struct rmd_slice *keys, size_t n, rmd_value_fn fn, void *ctx) {
     struct rmd_store_fake *f = disk_of(s);
     if (!f)
@@ -344,10 +349,7 @@ static int fake_get_many(void *s, const struct rmd_slice *keys, size_t n, rmd_va
     }
     for (size_t i = 0; i < n; i++) {
         const struct rmd_ordered_node *node = rmd_ordered_find(&f->rows, keys[i]);
-        if (!node)
-            fn(ctx, i, rmd_slice(NULL, 0));
-        else
-            fn(ctx, i, node->value ? rmd_ordered_value(node) : rmd_slice("", 0));
+        fn(ctx, i, node ? present(node) : rmd_slice(NULL, 0));
     }
     return RMD_OK;
 }
@@ -364,7 +366,7 @@ static int fake_scan(void *s, const struct rmd_scan *range, rmd_row_fn fn, void 
         struct rmd_slice key = rmd_ordered_key(node);
         if (rmd_ordered_compare(key, range->from) < 0 || rmd_ordered_compare(key, range->to) >= 0)
             break;
-        struct rmd_slice value = range->keys_only ? rmd_slice(NULL, 0) : rmd_ordered_value(node);
+        struct rmd_slice value = range->keys_only ? rmd_slice(NULL, 0) : present(node);
         bytes += key.n + value.n;
         if (!fn(ctx, key, value))
             break;
