@@ -1,0 +1,597 @@
+/* The coordinator core's own structures: what its files share. Nobody outside coordinator/core includes this.
+ *
+ * One step: an event comes in; handlers change memory and mark objects dirty; rmd_core_end() writes every dirty object once into the
+ * step's batch, hands the batch out as COMMIT, and keeps the effects that wait for it (rmd_fx_after) until PERSISTED. Memory is ahead
+ * of the store between the two, and nothing is rolled back: when the process dies, both are gone.
+ *
+ * Reading the store therefore needs care: an object that was changed stays in memory until the commit that wrote it is durable
+ * (dirty_tag <= persisted), so a GET or SCAN that is issued later sees it. */
+#ifndef REMUDA_COORDINATOR_CORE_INTERNAL_H
+#define REMUDA_COORDINATOR_CORE_INTERNAL_H
+
+#include <base/coll.h>
+#include <base/probe.h>
+#include <base/text.h>
+
+#include "coordinator/core/coordinator.h"
+#include "coordinator/core/failover.h"
+#include "coordinator/core/keys.h"
+#include "coordinator/core/ledger.h"
+#include "coordinator/core/retry.h"
+
+enum {
+    RMD_TICK_MS = 1000,              /* housekeeping when nothing else is due */
+    RMD_SORT_WINDOW = 16,            /* chunks of one campaign loaded for sorting */
+    RMD_SORT_WAIT_MS = 3000,         /* for the DNS answer of a chunk's domains; then they go their own way */
+    RMD_SORT_WAIT_ALONE_MS = 60000,  /* a chunk of one big domain waits longer: it would become many records */
+    RMD_DNS_RETRY_MIN_MS = 5000,
+    RMD_DNS_RETRY_MAX_MS = 900000,
+    RMD_DQ_WINDOW = 256,             /* records of a deferred queue loaded ahead */
+    RMD_DEALS_PER_STEP = 64,
+    RMD_DRAIN_PER_STEP = 2048,       /* recipients settled in one step by cancel or expiry */
+    RMD_RECALL_REPEAT_MS = 2000,
+    RMD_SUPPRESS_REPEAT_MS = 2000,
+    RMD_INCIDENTS_KEPT = 1000,
+    RMD_AVOID_MAX = 8,
+    RMD_SOURCE_TROUBLE_REST_MS = 30000,
+    RMD_NODE_OVERLOAD_REST_MS = 2000,
+    RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
+};
+
+/* Effects that wait for a commit. */
+struct rmd_pending {
+    struct rmd_list link;
+    uint64_t tag;
+    struct rmd_coord_effects fx;
+};
+
+/* ---- registry */
+struct rmd_stream {
+    Remuda__StreamRecord *rec;
+    uint8_t verp[RMD_HASH_BYTES];
+    uint8_t *pem[8];
+    size_t pem_n[8];
+    struct rmd_retry_plan plan;
+    struct rmd_refusals refusals;
+    struct rmd_list pqs; /* by link_stream */
+};
+
+struct rmd_net {
+    uint32_t hash;
+    struct rmd_refusals refusals;
+};
+
+struct rmd_lane {
+    struct rmd_source *source;
+    size_t provider; /* index */
+    enum rmd_lane_state state;
+    int64_t until_ledger_ms; /* 0: until resolved */
+    int64_t until_wall_ms;
+    uint64_t incident;
+    struct rmd_account *account, *network;
+    uint32_t leases;
+    uint64_t delivered, deferred, bounced, blocked;
+};
+
+struct rmd_source {
+    Remuda__SourceRecord *rec;
+    struct rmd_node *node;
+    struct rmd_net *net;
+    char network[56];
+    struct rmd_lane **lane; /* by provider index; made when first needed */
+    struct rmd_lane all;    /* the source everywhere */
+    struct rmd_account *account;
+    struct rmd_refusals refusals;
+    char *trouble;          /* what the node says, or NULL */
+    int64_t rest_until_mono_ms;
+    uint32_t leases;
+    uint64_t delivered, deferred, bounced;
+    bool dirty;
+};
+
+struct rmd_recall {
+    struct rmd_list link;
+    uint64_t id;
+    uint64_t lease[16];
+    uint32_t n_leases, source, provider, reason;
+    struct rmd_id campaign;
+    bool has_campaign;
+    int64_t repeat_mono_ms;
+    uint64_t up_to_n; /* of the answer */
+    bool answered;
+};
+
+struct rmd_node {
+    Remuda__NodeRecord *rec;
+    struct rmd_coord_peer peer;
+    bool connected;
+    uint8_t boot[RMD_UUID_BYTES];
+    int64_t heard_mono_ms;
+    int64_t valid_until_mono_ms; /* its leases hold until then at the latest */
+    int64_t hold_mono_ms;        /* over its limits: nothing more until then */
+    char *hostname, *software, *trouble;
+    uint32_t connections, waiting;
+    uint64_t malformed;
+    uint64_t high_water;
+    uint64_t journal_end; /* journal position it said in Hello */
+    int64_t credit;
+    struct rmd_map leases; /* id -> rmd_lease */
+    uint32_t granted;      /* leases in state granted */
+    struct rmd_list recalls;
+    uint64_t alarms_seen;  /* bit i: alarm_n - i was seen */
+    bool policy_dirty, dirty, forget;
+    char *said; /* last refusal logged */
+};
+
+/* ---- sites */
+enum rmd_site_state { RMD_SITE_WAIT, RMD_SITE_OK, RMD_SITE_GONE, RMD_SITE_TEMP };
+struct rmd_domain {
+    struct rmd_list lru;
+    char *name;
+    enum rmd_site_state state;
+    bool asked;
+    uint32_t provider;
+    uint32_t failures;
+    int64_t until_mono_ms;
+    char *detail;
+};
+
+/* ---- queue */
+struct rmd_chunk {
+    struct rmd_campaign *campaign;
+    uint32_t group, seq;
+    Remuda__Chunk *rows; /* NULL: not loaded */
+    uint32_t n;          /* rows; 0: not known */
+    bool has_state;      /* settled is what the store says, or later */
+    bool loading, failed;
+    uint8_t settled[RMD_CHUNK_BITS];
+    uint32_t refs;
+    uint64_t dirty_tag;
+    bool dirty;
+    struct rmd_list dirty_link, idle_link;
+    struct rmd_list entries;
+};
+
+/* A chunk's rows that wait for one provider. Pinned by leases, so that what they return can be put back. */
+struct rmd_entry {
+    struct rmd_chunk *chunk;
+    struct rmd_cq *cq;
+    struct rmd_list in_chunk, in_cq, dirty_link, idle_link;
+    uint8_t queued[RMD_CHUNK_BITS];
+    uint32_t n;
+    uint32_t refs;
+    bool known; /* queued is what the store says, or later */
+    bool dirty;
+    uint64_t dirty_tag;
+    uint64_t incident; /* work that came back because of it */
+};
+
+/* Queue of a campaign at a provider. */
+struct rmd_cq {
+    struct rmd_campaign *campaign;
+    struct rmd_pq *pq;
+    struct rmd_list in_campaign, in_pq;
+    struct rmd_list entries;
+    uint64_t queued, loaded; /* recipients: in all, and in loaded entries */
+    uint32_t n_entries;      /* with work */
+    struct rmd_key cursor;   /* last key scanned; n 0: from the start */
+    bool scanning, from_start, pass_loaded;
+    uint64_t put_tag;        /* last commit that queued something without loading it */
+    uint64_t wait_tag;       /* no scan before this commit is durable */
+};
+
+struct rmd_ditem {
+    struct rmd_list link;
+    Remuda__DeferredRecord *rec;
+    struct rmd_chunk *chunk;
+    struct rmd_dq *dq;
+};
+
+/* Deferred recipients of (provider, stream, sticky source). */
+struct rmd_dq {
+    struct rmd_pq *pq;
+    uint32_t sticky;
+    struct rmd_list in_pq, all;
+    struct rmd_list items; /* due and loaded */
+    uint32_t n_items;
+    uint64_t count;
+    int64_t next_wall_ms;   /* earliest of those not loaded; RMD_NEVER: none */
+    int64_t cursor_wall_ms; /* everything before was loaded */
+    struct rmd_key cursor;
+    bool scanning;
+    int64_t inflight_wall_ms; /* earliest put that isn't durable; RMD_NEVER: none */
+    uint64_t put_tag;
+};
+
+/* What waits at a provider for a stream. */
+struct rmd_pq {
+    uint32_t provider_id;
+    ssize_t provider; /* index, or -1: unresolved */
+    struct rmd_stream *stream;
+    struct rmd_list in_stream, all;
+    struct rmd_list cqs, dqs;
+    uint64_t queued, leased, deferred;
+    int64_t deficit;
+    struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
+    size_t n_candidates;
+    uint64_t candidates_rev;
+};
+
+/* ---- campaigns */
+struct rmd_sort_chunk {
+    struct rmd_list link;
+    struct rmd_key key;
+    Remuda__Chunk *rows;
+    uint32_t group, seq;
+    int64_t since_mono_ms;
+};
+
+struct rmd_campaign {
+    Remuda__CampaignRecord *rec;
+    struct rmd_id id;
+    struct rmd_stream *stream;
+    struct rmd_list cqs, all;
+    uint64_t queued, leased, deferred, in_doubt;
+    /* sorting */
+    struct rmd_list sort;
+    uint32_t n_sort;
+    bool sort_scanning, sorted;
+    struct rmd_key sort_cursor; /* last key scanned */
+    /* settling what a cancel or the age limit left */
+    bool draining, drain_swept, drain_scanning;
+    uint64_t drain_tag;
+    struct rmd_pq *drain_pq;
+    struct rmd_dq *drain_dq;
+    struct rmd_key drain_cursor;
+    bool dirty, recalled;
+    struct rmd_list dirty_link;
+};
+
+/* ---- leases: granted -> (in doubt <-> granted) -> taken -> gone; granted or in doubt -> gone when every message was settled. */
+enum rmd_lease_state { RMD_LEASE_GRANTED, RMD_LEASE_DOUBT, RMD_LEASE_TAKEN, RMD_LEASE_STATES };
+
+struct rmd_lease {
+    uint64_t id;
+    enum rmd_lease_state state;
+    struct rmd_node *node;
+    struct rmd_source *source;
+    struct rmd_lane *lane; /* NULL: the provider is no longer configured */
+    uint32_t source_id, provider_id;
+    struct rmd_campaign *campaign;
+    struct rmd_pq *pq;
+    struct rmd_caps caps;
+    uint32_t n, left;
+    uint8_t done[RMD_CHUNK_BITS];
+    /* rows of a chunk ... */
+    struct rmd_chunk *chunk;
+    struct rmd_entry *entry;
+    uint8_t row[RMD_CHUNK_ROWS_MAX];
+    /* ... or records of their own; a finished one is NULL */
+    Remuda__DeferredRecord **own;
+    struct rmd_chunk **own_chunk;
+    uint8_t boot[RMD_UUID_BYTES], journal[RMD_UUID_BYTES];
+    int64_t granted_wall_ms, doubt_wall_ms;
+    int64_t not_live_mono_ms; /* RMD_NEVER: follows the node's validity */
+    uint64_t epoch;
+    uint64_t credit_out;
+    bool acked, dirty, sent, written;
+    uint64_t built_tag; /* commit that holds it */
+    struct rmd_list dirty_link;
+};
+
+struct rmd_incident {
+    struct rmd_list link;
+    Remuda__IncidentRecord *rec;
+    bool dirty;
+    int64_t read_mono_ms;
+};
+
+struct rmd_suppressing {
+    struct rmd_list link;
+    uint64_t id, hash, token;
+    uint32_t tenant, stream;
+    char *address;
+    uint32_t *waits; /* node ids */
+    uint32_t n_waits;
+    bool durable;
+    uint64_t tag;
+    int64_t repeat_mono_ms;
+};
+
+/* ---- reads under way */
+enum rmd_read_kind {
+    RMD_READ_CQ,          /* Q rows of a cq */
+    RMD_READ_DQ,          /* D rows of a dq */
+    RMD_READ_SORT,        /* K rows of a campaign */
+    RMD_READ_CHUNKS,      /* K and B of chunks */
+    RMD_READ_SWEEP,       /* D rows, for a campaign that is drained */
+    RMD_READ_TEMPLATE,    /* E row for a node */
+    RMD_READ_START_Q,
+    RMD_READ_START_D,
+    RMD_READ_START_K,
+    RMD_READ_START_LEASE, /* K, B, Q of a lease */
+    RMD_READ_SUPPRESSION, /* R row: its text survives */
+};
+struct rmd_read {
+    enum rmd_read_kind kind;
+    void *subject;
+    struct rmd_chunk **chunk;
+    size_t n_chunks;
+    uint8_t hash[RMD_HASH_BYTES];
+    uint64_t offset;
+    uint32_t session;
+    int64_t at_wall_ms;
+};
+
+enum rmd_phase { RMD_PHASE_RESTORE, RMD_PHASE_LOADING, RMD_PHASE_SERVING };
+
+struct rmd_coord {
+    struct rmd_coord_options o;
+    uint64_t epoch;
+    struct rmd_rng rng;
+    struct rmd_time now;
+    enum rmd_phase phase;
+    int64_t started_wall_ms;
+    uint32_t starting; /* reads of the start that are under way */
+
+    struct rmd_coord_effects *out;
+    struct rmd_pending *cur;
+    struct rmd_batch batch;
+    int commit_probe, after_probe;
+    struct rmd_list pending, retired;
+    uint64_t tag, persisted;
+    char *stalled;
+
+    Remuda__MetaRecord *meta;
+    bool meta_dirty;
+    uint64_t event_seq;
+    uint32_t ledger_bucket;
+
+    struct rmd_ledger ledger;
+    struct rmd_map streams, sources, nodes, nodes_by_key, nets, tenants; /* by id, by id, by id, by key, by hash, by id */
+    uint64_t sources_rev, policy_rev;
+    uint32_t other; /* provider id */
+
+    struct rmd_map domains;
+    struct rmd_list domain_lru, resolve_queue;
+    uint32_t resolving;
+
+    struct rmd_map campaigns, chunks, pqs;
+    struct rmd_list all_pqs, all_dqs, all_campaigns;
+    struct rmd_list dirty_chunks, dirty_entries, dirty_campaigns, dirty_leases, idle_chunks, idle_entries;
+    uint32_t windows; /* loaded entries with work */
+    struct rmd_map reads;
+    uint64_t read_tag;
+
+    struct rmd_set64 suppressed;
+    struct rmd_list suppressing;
+    uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
+    uint32_t n_bounce_suppressed;
+    uint32_t bounce_tenant;
+
+    struct rmd_list incidents;
+    uint32_t n_incidents;
+
+    bool deal, more, registry_dirty;
+    uint64_t malformed, uncertain;
+    int64_t tick_mono_ms;
+    struct rmd_arena scratch; /* of one step */
+    struct rmd_arena view;    /* of the views */
+};
+
+/* ---- core.c: effects, dirt, commits */
+struct rmd_coord_effect *rmd_fx_now(struct rmd_coord *c, enum rmd_coord_effect_kind kind);   /* memory: rmd_arena_now */
+struct rmd_coord_effect *rmd_fx_after(struct rmd_coord *c, enum rmd_coord_effect_kind kind); /* memory: rmd_arena_after */
+struct rmd_arena *rmd_arena_now(struct rmd_coord *c);
+struct rmd_arena *rmd_arena_after(struct rmd_coord *c);
+void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t number, const char *fmt, ...) RMD_PRINTF(5, 6);
+void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) RMD_PRINTF(2, 3);
+Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type); /* an EVENT after the step's commit */
+Remuda__Frame *rmd_core_send(struct rmd_coord *c, struct rmd_node *n, int body_case, int probe); /* after; body is set by the caller */
+Remuda__Frame *rmd_core_send_now(struct rmd_coord *c, const struct rmd_coord_peer *peer, int body_case);
+void rmd_core_put(struct rmd_coord *c, const struct rmd_key *k, const void *message);
+void rmd_core_delete(struct rmd_coord *c, const struct rmd_key *k);
+bool rmd_core_may_deal(const struct rmd_coord *c);
+void rmd_core_wake(struct rmd_coord *c, int64_t mono_ms);
+void rmd_str_set(char **field, const char *value);                       /* a string of an unpacked record */
+void rmd_bytes_set(ProtobufCBinaryData *field, const void *p, size_t n); /* likewise */
+void *rmd_record_dup(const void *message);
+struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *keys, size_t n);
+struct rmd_read *rmd_core_scan(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *from,
+                               const struct rmd_key *to, uint32_t limit, size_t max_bytes, bool keys_only);
+
+/* ---- registry.c */
+struct rmd_stream *rmd_stream_find(struct rmd_coord *c, uint32_t id);
+struct rmd_source *rmd_source_find(struct rmd_coord *c, uint32_t id);
+struct rmd_node *rmd_node_find(struct rmd_coord *c, uint32_t id);
+struct rmd_node *rmd_node_by_key(struct rmd_coord *c, const uint8_t key[RMD_KEY_BYTES]);
+struct rmd_node *rmd_node_by_name(struct rmd_coord *c, const char *name);
+struct rmd_source *rmd_source_by_address(struct rmd_coord *c, uint32_t tenant, const char *address);
+void rmd_registry_add_tenant(struct rmd_coord *c, Remuda__TenantRecord *r);
+void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r);
+void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r);
+void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r);
+void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, struct rmd_slice pem);
+bool rmd_tenant_paused(struct rmd_coord *c, uint32_t tenant);
+struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t provider);
+void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state, int64_t ms, uint64_t incident);
+void rmd_lanes_restore(struct rmd_coord *c);
+void rmd_lanes_tick(struct rmd_coord *c);
+ssize_t rmd_provider_index(const struct rmd_coord *c, uint32_t id);
+const char *rmd_provider_name(const struct rmd_coord *c, uint32_t id);
+void rmd_registry_flush(struct rmd_coord *c);
+void rmd_registry_free(struct rmd_coord *c);
+void rmd_node_free(struct rmd_node *n);
+bool rmd_stream_uses(const struct rmd_stream *st, const struct rmd_source *s);
+bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s);
+uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s);
+uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l);
+void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_caps *out);
+/* ---- commands.c */
+void rmd_command(struct rmd_coord *c, const struct rmd_command *m);
+/* ---- policy.c */
+Remuda__Policy *rmd_policy_build(struct rmd_coord *c, const struct rmd_node *n, struct rmd_arena *a);
+void rmd_policy_all(struct rmd_coord *c);
+void rmd_policy_flush(struct rmd_coord *c, int probe);
+
+/* ---- site.c */
+struct rmd_domain *rmd_site_find(struct rmd_coord *c, const char *name);
+void rmd_site_forget(struct rmd_coord *c, const char *name);
+void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_mx_answer *mx);
+void rmd_site_free(struct rmd_coord *c);
+
+/* ---- queue.c */
+struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s);
+struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_campaign *k);
+struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uint32_t group, uint32_t seq);
+void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch);
+void rmd_chunk_dirty(struct rmd_coord *c, struct rmd_chunk *ch);
+void rmd_chunk_load(struct rmd_coord *c, struct rmd_chunk **v, size_t n);
+void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k, struct rmd_slice b);
+struct rmd_entry *rmd_entry_get(struct rmd_coord *c, struct rmd_cq *q, struct rmd_chunk *ch);
+void rmd_entry_set(struct rmd_coord *c, struct rmd_entry *e, size_t row);   /* queue it */
+void rmd_entry_clear(struct rmd_coord *c, struct rmd_entry *e, size_t row); /* it left the queue */
+void rmd_entry_unref(struct rmd_coord *c, struct rmd_entry *e);
+void rmd_queue_load(struct rmd_coord *c);
+void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_coord_event *e);
+void rmd_queue_flush(struct rmd_coord *c, uint64_t tag);
+void rmd_queue_evict(struct rmd_coord *c);
+void rmd_queue_free(struct rmd_coord *c);
+void rmd_key_of_chunk(const struct rmd_chunk *ch, struct rmd_chunk_ref *ref);
+
+/* ---- deferred.c */
+struct rmd_dq *rmd_dq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s, uint32_t sticky);
+struct rmd_id rmd_deferred_id(const Remuda__DeferredRecord *r);
+/* Stores it (key from its fields), counts it. The record stays the caller's. */
+void rmd_deferred_put(struct rmd_coord *c, struct rmd_campaign *k, Remuda__DeferredRecord *r);
+void rmd_deferred_delete(struct rmd_coord *c, struct rmd_campaign *k, const Remuda__DeferredRecord *r);
+void rmd_ditem_free(struct rmd_coord *c, struct rmd_ditem *d);
+void rmd_deferred_load(struct rmd_coord *c);
+void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r, const struct rmd_coord_event *e);
+void rmd_deferred_resolve(struct rmd_coord *c);
+int64_t rmd_deferred_deadline_wall(const struct rmd_coord *c);
+void rmd_deferred_free(struct rmd_coord *c);
+Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rmd_chunk *ch, uint32_t row, uint32_t provider);
+
+/* ---- rows.c: a packed Row, read without unpacking */
+struct rmd_row_head {
+    uint64_t ordinal;
+    struct rmd_slice email;
+};
+bool rmd_row_head(struct rmd_slice row, struct rmd_row_head *out);
+
+/* ---- campaign.c */
+enum rmd_settled { RMD_SETTLED_DELIVERED, RMD_SETTLED_BOUNCED, RMD_SETTLED_SUPPRESSED, RMD_SETTLED_EXPIRED, RMD_SETTLED_HELD, RMD_SETTLED_CANCELLED };
+struct rmd_campaign *rmd_campaign_find(struct rmd_coord *c, struct rmd_slice id);
+void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r);
+void rmd_campaign_state(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_campaign_set_state(struct rmd_coord *c, struct rmd_campaign *k, uint32_t state, const char *reason);
+void rmd_campaign_dirty(struct rmd_coord *c, struct rmd_campaign *k);
+bool rmd_campaign_deals(struct rmd_coord *c, const struct rmd_campaign *k);
+int64_t rmd_campaign_valid_until(const struct rmd_campaign *k); /* RMD_NEVER: no limit */
+enum rmd_settled rmd_campaign_drain_kind(const struct rmd_campaign *k);
+uint64_t rmd_campaign_unsorted(const struct rmd_campaign *k);
+/* Sets the bit and counts; false when it was settled before. */
+bool rmd_settle(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind);
+/* Event about a message; outcome, lease may be NULL. */
+Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, const struct rmd_campaign *k, struct rmd_slice row,
+                                       const struct rmd_lease *lease, const Remuda__Outcome *o);
+void rmd_settle_row(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind, const char *text);
+void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r, enum rmd_settled kind,
+                         const char *text);
+const char *rmd_settled_name(enum rmd_settled kind);
+void rmd_campaign_tick(struct rmd_coord *c);
+void rmd_campaigns_flush(struct rmd_coord *c);
+void rmd_campaigns_free(struct rmd_coord *c);
+/* ---- drain.c */
+void rmd_drain_start(struct rmd_coord *c, struct rmd_campaign *k);
+void rmd_drain(struct rmd_coord *c, struct rmd_campaign *k);
+void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
+/* ---- sort.c */
+void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k);
+void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
+void rmd_sort_clear(struct rmd_campaign *k);
+
+/* ---- sched.c */
+void rmd_sched_deal(struct rmd_coord *c);
+const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l); /* NULL: it may take work */
+void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);
+bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, const struct rmd_source *s);
+bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r);
+
+/* ---- lease.c */
+struct rmd_lease *rmd_lease_find(struct rmd_node *n, uint64_t id);
+uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *l, struct rmd_entry *e, uint32_t max);
+uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *l, struct rmd_dq *q, uint32_t max);
+void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l);
+void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to);
+void rmd_lease_dirty(struct rmd_coord *c, struct rmd_lease *l);
+void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index); /* marks; ends the lease with the last one */
+void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l);                  /* deletes record and memory */
+void rmd_lease_acked(struct rmd_coord *c, struct rmd_node *n, const Remuda__LeaseAck *a);
+void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r);
+void rmd_leases_flush(struct rmd_coord *c, uint64_t tag);
+void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l);
+struct rmd_slice rmd_lease_row(const struct rmd_lease *l, uint32_t index);
+struct rmd_chunk *rmd_lease_chunk(const struct rmd_lease *l, uint32_t index, uint32_t *row);
+bool rmd_lease_ready(struct rmd_coord *c, struct rmd_lease *l); /* its chunks are loaded; else asks for them */
+
+/* ---- report.c */
+void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r);
+/* ---- doubt.c */
+void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why);
+void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l);
+void rmd_doubt_tick(struct rmd_coord *c);
+void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, const struct rmd_lease *late);
+
+/* ---- membership.c */
+void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e);
+void rmd_membership_gone(struct rmd_coord *c, const struct rmd_coord_peer *peer);
+void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *why);
+void rmd_membership_tick(struct rmd_coord *c);
+void rmd_template_got(struct rmd_coord *c, const struct rmd_read *r, const struct rmd_coord_event *e);
+/* ---- recall.c */
+struct rmd_recall *rmd_recall_new(struct rmd_coord *c, struct rmd_node *n, uint32_t reason);
+void rmd_recall_send(struct rmd_coord *c, struct rmd_node *n, struct rmd_recall *r, int probe);
+void rmd_recall_source(struct rmd_coord *c, struct rmd_source *s, uint32_t provider, uint32_t reason, int probe);
+void rmd_recall_campaign(struct rmd_coord *c, struct rmd_campaign *k, uint32_t reason, int probe);
+void rmd_recall_stream(struct rmd_coord *c, struct rmd_stream *s, uint32_t reason, int probe);
+void rmd_recall_lease(struct rmd_coord *c, struct rmd_lease *l, uint32_t reason);
+void rmd_recalled(struct rmd_coord *c, struct rmd_node *n, const Remuda__Recalled *r);
+void rmd_recall_settled(struct rmd_coord *c, struct rmd_node *n);
+void rmd_recall_tick(struct rmd_coord *c, struct rmd_node *n);
+void rmd_recall_clear(struct rmd_node *n);
+
+/* ---- alarm.c */
+void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a, bool in_hello);
+/* ---- incident.c */
+struct rmd_incident *rmd_incident_find(struct rmd_coord *c, uint64_t id);
+struct rmd_incident *rmd_incident_open(struct rmd_coord *c, const char *title);
+void rmd_incident_add(struct rmd_coord *c, Remuda__IncidentRecord *r);
+void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const char *resolution);
+void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n);
+void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n);
+void rmd_incidents_flush(struct rmd_coord *c);
+void rmd_incidents_free(struct rmd_coord *c);
+
+/* ---- suppress.c */
+bool rmd_suppress_has(const struct rmd_coord *c, uint32_t stream, uint64_t hash);
+void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o);
+void rmd_suppress_bounce_flush(struct rmd_coord *c);
+void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remuda__SuppressionRecord *r);
+void rmd_suppress_acked(struct rmd_coord *c, struct rmd_node *n, uint64_t id);
+void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
+void rmd_suppress_check(struct rmd_coord *c);
+void rmd_suppress_free(struct rmd_coord *c);
+
+/* ---- restore.c */
+void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
+void rmd_restore_end(struct rmd_coord *c);
+void rmd_restore_read(struct rmd_coord *c, struct rmd_read *r, const struct rmd_coord_event *e);
+void rmd_restore_resume(struct rmd_coord *c);
+void rmd_restore_from_backup(struct rmd_coord *c, const char *why);
+
+#endif
