@@ -4,6 +4,8 @@
  * provider names, stages, a reply code or its first digit(s) ("4", "55", "421"), an enhanced code with "x" as a wildcard
  * ("4.7.x"), and patterns: each is ASCII-case-insensitive text in which "*" stands for any text, "#" for a run of digits, and
  * white space for any white space; a rule matches when any of its patterns occurs anywhere in the reply's text (after the code).
+ * "\\*", "\\#" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is white space, and
+ * there is white space at both ends: " ptr " finds the word alone.
  *
  * An answer that Remuda made up itself (code 0) never matches a rule: rmd_rules_own() has its own table.
  *
@@ -15,7 +17,18 @@
 #include <base/coll.h>
 #include "proto/verdict.h"
 
-enum { RMD_RULES_MAX = 4096, RMD_RULE_PATTERNS_MAX = 64, RMD_RULE_PATTERN_BYTES_MAX = 256, RMD_RULE_SAMPLES_MAX = 16 };
+enum {
+    RMD_RULES_MAX = 4096,
+    RMD_RULES_PATTERNS_MAX = 16384, /* of all rules together */
+    RMD_RULE_PATTERNS_MAX = 64,
+    RMD_RULE_PATTERN_BYTES_MAX = 256,
+    RMD_RULE_SAMPLES_MAX = 16,
+    RMD_RULE_LIST_MAX = 16, /* providers, stages, codes, enhanced codes of one rule */
+};
+
+/* Who wrote a rule. The operator's rules come before the shipped ones, but for one that has the name of a shipped rule: it stands in
+ * that rule's place. A shipped rule that only the operator's rules shadow is no finding. */
+enum { RMD_RULES_OPERATOR = 0, RMD_RULES_SHIPPED = 1 };
 
 /* A rule as read; strings are the caller's and are copied by add(). Lists end with NULL. */
 struct rmd_rule_def {
@@ -34,7 +47,10 @@ struct rmd_rule_def {
     const char *action;
     int64_t duration_ms;
     bool move;
-    int permanent; /* 1, 0, -1: by the code */
+    /* 1, 0, -1: by the code: 5xx is permanent, but for a greeting, EHLO or STARTTLS, which are never about a recipient; `fail` and
+     * `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
+    int permanent;
+    int layer; /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
 };
 
 struct rmd_rules;
@@ -42,13 +58,15 @@ struct rmd_rules;
 struct rmd_rules *rmd_rules_new(void);
 /* RMD_EINVAL with a text in err (file and line first) when the rule itself is wrong. */
 int rmd_rules_add(struct rmd_rules *r, const struct rmd_rule_def *def, char *err, size_t err_n) RMD_CHECKED;
+/* Declares a provider's name, so that rules may use it ("other" is known). RMD_EINVAL for an empty or malformed name. */
+int rmd_rules_provider(struct rmd_rules *r, const char *name, char *err, size_t err_n) RMD_CHECKED;
 /* Builds the index and lints all samples. Every finding goes to `finding`; RMD_EINVAL when there was any. */
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) RMD_CHECKED;
 void rmd_rules_free(struct rmd_rules *r);
 size_t rmd_rules_count(const struct rmd_rules *r);
 
-/* The verdict of a reply (code > 0). provider: name, or "" when unknown. Falls back to the code: 2xx delivered, 4xx retry, 5xx
- * fail, class OTHER, rule "code". Never fails. */
+/* The verdict of a reply (code > 0). provider: name, or "" when unknown. Rules are asked about 4xx and 5xx alone. Falls back to the
+ * code: 2xx delivered, 4xx retry, 5xx fail, class OTHER, rule "code"; before MAIL both try the next host. Never fails. */
 void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider, struct rmd_verdict *out);
 
 /* The verdict of an error of our own at a stage: kind names what happened. */

@@ -1,0 +1,95 @@
+/* What the parts of the rule engine share: rules.c owns the set, rules_match.c texts and patterns, rules_lint.c the
+ * findings. */
+#ifndef REMUDA_RULES_INTERNAL_H
+#define REMUDA_RULES_INTERNAL_H
+
+#include "proto/rules.h"
+
+/* --- rules_match.c: patterns */
+
+/* Bytes of a compiled pattern and of a normalised text: lower case, blanks collapsed, nothing below 0x20 but these
+ * two. */
+enum { RMD_PATTERN_ANY = 1, RMD_PATTERN_DIGITS = 2 };
+
+struct rmd_pattern {
+    const uint8_t *prog;
+    uint16_t n;
+    uint16_t key_at, key_n; /* the literal by which the index finds it */
+    uint32_t rule;          /* index into the ordered rules */
+};
+
+/* NULL, or what is wrong with it (static text). */
+const char *rmd_pattern_compile(struct rmd_arena *arena, const char *text, struct rmd_pattern *out);
+bool rmd_pattern_matches(const struct rmd_pattern *p, const uint8_t *text, size_t n);
+
+/* A reply as rules see it. */
+struct rmd_subject {
+    int code;
+    uint16_t enhanced[3]; /* 0.0.0: none */
+    enum rmd_stage stage;
+    int provider; /* index of a declared provider, -1: another one */
+    size_t n;
+    uint8_t text[RMD_REPLY_TEXT_MAX + 2];
+};
+void rmd_subject_init(struct rmd_subject *s, const struct rmd_reply *reply);
+/* "4.7.1" at the start of p, ended by white space or the end: its length, or 0. */
+size_t rmd_enhanced_parse(const uint8_t *p, size_t n, uint16_t out[3]);
+
+/* Index of patterns by their keys: an Aho-Corasick automaton over the bytes that occur in keys. */
+struct rmd_pattern_index {
+    uint8_t column[256]; /* 0: in no key */
+    uint32_t columns, states;
+    uint32_t *next;        /* states x columns */
+    uint32_t *first;       /* states: first entry of `out`, 0: none */
+    uint32_t *out_pattern; /* pattern */
+    uint32_t *out_more;    /* next entry, 0: end */
+    uint32_t *suffix;      /* states: nearest suffix state that has output, 0: none */
+};
+void rmd_pattern_index_build(struct rmd_pattern_index *x, const struct rmd_pattern *patterns, uint32_t n);
+void rmd_pattern_index_release(struct rmd_pattern_index *x);
+/* Calls fn for each occurrence of a key; a pattern may come more than once. */
+void rmd_pattern_index_walk(const struct rmd_pattern_index *x, const uint8_t *text, size_t n,
+                            void (*fn)(void *ctx, uint32_t pattern), void *ctx);
+
+/* --- rules.c: the set */
+
+struct rmd_rule {
+    const char *name, *file;
+    int line, layer;
+    int n_provider, n_code, n_enhanced;
+    unsigned stages;                      /* bits, 0: any */
+    uint16_t provider[RMD_RULE_LIST_MAX]; /* indexes of declared providers */
+    const char *code[RMD_RULE_LIST_MAX];
+    int16_t enhanced[RMD_RULE_LIST_MAX][3]; /* -1: any */
+    const char *const *pattern;
+    const char *const *sample;
+    int n_pattern, n_sample;
+    uint32_t first_pattern; /* in rmd_rules.patterns, after compile() */
+    struct rmd_verdict verdict;
+    int permanent;
+};
+
+struct rmd_rules {
+    struct rmd_arena arena;
+    const char **provider;
+    struct rmd_map provider_index; /* name -> index + 1 */
+    struct rmd_rule **added;       /* as added */
+    uint32_t n_provider, n_added, n_text_patterns;
+    struct rmd_rule **rule; /* in order, after compile() */
+    uint32_t n;
+    struct rmd_pattern *patterns;
+    uint32_t n_patterns;
+    uint32_t *bare; /* rules without patterns, in order */
+    uint32_t n_bare;
+    struct rmd_pattern_index index;
+};
+
+bool rmd_rule_accepts(const struct rmd_rule *rule, const struct rmd_subject *s);
+/* Index of the first rule that matches, or r->n. */
+uint32_t rmd_rules_find(const struct rmd_rules *r, const struct rmd_subject *s);
+int rmd_rules_provider_find(const struct rmd_rules *r, const char *name);
+
+/* --- rules_lint.c: hands out every finding and returns their number. */
+int rmd_rules_lint(const struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx);
+
+#endif
