@@ -85,7 +85,7 @@ static int pipe_finish(struct pipeline *p, PGresult **rows) {
     struct pg_link *l = p->link;
     if (!p->error && !PQpipelineSync(l->conn))
         p->error = pg_link_failed(l, NULL);
-    for (int i = 0; i < p->sent && PQstatus(l->conn) == CONNECTION_OK; i++) {
+    for (int i = 0; i < p->sent && !l->lost; i++) {
         PGresult *res = PQgetResult(l->conn);
         ExecStatusType status = PQresultStatus(res);
         if (status == PGRES_TUPLES_OK && rows && !*rows) {
@@ -95,12 +95,12 @@ static int pipe_finish(struct pipeline *p, PGresult **rows) {
             p->error = pg_link_failed(l, res);
         }
         PQclear(res);
-        if (PQstatus(l->conn) == CONNECTION_OK)
+        if (!l->lost)
             PQclear(PQgetResult(l->conn)); /* the NULL that ends each query's results */
     }
-    if (PQstatus(l->conn) == CONNECTION_OK)
+    if (!l->lost)
         PQclear(PQgetResult(l->conn)); /* the sync point's own */
-    if (!p->error && (PQstatus(l->conn) != CONNECTION_OK || !PQexitPipelineMode(l->conn)))
+    if (!p->error && !PQexitPipelineMode(l->conn))
         p->error = pg_link_failed(l, NULL);
     return p->error;
 }
@@ -254,7 +254,7 @@ static int try_commit(struct pg *s, struct rmd_write *group) {
     rc = apply(s, group, last, &sent);
     if (!rc)
         rmd_writer_decide(group, RMD_OK);
-    bool in_doubt = sent && PQstatus(l->conn) != CONNECTION_OK;
+    bool in_doubt = rc && sent && l->lost;
     for (struct rmd_write *w = group; w; w = w->next)
         w->in_doubt = in_doubt && w->included;
     return rc;

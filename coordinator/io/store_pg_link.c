@@ -82,6 +82,10 @@ int pg_link_failed(struct pg_link *l, const PGresult *res) {
         text = res ? PQresultErrorMessage(res) : PQerrorMessage(l->conn);
     struct rmd_slice line = rmd_trim(rmd_slice_str(text));
     const char *host = PQhost(l->conn), *db = PQdb(l->conn);
+    /* What the server says about one statement is definite. An error of libpq's own, which has no code, or a server that
+     * ends the session, leaves the question open; PQstatus() alone notices a failed send too late. */
+    const char *severity = res ? PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED) : NULL;
+    l->lost |= !state || !severity || strcmp(severity, "ERROR") != 0 || PQstatus(l->conn) != CONNECTION_OK;
     bool full = state && strcmp(state, "53100") == 0;
     rmd_format(l->why, sizeof l->why, "%sPostgreSQL database %s at %s: %.*s", full ? "no space left on device on the server of " : "",
                db ? db : "?", host && *host ? host : "?", (int)line.n, (const char *)line.p);
@@ -92,11 +96,11 @@ int pg_link_failed(struct pg_link *l, const PGresult *res) {
 void pg_link_close(struct pg_link *l) {
     PQfinish(l->conn);
     l->conn = NULL;
-    l->has_lock = false;
+    l->has_lock = l->lost = false;
 }
 
 bool pg_link_alive(struct pg_link *l) {
-    if (l->conn && PQstatus(l->conn) == CONNECTION_BAD)
+    if (l->conn && (l->lost || PQstatus(l->conn) == CONNECTION_BAD))
         pg_link_close(l);
     return l->conn != NULL;
 }

@@ -32,6 +32,7 @@ struct pg_link {
     bool writer;
     bool has_lock; /* writer: the advisory lock is ours */
     PGconn *conn;  /* NULL: not connected */
+    bool lost;     /* it failed as a connection: what was under way may have been done or not */
     char why[PG_TEXT_MAX];
 };
 
@@ -47,7 +48,7 @@ int pg_link_lock(struct pg_link *l) RMD_CHECKED;
 int pg_link_exec(struct pg_link *l, const char *sql) RMD_CHECKED;
 /* Whether the connection still lives; closes it when it doesn't. */
 bool pg_link_alive(struct pg_link *l);
-/* Code for a failed result (NULL: the connection failed), and `why`. */
+/* Code for a failed result (NULL: the library's last error), `why`, and `lost`. */
 int pg_link_failed(struct pg_link *l, const PGresult *res);
 
 /* A one-dimensional bytea[] in binary form; finish() sets the count, which is also its answer's. */

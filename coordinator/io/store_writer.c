@@ -57,6 +57,9 @@ static struct rmd_write *complete_prefix(struct rmd_writer *w, struct rmd_write 
         return rest;
     last->next = NULL;
     pthread_mutex_lock(&w->lock);
+    bool passed = !rest && w->is_stalled;
+    if (passed)
+        w->is_stalled = false; /* before anybody sees the completions */
     *w->done_end = group;
     w->done_end = &last->next;
     w->queued_bytes -= bytes;
@@ -65,6 +68,8 @@ static struct rmd_write *complete_prefix(struct rmd_writer *w, struct rmd_write 
     ssize_t ignored = write(w->fd, &one, sizeof one);
     (void)ignored;
     pthread_mutex_unlock(&w->lock);
+    if (passed)
+        rmd_info(w->subject, "writing goes on");
     return rest;
 }
 
@@ -76,15 +81,6 @@ static void stall_set(struct rmd_writer *w, const char *why) {
     pthread_mutex_unlock(&w->lock);
     if (news)
         rmd_error(w->subject, "writing has stopped, and is tried again until it works: %s", why);
-}
-
-static void stall_clear(struct rmd_writer *w) {
-    pthread_mutex_lock(&w->lock);
-    bool was = w->is_stalled;
-    w->is_stalled = false;
-    pthread_mutex_unlock(&w->lock);
-    if (was)
-        rmd_info(w->subject, "writing goes on");
 }
 
 /* Waits for the next try; false when the store is being closed. */
@@ -110,7 +106,7 @@ static bool commit_group(struct rmd_writer *w, struct rmd_write *group) {
         int rc = w->backend->commit(w->ctx, group, why, sizeof why);
         group = complete_prefix(w, group);
         if (!group)
-            break;
+            return true;
         stall_set(w, why[0] ? why : rmd_error_text(rc));
         if (!back_off(w, wait_ms)) {
             chain_free(group);
@@ -118,8 +114,6 @@ static bool commit_group(struct rmd_writer *w, struct rmd_write *group) {
         }
         wait_ms = wait_ms * 2 < RMD_WRITER_BACKOFF_MAX_MS ? wait_ms * 2 : RMD_WRITER_BACKOFF_MAX_MS;
     }
-    stall_clear(w);
-    return true;
 }
 
 static void *writer_main(void *arg) {

@@ -94,11 +94,11 @@ static bool take_cut(struct rmd_pg_proxy *x, enum rmd_pg_cut *kind) {
 }
 
 static void cut(struct rmd_pg_proxy *x, struct pair *p) {
-    pair_close(p);
     pthread_mutex_lock(&x->lock);
     x->cuts_done++;
     x->down |= x->kind == RMD_CUT_DOWN_AFTER_COMMIT;
     pthread_mutex_unlock(&x->lock);
+    pair_close(p); /* last: the client must not see it before it is counted */
 }
 
 /* Forwards one message, or cuts; false when the pair is gone. */
