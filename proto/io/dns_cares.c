@@ -85,7 +85,7 @@ struct query {
 struct rmd_dns_cares {
     ares_channel channel;
     int epoll_fd;
-    bool closing;
+    bool closing, one_server;
     struct rmd_dns_cares_options o;
     struct rmd_dns_cache cache;
     struct rmd_map queries;   /* key -> query */
@@ -170,7 +170,7 @@ static const char *status_text(const struct rmd_dns_cares *d, int status, char o
     case ARES_EBADRESP:
         return "malformed answer";
     case ARES_ECONNREFUSED:
-        return "no DNS server can be reached";
+        return d->one_server ? "the DNS server can't be reached" : "every DNS server failed, refused or can't be reached";
     case ARES_EDESTRUCTION:
     case ARES_ECANCELLED:
         return "shutting down";
@@ -224,8 +224,7 @@ static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, 
     struct rmd_dns_reply reply;
     char text[96];
     (void)timeouts;
-    bool readable = status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND;
-    if (readable && answer)
+    if (answer && status != ARES_EDESTRUCTION)
         rmd_dns_reply_parse(rmd_slice(answer, (size_t)answer_n), q->at, q->type, &reply);
     else
         reply_fail(&reply, status_text(d, status, text));
@@ -541,6 +540,42 @@ static struct rmd_dns_cares_options with_defaults(const struct rmd_dns_cares_opt
     return r;
 }
 
+static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_flags) {
+    struct ares_options ao = {
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS | more_flags,
+        .timeout = d->o.timeout_ms,
+        .tries = d->o.tries,
+        .ednspsz = DNS_EDNS_BYTES,
+        .sock_state_cb = on_socket,
+        .sock_state_cb_data = d,
+    };
+    int rc = ares_init_options(&d->channel, &ao,
+                               ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
+                                   ARES_OPT_SOCK_STATE_CB);
+    if (rc != ARES_SUCCESS)
+        return rc;
+    if (servers && *servers)
+        rc = ares_set_servers_ports_csv(d->channel, servers);
+    struct ares_addr_port_node *list = NULL;
+    if (rc == ARES_SUCCESS && ares_get_servers_ports(d->channel, &list) == ARES_SUCCESS) {
+        d->one_server = list && !list->next;
+        ares_free_data(list);
+    }
+    if (rc != ARES_SUCCESS)
+        ares_destroy(d->channel);
+    return rc;
+}
+
+/* On SERVFAIL and the like c-ares goes on to the next server, and reports "refused" when none is left. With a single server there
+ * is nowhere to go, and its own words are worth more. */
+static int set_up_channel(struct rmd_dns_cares *d, const char *servers) {
+    int rc = init_channel(d, servers, 0);
+    if (rc != ARES_SUCCESS || !d->one_server)
+        return rc;
+    ares_destroy(d->channel);
+    return init_channel(d, servers, ARES_FLAG_NOCHECKRESP);
+}
+
 int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_cares **out, char *err, size_t err_n) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, library_init);
@@ -550,23 +585,7 @@ int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_car
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     rmd_list_init(&d->waiting);
     rmd_dns_cache_init(&d->cache, o->cache_entries);
-    struct ares_options ao = {
-        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
-        .timeout = d->o.timeout_ms,
-        .tries = d->o.tries,
-        .ednspsz = DNS_EDNS_BYTES,
-        .sock_state_cb = on_socket,
-        .sock_state_cb_data = d,
-    };
-    int rc = d->epoll_fd < 0 ? ARES_ENOMEM
-                             : ares_init_options(&d->channel, &ao,
-                                                 ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
-                                                     ARES_OPT_SOCK_STATE_CB);
-    if (rc == ARES_SUCCESS && o->servers && *o->servers) {
-        rc = ares_set_servers_ports_csv(d->channel, o->servers);
-        if (rc != ARES_SUCCESS)
-            ares_destroy(d->channel);
-    }
+    int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers);
     if (rc != ARES_SUCCESS) {
         rmd_format(err, err_n, "dns: servers \"%s\" can't be used: %s", o->servers ? o->servers : "", ares_strerror(rc));
         if (d->epoll_fd >= 0)
