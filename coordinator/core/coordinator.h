@@ -236,6 +236,14 @@ void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__I
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
+/* Names of numbers in events and incidents; "" when there is none (any more). */
+const char *rmd_coord_provider_name(struct rmd_coord *c, uint32_t provider);
+const char *rmd_coord_source_address(struct rmd_coord *c, uint32_t source);
+const char *rmd_coord_node_name(struct rmd_coord *c, uint32_t node);
+const char *rmd_coord_stream_name(struct rmd_coord *c, uint32_t stream);
+/* The provider that this domain's site was last found to be, 0 when it isn't in the cache. */
+uint32_t rmd_coord_domain_provider(struct rmd_coord *c, const char *domain);
+
 /* Why a recipient of this domain and stream isn't being sent right now, or from where it would be: for `explain`. Text lines into out. */
 void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain, struct rmd_buf *out);
 

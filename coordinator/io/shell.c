@@ -213,9 +213,39 @@ static void turn(struct rmd_shell *s) {
     rmd_history_flush(s->o.history);
 }
 
+/* Whoever still waits learns that the coordinator ends; what was durable is done all the same. */
+static void refuse_all(struct rmd_shell *s) {
+    pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    pthread_mutex_unlock(&s->lock);
+    rmd_list_for_safe(it, &s->requests) {
+        struct rmd_request *r = rmd_container(it, struct rmd_request, link);
+        rmd_list_remove(it);
+        r->reply.error = RMD_ECLOSED;
+        rmd_batch_release(&r->batch);
+        rmd_shell_finish_request(s, r);
+    }
+    uint32_t at = 0;
+    void *r;
+    while (rmd_map_next(&s->commands, &at, NULL, &r)) {
+        ((struct rmd_request *)r)->reply.error = RMD_ECLOSED;
+        rmd_shell_finish_request(s, r);
+    }
+    rmd_map_release(&s->commands);
+    for (size_t i = 0; i < s->waiting_n; i++) {
+        struct rmd_request *w = s->waiting[(s->waiting_from + i) % s->waiting_cap].request;
+        if (w) {
+            w->reply.error = RMD_ECLOSED;
+            rmd_shell_finish_request(s, w);
+        }
+    }
+    s->waiting_n = 0;
+}
+
 int rmd_shell_run(struct rmd_shell *s) {
     while (!atomic_load(&s->stopping) && !s->failed)
         turn(s);
+    refuse_all(s);
     return s->failed;
 }
 
@@ -263,33 +293,6 @@ int rmd_shell_open(const struct rmd_shell_options *o, struct rmd_shell **out, ch
     return RMD_OK;
 }
 
-/* Whoever still waits learns that the coordinator ends; what was durable is done all the same. */
-static void refuse_all(struct rmd_shell *s) {
-    pthread_mutex_lock(&s->lock);
-    s->closed = true;
-    pthread_mutex_unlock(&s->lock);
-    rmd_list_for_safe(it, &s->requests) {
-        struct rmd_request *r = rmd_container(it, struct rmd_request, link);
-        rmd_list_remove(it);
-        r->reply.error = RMD_ECLOSED;
-        rmd_batch_release(&r->batch);
-        rmd_shell_finish_request(s, r);
-    }
-    uint32_t at = 0;
-    void *r;
-    while (rmd_map_next(&s->commands, &at, NULL, &r)) {
-        ((struct rmd_request *)r)->reply.error = RMD_ECLOSED;
-        rmd_shell_finish_request(s, r);
-    }
-    for (size_t i = 0; i < s->waiting_n; i++) {
-        struct rmd_request *w = s->waiting[(s->waiting_from + i) % s->waiting_cap].request;
-        if (w) {
-            w->reply.error = RMD_ECLOSED;
-            rmd_shell_finish_request(s, w);
-        }
-    }
-}
-
 void rmd_shell_close(struct rmd_shell *s) {
     if (!s)
         return;
@@ -307,7 +310,6 @@ void rmd_shell_close(struct rmd_shell *s) {
     }
     s->o.store.ops->close(s->o.store.s);
     rmd_coord_effects_release(&s->effects);
-    rmd_map_release(&s->commands);
     rmd_map_release(&s->keys);
     rmd_arena_release(&s->frames);
     rmd_arena_release(&s->rows);

@@ -1,0 +1,445 @@
+/* POST, PUT, DELETE: what operators change. Each handler checks its fields, gives the core a command and answers with
+ * the new state. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <base/text.h>
+
+#include "coordinator/io/api_request.h"
+#include "proto/io/idn.h"
+#include "proto/io/sign_openssl.h"
+
+static const char *reason_of(struct rmd_api_request *r, bool *bad) {
+    const char *s = rmd_api_string(r, "reason", bad);
+    return s ? s : "";
+}
+
+/* A verb of a path: its state, or -1 with a 404. */
+struct verb {
+    const char *name;
+    int state;
+};
+
+static int find_verb(struct rmd_api_request *r, const struct verb *v, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(v[i].name, r->segment[2]) == 0)
+            return v[i].state;
+    rmd_api_fail(r, 404, RMD_ENOTFOUND, "there is no verb \"%s\" for this", r->segment[2]);
+    return -1;
+}
+
+/* ---- campaigns */
+
+void rmd_api_campaign_verb(struct rmd_api_request *r) {
+    static const struct verb verbs[] = {
+        {"pause", RMD_CAMPAIGN_PAUSED}, {"resume", RMD_CAMPAIGN_ACTIVE}, {"cancel", RMD_CAMPAIGN_CANCELLED}};
+    int state = find_verb(r, verbs, 3);
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_CAMPAIGN_STATE, .state = (uint32_t)state, .reason = reason_of(r, &bad)};
+    if (state < 0 || bad)
+        return;
+    if (rmd_id_parse(rmd_slice_str(r->segment[1]), &c.id) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not a campaign id (26 characters; see `remuda campaign list`)",
+                     r->segment[1]);
+        return;
+    }
+    if (rmd_api_command(r, &c, &reply))
+        rmd_api_campaign(r);
+}
+
+/* ---- sources */
+
+struct source_fields {
+    Remuda__SourceRecord rec;
+    char *pool[16];
+    Remuda__LaneCap cap[64], *caps[64];
+};
+
+static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
+    json_t *v = json_object_get(r->in, "pools"), *e;
+    const char *one = rmd_api_string(r, "pool", bad);
+    size_t i;
+    f->rec.pool = f->pool;
+    if (one)
+        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)one;
+    json_array_foreach(v, i, e) {
+        if (!json_is_string(e) || f->rec.n_pool == 16) {
+            rmd_api_fail(r, 400, RMD_EINVAL, "pools: at most 16 names");
+            return false;
+        }
+        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)json_string_value(e);
+    }
+    return true;
+}
+
+static bool take_caps(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
+    f->rec.cap_per_day = (uint64_t)rmd_api_int(r, "cap_per_day", 0, 0, INT64_MAX, bad);
+    f->rec.lane_cap_per_day = (uint64_t)rmd_api_int(r, "lane_cap_per_day", 0, 0, INT64_MAX, bad);
+    json_t *v = json_object_get(r->in, "lane_caps"), *e;
+    const char *provider;
+    f->rec.lane_cap = f->caps;
+    json_object_foreach(v, provider, e) {
+        if (!json_is_integer(e) || json_integer_value(e) < 0 || f->rec.n_lane_cap == 64) {
+            rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: %s: must be a whole number of recipients a day", provider);
+            return false;
+        }
+        Remuda__LaneCap *cap = f->caps[f->rec.n_lane_cap] = &f->cap[f->rec.n_lane_cap];
+        f->rec.n_lane_cap++;
+        remuda__lane_cap__init(cap);
+        cap->provider = (char *)(uintptr_t)provider;
+        cap->per_day = (uint64_t)json_integer_value(e);
+    }
+    return !*bad;
+}
+
+/* An address in its canonical spelling, in the request's arena; NULL when it isn't one (the answer is set). */
+static char *canonical_address(struct rmd_api_request *r, const char *key, const char *text) {
+    struct rmd_addr a;
+    char out[48];
+    if (!text || rmd_addr_parse(text, &a) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: \"%s\" is not an IPv4 or IPv6 address", key, text ? text : "");
+        return NULL;
+    }
+    rmd_addr_format(&a, out);
+    return rmd_arena_str(&r->arena, rmd_slice_str(out));
+}
+
+static char *or_empty(const char *s) {
+    return (char *)(uintptr_t)(s ? s : "");
+}
+
+void rmd_api_source_add(struct rmd_api_request *r) {
+    bool bad = false;
+    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT};
+    const char *node = rmd_api_string(r, "node", &bad), *helo = rmd_api_string(r, "helo", &bad);
+    const char *address = rmd_api_string(r, "address", &bad), *bind = rmd_api_string(r, "bind", &bad);
+    f.rec.label = or_empty(rmd_api_string(r, "label", &bad));
+    if (bad || !take_pools(r, &f, &bad) || !take_caps(r, &f, &bad))
+        return;
+    f.rec.address = canonical_address(r, "address", address);
+    f.rec.bind = f.rec.address && bind ? canonical_address(r, "bind", bind) : f.rec.address;
+    if (!f.rec.address || !f.rec.bind)
+        return;
+    char ascii[256];
+    const char *why = helo ? rmd_idn_to_ascii(NULL, rmd_slice_str(helo), ascii) : "a HELO name is needed";
+    if (!why && !strchr(ascii, '.'))
+        why = "must be a full host name, the one that the address resolves to";
+    if (why || !node || f.rec.n_pool == 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s",
+                     why     ? why
+                     : !node ? "node: the name of the node that has this address is needed"
+                             : "pool: at least one pool is needed");
+        return;
+    }
+    f.rec.helo = ascii;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_SOURCE_ADD, .name = node, .source = &f.rec};
+    if (!rmd_api_command(r, &c, &reply))
+        return;
+    r->segment[1] = f.rec.address;
+    rmd_api_source(r);
+    if (!r->status)
+        r->status = 201;
+}
+
+void rmd_api_source_verb(struct rmd_api_request *r) {
+    static const struct verb verbs[] = {{"pause", RMD_SOURCE_PAUSED},
+                                        {"resume", RMD_SOURCE_ACTIVE},
+                                        {"retire", RMD_SOURCE_RETIRING},
+                                        {"caps", RMD_SOURCE_STATE_COUNT}};
+    int state = find_verb(r, verbs, 4);
+    bool bad = false;
+    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT};
+    struct rmd_shell_reply reply;
+    char *address = state < 0 ? NULL : canonical_address(r, "address", r->segment[1]);
+    if (!address)
+        return;
+    struct rmd_command c = {
+        .kind = RMD_CMD_SOURCE_STATE, .name = address, .state = (uint32_t)state, .reason = reason_of(r, &bad)};
+    if (state == RMD_SOURCE_STATE_COUNT) {
+        c.kind = RMD_CMD_SOURCE_CAPS;
+        c.source = &f.rec;
+        if (!take_caps(r, &f, &bad))
+            return;
+    }
+    if (bad || !rmd_api_command(r, &c, &reply))
+        return;
+    r->segment[1] = address;
+    rmd_api_source(r);
+}
+
+/* ---- nodes */
+
+static bool good_name(const char *s) {
+    size_t n = s ? strlen(s) : 0;
+    return n > 0 && n <= 63 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
+}
+
+void rmd_api_node_add(struct rmd_api_request *r) {
+    bool bad = false;
+    struct rmd_command c = {.kind = RMD_CMD_NODE_ADD, .name = rmd_api_string(r, "name", &bad)};
+    const char *key = rmd_api_string(r, "key", &bad);
+    struct rmd_shell_reply reply;
+    if (bad)
+        return;
+    if (!good_name(c.name)) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "name: 1 to 63 letters, digits, \"-\", \"_\" or \".\"");
+        return;
+    }
+    if (!key || rmd_curve_parse(key, c.key) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "key: must be the node's public key, 40 characters as `remuda keygen` prints them");
+        return;
+    }
+    if (!rmd_api_command(r, &c, &reply))
+        return;
+    r->out = json_pack("{s:s, s:I}", "name", c.name, "id", (json_int_t)reply.number);
+    r->status = 201;
+}
+
+void rmd_api_node_verb(struct rmd_api_request *r) {
+    static const struct verb verbs[] = {{"revoke", RMD_CMD_NODE_REVOKE}, {"forget", RMD_CMD_NODE_FORGET}};
+    int kind = find_verb(r, verbs, 2);
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = (enum rmd_command_kind)kind, .name = r->segment[1], .reason = reason_of(r, &bad)};
+    if (kind < 0 || bad)
+        return;
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:s}", "name", r->segment[1]);
+}
+
+/* ---- streams */
+
+enum { KEYS_MAX = 8, KEY_FILE_MAX = 64 << 10 };
+
+struct stream_fields {
+    Remuda__StreamRecord rec;
+    Remuda__DkimRef key[KEYS_MAX], *keys[KEYS_MAX];
+    struct rmd_buf pem[KEYS_MAX];
+};
+
+/* Reads the key file and loads it once, so that an unusable key is an error now and not at the first message. */
+static bool read_key(struct rmd_api_request *r, const char *path, struct rmd_buf *pem) {
+    char err[256] = "it is empty";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        rmd_api_fail(r, 400, RMD_EIO, "key %s: %m (the coordinator must be able to read it)", path);
+        return false;
+    }
+    pem->limit = KEY_FILE_MAX;
+    char piece[4096];
+    for (ssize_t n; (n = read(fd, piece, sizeof piece)) > 0;)
+        rmd_buf_add(pem, piece, (size_t)n);
+    close(fd);
+    const struct rmd_sign_ops *sign = rmd_sign_openssl();
+    void *key;
+    enum rmd_key_kind kind;
+    if (pem->len == 0 || pem->overflow || sign->key_load(rmd_buf_slice(pem), &key, &kind, err, sizeof err) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "key %s: %s", path, err);
+        return false;
+    }
+    sign->key_free(key);
+    return true;
+}
+
+static bool take_keys(struct rmd_api_request *r, struct stream_fields *f) {
+    json_t *list = json_object_get(r->in, "keys"), *k;
+    size_t i;
+    if (!list)
+        return true;
+    f->rec.n_key = 0;
+    f->rec.key = f->keys;
+    json_array_foreach(list, i, k) {
+        const char *selector = NULL, *path = NULL, *domain = NULL;
+        if (i == KEYS_MAX ||
+            json_unpack(k, "{s:s, s:s, s?s}", "selector", &selector, "path", &path, "domain", &domain) != 0) {
+            rmd_api_fail(r, 400, RMD_EINVAL, "keys: at most %d of {\"selector\", \"path\", \"domain\"}", KEYS_MAX);
+            return false;
+        }
+        if (path[0] != '/') {
+            rmd_api_fail(r, 400, RMD_EINVAL, "keys: \"%s\" must be an absolute path on the coordinator's host", path);
+            return false;
+        }
+        remuda__dkim_ref__init(&f->key[i]);
+        f->key[i].selector = (char *)(uintptr_t)selector;
+        f->key[i].path = (char *)(uintptr_t)path;
+        f->key[i].domain = domain ? (char *)(uintptr_t)domain : f->rec.sending_domain;
+        f->keys[f->rec.n_key++] = &f->key[i];
+    }
+    return true;
+}
+
+static void take_text(struct rmd_api_request *r, const char *key, char **at, bool *bad) {
+    const char *s = rmd_api_string(r, key, bad);
+    if (s)
+        *at = (char *)(uintptr_t)s;
+}
+
+static void take_domain(struct rmd_api_request *r, const char *key, char **at, bool *bad) {
+    const char *s = rmd_api_string(r, key, bad);
+    char ascii[256];
+    if (!s || *bad)
+        return;
+    const char *why = rmd_idn_to_ascii(NULL, rmd_slice_str(s), ascii);
+    if (!why && !strchr(ascii, '.'))
+        why = "must be a full domain";
+    if (why) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: \"%s\": %s", key, s, why);
+        *bad = true;
+        return;
+    }
+    *at = rmd_arena_str(&r->arena, rmd_slice_str(ascii));
+}
+
+static void take_numbers(struct rmd_api_request *r, Remuda__StreamRecord *s, bool *bad) {
+    const int64_t day = 86400000;
+    s->priority = (uint32_t)rmd_api_int(r, "priority", s->priority, 0, 100, bad);
+    s->age_limit_ms = rmd_api_int(r, "age_limit_ms", s->age_limit_ms, 1000, 30 * day, bad);
+    s->retry_min_ms = rmd_api_int(r, "retry_min_ms", s->retry_min_ms, 100, day, bad);
+    s->retry_max_ms = rmd_api_int(r, "retry_max_ms", s->retry_max_ms, s->retry_min_ms, 7 * day, bad);
+    s->node_return_wait_ms = rmd_api_int(r, "node_return_wait_ms", s->node_return_wait_ms, 0, 30 * day, bad);
+    s->domain_cap_per_day =
+        (uint64_t)rmd_api_int(r, "domain_cap_per_day", (int64_t)s->domain_cap_per_day, 0, INT64_MAX, bad);
+    const char *policy = rmd_api_string(r, "uncertain_policy", bad);
+    if (policy && strcmp(policy, "retry") != 0 && strcmp(policy, "hold") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "uncertain_policy: must be retry or hold");
+        *bad = true;
+    }
+    if (policy)
+        s->uncertain_policy = strcmp(policy, "hold") == 0;
+}
+
+static bool check_stream(struct rmd_api_request *r, const Remuda__StreamRecord *s) {
+    const char *c = s->canonicalization;
+    if (strcmp(c, "relaxed/relaxed") != 0 && strcmp(c, "relaxed/simple") != 0 && strcmp(c, "simple/relaxed") != 0 &&
+        strcmp(c, "simple/simple") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "canonicalization: \"%s\" is none of relaxed/relaxed, relaxed/simple, ...",
+                     c);
+        return false;
+    }
+    if (!*s->pool || !*s->sending_domain) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s is needed", *s->pool ? "sending_domain" : "pool");
+        return false;
+    }
+    if (*s->unsubscribe_url && strncmp(s->unsubscribe_url, "https://", 8) != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "unsubscribe_url: one-click needs https:// (RFC 8058)");
+        return false;
+    }
+    return true;
+}
+
+struct present {
+    const char *name;
+    struct rmd_buf packed;
+};
+
+static void copy_present(void *ctx, const Remuda__StreamRecord *s) {
+    struct present *p = ctx;
+    if (strcmp(s->name, p->name) == 0)
+        rmd_pb_encode(s, &p->packed);
+}
+
+static void find_present(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_streams(core, copy_present, ctx);
+}
+
+/* What the stream is now, or the defaults of a new one. */
+static bool load_stream(struct rmd_api_request *r, const char *name, Remuda__StreamRecord *out) {
+    struct present p = {.name = name};
+    int rc = rmd_shell_call(r->http->o.shell, find_present, &p);
+    if (rc < 0) {
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+        return false;
+    }
+    const int64_t hour = 3600000;
+    remuda__stream_record__init(out);
+    out->age_limit_ms = 72 * hour;
+    out->retry_min_ms = hour / 4;
+    out->retry_max_ms = 4 * hour;
+    out->node_return_wait_ms = hour;
+    out->priority = 10;
+    out->canonicalization = (char *)(uintptr_t) "relaxed/relaxed";
+    if (p.packed.len) {
+        const Remuda__StreamRecord *now =
+            rmd_pb_decode(&remuda__stream_record__descriptor, rmd_buf_slice(&p.packed), &r->arena);
+        if (now)
+            *out = *now;
+    }
+    out->name = (char *)(uintptr_t)name;
+    rmd_buf_release(&p.packed);
+    return true;
+}
+
+void rmd_api_stream_put(struct rmd_api_request *r) {
+    bool bad = false;
+    struct stream_fields f = {0};
+    if (!good_name(r->segment[1])) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "a stream's name has 1 to 63 letters, digits, \"-\", \"_\" or \".\"");
+        return;
+    }
+    if (!load_stream(r, r->segment[1], &f.rec))
+        return;
+    take_text(r, "pool", &f.rec.pool, &bad);
+    take_domain(r, "sending_domain", &f.rec.sending_domain, &bad);
+    take_domain(r, "return_domain", &f.rec.return_domain, &bad);
+    take_text(r, "unsubscribe_url", &f.rec.unsubscribe_url, &bad);
+    take_text(r, "unsubscribe_mailto", &f.rec.unsubscribe_mailto, &bad);
+    take_text(r, "canonicalization", &f.rec.canonicalization, &bad);
+    take_numbers(r, &f.rec, &bad);
+    if (!bad && !*f.rec.return_domain)
+        f.rec.return_domain = f.rec.sending_domain;
+    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f);
+    struct rmd_command c = {.kind = RMD_CMD_STREAM_PUT, .stream_record = &f.rec};
+    for (size_t i = 0; fine && i < f.rec.n_key; i++) {
+        fine = read_key(r, f.rec.key[i]->path, &f.pem[i]);
+        c.key_pem[i] = rmd_buf_slice(&f.pem[i]);
+    }
+    struct rmd_shell_reply reply;
+    if (fine && rmd_api_command(r, &c, &reply))
+        rmd_api_streams(r);
+    for (size_t i = 0; i < KEYS_MAX; i++) {
+        if (f.pem[i].p)
+            explicit_bzero(f.pem[i].p, f.pem[i].len);
+        rmd_buf_release(&f.pem[i]);
+    }
+}
+
+void rmd_api_stream_verb(struct rmd_api_request *r) {
+    static const struct verb verbs[] = {{"pause", 1}, {"resume", 0}};
+    int state = find_verb(r, verbs, 2);
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {
+        .kind = RMD_CMD_STREAM_STATE, .name = r->segment[1], .state = (uint32_t)state, .reason = reason_of(r, &bad)};
+    if (state < 0 || bad)
+        return;
+    if (rmd_api_command(r, &c, &reply))
+        rmd_api_streams(r);
+}
+
+/* ---- incidents, restored store */
+
+void rmd_api_incident_resolve(struct rmd_api_request *r) {
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_INCIDENT_RESOLVE, .reason = reason_of(r, &bad)};
+    if (bad)
+        return;
+    if (rmd_parse_u64(rmd_slice_str(r->segment[1]), &c.number) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not an incident's number", r->segment[1]);
+        return;
+    }
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:I, s:s}", "id", (json_int_t)c.number, "state", "resolved");
+}
+
+void rmd_api_resume_restored(struct rmd_api_request *r) {
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_RESUME_RESTORED};
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:b}", "ok", 1);
+}

@@ -1,0 +1,121 @@
+/* Suppressions by the API: add, look up, remove. */
+#include <base/text.h>
+
+#include "coordinator/core/keys.h"
+#include "coordinator/io/api_request.h"
+#include "proto/io/idn.h"
+
+/* The address as it is compared: domain in A-labels. NULL with the answer set when it isn't one. */
+static const char *normal_address(struct rmd_api_request *r, const char *text) {
+    struct rmd_slice all = rmd_trim(rmd_slice_str(text ? text : "")), domain = rmd_address_domain(all);
+    char ascii[256];
+    const char *why = domain.n ? rmd_idn_to_ascii(NULL, domain, ascii) : "there is no @ with a domain behind it";
+    if (why) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "address: \"%s\": %s", text ? text : "", why);
+        return NULL;
+    }
+    return rmd_arena_printf(&r->arena, "%.*s%s", (int)(all.n - domain.n), (const char *)all.p, ascii);
+}
+
+struct stream_id {
+    const char *name;
+    uint32_t tenant, id;
+};
+
+static void find_stream_id(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct stream_id *f = ctx;
+    const Remuda__StreamRecord *s = rmd_coord_stream_by_name(core, f->tenant, f->name);
+    f->id = s ? s->id : 0;
+}
+
+/* 0: all streams. False when the name is unknown (the answer is set). */
+static bool stream_id(struct rmd_api_request *r, const char *name, uint32_t *id) {
+    struct stream_id f = {.name = name, .tenant = r->http->o.tenant};
+    *id = 0;
+    if (!name || !*name)
+        return true;
+    int rc = rmd_shell_call(r->http->o.shell, find_stream_id, &f);
+    *id = f.id;
+    if (rc < 0 || !f.id)
+        rmd_api_fail(r, rc < 0 ? 503 : 404, rc < 0 ? rc : RMD_ENOTFOUND, "there is no stream %s", name);
+    return rc == RMD_OK && f.id;
+}
+
+void rmd_api_suppress(struct rmd_api_request *r) {
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    const char *address = rmd_api_string(r, "address", &bad), *stream = rmd_api_string(r, "stream", &bad);
+    const char *reason = rmd_api_string(r, "reason", &bad);
+    struct rmd_command c = {.kind = RMD_CMD_SUPPRESS, .reason = reason ? reason : ""};
+    if (bad || !(c.name = normal_address(r, address)) || !stream_id(r, stream, &c.stream))
+        return;
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:s, s:b}", "address", c.name, "suppressed", 1);
+}
+
+void rmd_api_unsuppress(struct rmd_api_request *r) {
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_UNSUPPRESS, .reason = ""};
+    if (!(c.name = normal_address(r, r->segment[1])) || !stream_id(r, rmd_api_query(r, "stream"), &c.stream))
+        return;
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:s, s:b}", "address", c.name, "suppressed", 0);
+}
+
+static bool add_entry(struct rmd_api_request *r, json_t *list, uint32_t stream, const char *stream_name,
+                      const char *address) {
+    struct rmd_key key =
+        rmd_key_suppression(r->http->o.tenant, stream, rmd_address_hash(r->http->o.tenant, rmd_slice_str(address)));
+    struct rmd_slice k = rmd_key_slice(&key);
+    struct rmd_buf value = {0};
+    const struct rmd_store *st = rmd_shell_store(r->http->o.shell);
+    if (st->ops->get_many(st->s, &k, 1, rmd_api_copy_value, &value) < 0 || value.len == 0) {
+        rmd_buf_release(&value);
+        return false;
+    }
+    const Remuda__SuppressionRecord *s =
+        rmd_pb_decode(&remuda__suppression_record__descriptor, rmd_buf_slice(&value), &r->arena);
+    if (s)
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:b}", "stream", stream_name, "reason",
+                                              rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence),
+                                              "since", rmd_json_time(s->wall_ms), "confirmed", s->confirmed));
+    rmd_buf_release(&value);
+    return s != NULL;
+}
+
+struct stream_names {
+    struct rmd_arena *arena;
+    uint32_t id[256];
+    char *name[256];
+    size_t n;
+};
+
+static void add_stream_name(void *ctx, const Remuda__StreamRecord *s) {
+    struct stream_names *l = ctx;
+    if (l->n == 256)
+        return;
+    l->id[l->n] = s->id;
+    l->name[l->n++] = rmd_arena_str(l->arena, rmd_slice_str(s->name));
+}
+
+static void all_streams(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_streams(core, add_stream_name, ctx);
+}
+
+void rmd_api_suppression(struct rmd_api_request *r) {
+    const char *address = normal_address(r, r->segment[1]);
+    struct stream_names l = {.arena = &r->arena};
+    if (!address)
+        return;
+    if (rmd_shell_call(r->http->o.shell, all_streams, &l) < 0) {
+        rmd_api_fail(r, 503, RMD_ECLOSED, "the coordinator is stopping");
+        return;
+    }
+    json_t *list = json_array();
+    bool any = add_entry(r, list, 0, "", address);
+    for (size_t i = 0; i < l.n; i++)
+        any |= add_entry(r, list, l.id[i], l.name[i], address);
+    r->out = json_pack("{s:s, s:b, s:o}", "address", address, "suppressed", any, "entries", list);
+}

@@ -1,0 +1,310 @@
+/* GET: views of the core as JSON, built in the core's thread between two steps. */
+#include <inttypes.h>
+
+#include <remuda/version.h>
+
+#include <base/text.h>
+
+#include "coordinator/io/api_request.h"
+
+/* What a view is built with: the list that grows, and a filter. */
+struct view {
+    struct rmd_api_request *r;
+    struct rmd_coord *core;
+    struct rmd_time now;
+    json_t *list;
+    const char *only;
+    const struct rmd_id *id;
+    void (*build)(struct view *v);
+};
+
+static void in_core(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    struct view *v = ctx;
+    v->core = core;
+    v->now = now;
+    v->build(v);
+}
+
+/* Runs build() in the core's thread; false when the coordinator is stopping (the answer is set). */
+static bool run_view(struct view *v) {
+    int rc = rmd_shell_call(v->r->http->o.shell, in_core, v);
+    if (rc < 0)
+        rmd_api_fail(v->r, 503, rc, "the coordinator is stopping");
+    return rc == RMD_OK;
+}
+
+static void list_view(struct rmd_api_request *r, const char *key, void (*build)(struct view *)) {
+    struct view v = {.r = r, .list = json_array(), .build = build};
+    if (run_view(&v))
+        r->out = json_pack("{s:o}", key, v.list);
+    else
+        json_decref(v.list);
+}
+
+/* The single member that the filter let through, or 404. */
+static void single_view(struct view *v, void (*build)(struct view *), const char *what, const char *name) {
+    v->list = json_array();
+    v->build = build;
+    if (run_view(v)) {
+        if (json_array_size(v->list))
+            v->r->out = json_incref(json_array_get(v->list, 0));
+        else
+            rmd_api_fail(v->r, 404, RMD_ENOTFOUND, "there is no %s %s", what, name);
+    }
+    json_decref(v->list);
+}
+
+void rmd_api_health(struct rmd_api_request *r) {
+    r->out = json_pack("{s:b}", "ok", 1);
+}
+
+/* ---- status */
+
+static void build_status(struct view *v) {
+    struct rmd_status_view s;
+    rmd_coord_status(v->core, &s);
+    const struct {
+        const char *key;
+        uint64_t value;
+    } number[] = {{"epoch", s.epoch},
+                  {"incarnation", s.incarnation},
+                  {"queued", s.queued},
+                  {"unsorted", s.unsorted},
+                  {"leased", s.leased},
+                  {"deferred", s.deferred},
+                  {"in_doubt", s.in_doubt},
+                  {"delivered", s.delivered},
+                  {"bounced", s.bounced},
+                  {"suppressed", s.suppressed},
+                  {"expired", s.expired},
+                  {"held", s.held},
+                  {"uncertain", s.uncertain},
+                  {"leases", s.leases},
+                  {"nodes", s.nodes},
+                  {"nodes_connected", s.nodes_connected},
+                  {"sources_active", s.sources_active},
+                  {"sources_quarantined", s.sources_quarantined},
+                  {"open_incidents", s.open_incidents},
+                  {"malformed_frames", s.malformed_frames}};
+    json_t *o = v->r->out = json_object();
+    const char *history = rmd_history_trouble(rmd_shell_history(v->r->http->o.shell));
+    json_object_set_new(o, "version", json_string(RMD_VERSION));
+    json_object_set_new(o, "uptime_ms",
+                        json_integer(v->now.mono_ms - rmd_shell_started_mono_ms(v->r->http->o.shell)));
+    json_object_set_new(o, "stalled", rmd_json_text(s.stalled ? s.stalled : ""));
+    json_object_set_new(o, "history_trouble", rmd_json_text(history ? history : ""));
+    json_object_set_new(o, "restored_paused", json_boolean(s.restored_paused));
+    for (size_t i = 0; i < sizeof number / sizeof number[0]; i++)
+        json_object_set_new(o, number[i].key, json_integer((json_int_t)number[i].value));
+}
+
+void rmd_api_status(struct rmd_api_request *r) {
+    struct view v = {.r = r, .build = build_status};
+    (void)run_view(&v);
+}
+
+/* ---- streams and campaigns */
+
+static void add_campaign(void *ctx, const struct rmd_campaign_view *c) {
+    struct view *v = ctx;
+    if (v->id && (c->record->id.len != sizeof v->id->b || memcmp(c->record->id.data, v->id->b, sizeof v->id->b) != 0))
+        return;
+    json_array_append_new(v->list, rmd_json_campaign(c, rmd_coord_stream_name(v->core, c->record->stream)));
+}
+
+static void build_campaigns(struct view *v) {
+    rmd_coord_campaigns(v->core, add_campaign, v);
+}
+
+void rmd_api_campaigns(struct rmd_api_request *r) {
+    list_view(r, "campaigns", build_campaigns);
+}
+
+void rmd_api_campaign(struct rmd_api_request *r) {
+    struct rmd_id id;
+    if (rmd_id_parse(rmd_slice_str(r->segment[1]), &id) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not a campaign id (26 characters; see `remuda campaign list`)",
+                     r->segment[1]);
+        return;
+    }
+    struct view v = {.r = r, .id = &id};
+    single_view(&v, build_campaigns, "campaign", r->segment[1]);
+}
+
+static json_t *stream_json(const Remuda__StreamRecord *s) {
+    json_t *keys = json_array();
+    for (size_t i = 0; i < s->n_key; i++)
+        json_array_append_new(keys, json_pack("{s:s, s:s, s:s}", "domain", s->key[i]->domain, "selector",
+                                              s->key[i]->selector, "path", s->key[i]->path));
+    json_t *o =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "id", (int)s->id, "name", s->name,
+                  "pool", s->pool, "sending_domain", s->sending_domain, "return_domain", s->return_domain,
+                  "unsubscribe_url", s->unsubscribe_url, "unsubscribe_mailto", s->unsubscribe_mailto,
+                  "canonicalization", s->canonicalization, "uncertain_policy", s->uncertain_policy ? "hold" : "retry",
+                  "state", s->state ? "paused" : "active", "reason", rmd_json_text(s->reason), "keys", keys);
+    json_object_set_new(o, "priority", json_integer(s->priority));
+    json_object_set_new(o, "age_limit_ms", json_integer(s->age_limit_ms));
+    json_object_set_new(o, "retry_min_ms", json_integer(s->retry_min_ms));
+    json_object_set_new(o, "retry_max_ms", json_integer(s->retry_max_ms));
+    json_object_set_new(o, "node_return_wait_ms", json_integer(s->node_return_wait_ms));
+    json_object_set_new(o, "domain_cap_per_day", json_integer((json_int_t)s->domain_cap_per_day));
+    return o;
+}
+
+static void add_stream(void *ctx, const Remuda__StreamRecord *s) {
+    json_array_append_new(((struct view *)ctx)->list, stream_json(s));
+}
+
+static void build_streams(struct view *v) {
+    rmd_coord_streams(v->core, add_stream, v);
+}
+
+void rmd_api_streams(struct rmd_api_request *r) {
+    list_view(r, "streams", build_streams);
+}
+
+/* ---- sources and nodes */
+
+static json_t *lane_json(const struct rmd_lane_view *l) {
+    json_t *o = json_pack("{s:s, s:s, s:o}", "provider", l->provider, "state", rmd_lane_state_name(l->state), "until",
+                          rmd_json_time(l->until_wall_ms));
+    uint64_t taken = l->outstanding + l->used_24h;
+    json_object_set_new(o, "cap_per_day", json_integer((json_int_t)l->cap));
+    json_object_set_new(o, "outstanding", json_integer((json_int_t)l->outstanding));
+    json_object_set_new(o, "used_24h", json_integer((json_int_t)l->used_24h));
+    json_object_set_new(o, "free",
+                        l->cap ? json_integer((json_int_t)(l->cap > taken ? l->cap - taken : 0)) : json_null());
+    json_object_set_new(o, "frees_in_ms", json_integer(l->cap_frees_ms));
+    json_object_set_new(o, "delivered", json_integer((json_int_t)l->delivered));
+    json_object_set_new(o, "deferred", json_integer((json_int_t)l->deferred));
+    json_object_set_new(o, "bounced", json_integer((json_int_t)l->bounced));
+    json_object_set_new(o, "blocked", json_integer((json_int_t)l->blocked));
+    json_object_set_new(o, "incident", l->incident ? json_integer((json_int_t)l->incident) : json_null());
+    return o;
+}
+
+static void add_source(void *ctx, const struct rmd_source_view *s) {
+    struct view *v = ctx;
+    const Remuda__SourceRecord *c = s->record;
+    if (v->only && strcmp(v->only, c->address) != 0)
+        return;
+    json_t *pools = json_array(), *lanes = json_array();
+    for (size_t i = 0; i < c->n_pool; i++)
+        json_array_append_new(pools, json_string(c->pool[i]));
+    for (size_t i = 0; i < s->n_lanes; i++)
+        json_array_append_new(lanes, lane_json(&s->lane[i]));
+    json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:s}", "id", (int)c->id,
+                          "address", c->address, "bind", c->bind, "helo", c->helo, "node", s->node_name,
+                          "node_connected", s->node_connected, "network", s->network, "label", c->label, "pools",
+                          pools, "state", rmd_source_state_name(c->state), "reason", rmd_json_text(c->reason),
+                          "trouble", rmd_json_text(s->trouble), "lane_state", rmd_lane_state_name(s->state));
+    json_object_set_new(o, "cap_per_day", json_integer((json_int_t)s->cap));
+    json_object_set_new(o, "outstanding", json_integer((json_int_t)s->outstanding));
+    json_object_set_new(o, "used_24h", json_integer((json_int_t)s->used_24h));
+    json_object_set_new(o, "delivered", json_integer((json_int_t)s->delivered));
+    json_object_set_new(o, "deferred", json_integer((json_int_t)s->deferred));
+    json_object_set_new(o, "bounced", json_integer((json_int_t)s->bounced));
+    json_object_set_new(o, "lanes", lanes);
+    json_array_append_new(v->list, o);
+}
+
+static void build_sources(struct view *v) {
+    rmd_coord_sources(v->core, add_source, v);
+}
+
+void rmd_api_sources(struct rmd_api_request *r) {
+    list_view(r, "sources", build_sources);
+}
+
+void rmd_api_source(struct rmd_api_request *r) {
+    struct view v = {.r = r, .only = r->segment[1]};
+    single_view(&v, build_sources, "source", r->segment[1]);
+}
+
+static void add_node(void *ctx, const struct rmd_node_view *n) {
+    struct view *v = ctx;
+    char key[41] = "";
+    if (n->record->public_key.len == RMD_KEY_BYTES)
+        rmd_curve_format(n->record->public_key.data, key);
+    json_t *o = json_pack("{s:i, s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id", (int)n->record->id, "name",
+                          n->record->name, "key", key, "state", n->record->state ? "revoked" : "enrolled",
+                          "connected", n->connected, "hostname", rmd_json_text(n->hostname), "software",
+                          rmd_json_text(n->software), "trouble", rmd_json_text(n->trouble));
+    json_object_set_new(o, "last_heard_ms",
+                        n->last_heard_ms_ago < 0 ? json_null() : json_integer(n->last_heard_ms_ago));
+    json_object_set_new(o, "leases", json_integer(n->leases));
+    json_object_set_new(o, "messages_leased", json_integer((json_int_t)n->messages_leased));
+    json_object_set_new(o, "in_doubt", json_integer((json_int_t)n->in_doubt));
+    json_object_set_new(o, "connections", json_integer(n->connections));
+    json_object_set_new(o, "waiting", json_integer(n->waiting));
+    json_array_append_new(v->list, o);
+}
+
+static void build_nodes(struct view *v) {
+    rmd_coord_nodes(v->core, add_node, v);
+}
+
+void rmd_api_nodes(struct rmd_api_request *r) {
+    list_view(r, "nodes", build_nodes);
+}
+
+/* ---- queue and incidents */
+
+static void add_queue(void *ctx, const struct rmd_queue_view *q) {
+    struct view *v = ctx;
+    json_array_append_new(v->list,
+                          json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:s}", "provider", q->provider, "stream",
+                                    q->stream, "queued", (json_int_t)q->queued, "leased", (json_int_t)q->leased,
+                                    "deferred", (json_int_t)q->deferred, "next_attempt",
+                                    rmd_json_time(q->next_attempt_wall_ms), "waits_for", q->waits_for));
+}
+
+static void build_queue(struct view *v) {
+    struct rmd_status_view s;
+    rmd_coord_queues(v->core, add_queue, v);
+    rmd_coord_status(v->core, &s);
+    v->r->out = json_pack("{s:O, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted);
+}
+
+void rmd_api_queue(struct rmd_api_request *r) {
+    struct view v = {.r = r, .list = json_array(), .build = build_queue};
+    (void)run_view(&v);
+    json_decref(v.list);
+}
+
+static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
+    struct view *v = ctx;
+    if (i->state && !v->only)
+        return;
+    char scope[128];
+    json_t *moved_to = json_array();
+    for (size_t k = 0; k < i->n_moved_to; k++)
+        json_array_append_new(moved_to, json_string(i->moved_to[k]));
+    json_t *o = json_pack("{s:I, s:s, s:o, s:s, s:s, s:s, s:o}", "id", (json_int_t)i->id, "state",
+                          i->state ? "resolved" : "open", "title", rmd_json_text(i->title), "class",
+                          rmd_class_name(i->class_), "scope", rmd_scope_format(i->scope, scope, sizeof scope),
+                          "source", rmd_coord_source_address(v->core, i->source), "cause", rmd_json_text(i->cause));
+    json_object_set_new(o, "provider", json_string(rmd_coord_provider_name(v->core, i->provider)));
+    json_object_set_new(o, "opened", rmd_json_time(i->opened_wall_ms));
+    json_object_set_new(o, "read", rmd_json_time(i->read_wall_ms));
+    json_object_set_new(o, "quarantined", rmd_json_time(i->quarantined_wall_ms));
+    json_object_set_new(o, "redealt", rmd_json_time(i->redealt_wall_ms));
+    json_object_set_new(o, "resolved", rmd_json_time(i->resolved_wall_ms));
+    json_object_set_new(o, "detect_ms", i->detect_us < 0 ? json_null() : json_real((double)i->detect_us / 1000));
+    json_object_set_new(o, "redeal_ms", i->redealt_wall_ms ? json_real((double)i->redeal_us / 1000) : json_null());
+    json_object_set_new(o, "moved", json_integer((json_int_t)i->moved));
+    json_object_set_new(o, "moved_to", moved_to);
+    json_object_set_new(o, "waiting", json_integer((json_int_t)i->waiting));
+    json_object_set_new(o, "next_step", rmd_json_text(i->next_step));
+    json_object_set_new(o, "resolution", rmd_json_text(i->resolution));
+    json_array_append_new(v->list, o);
+}
+
+static void build_incidents(struct view *v) {
+    v->only = rmd_api_query(v->r, "all");
+    rmd_coord_incidents(v->core, add_incident, v);
+}
+
+void rmd_api_incidents(struct rmd_api_request *r) {
+    list_view(r, "incidents", build_incidents);
+}
