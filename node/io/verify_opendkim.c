@@ -30,10 +30,10 @@ static DKIM_CBSTAT look_up_key(DKIM *dkim, DKIM_SIGINFO *sig, u_char *buf, size_
 
 /* Every signature is judged, not only the first that passes. */
 static bool set_options(DKIM_LIB *lib) {
-    uint64_t flags = 0;
+    unsigned int flags = 0;
     if (dkim_options(lib, DKIM_OP_GETOPT, DKIM_OPTS_FLAGS, &flags, sizeof flags) != DKIM_STAT_OK)
         return false;
-    flags &= ~(uint64_t)(DKIM_LIBFLAGS_VERIFYONE | DKIM_LIBFLAGS_FIXCRLF);
+    flags &= ~(unsigned int)(DKIM_LIBFLAGS_VERIFYONE | DKIM_LIBFLAGS_FIXCRLF);
     return dkim_options(lib, DKIM_OP_SETOPT, DKIM_OPTS_FLAGS, &flags, sizeof flags) == DKIM_STAT_OK;
 }
 
@@ -133,6 +133,8 @@ int rmd_verify_message(struct rmd_verifier *v, struct rmd_slice message, struct 
     if (st != DKIM_STAT_OK || feed_body(dkim, rest) != DKIM_STAT_OK)
         goto out;
     st = dkim_eom(dkim, NULL);
+    if (st == DKIM_STAT_SYNTAX) /* a body that doesn't end in CRLF */
+        goto out;
     DKIM_SIGINFO **sigs = NULL;
     int count = 0;
     if (dkim_getsiglist(dkim, &sigs, &count) != DKIM_STAT_OK)
