@@ -1,0 +1,96 @@
+/* Pacer (contract and proof: pacer.h). */
+#include "node/core/pacer.h"
+
+#include <assert.h>
+
+enum { MINUTE_MS = 60000, MINUTE_US = MINUTE_MS * 1000 };
+
+void rmd_pacer_ceiling(struct rmd_pacer *p, uint32_t per_minute) {
+    p->ceiling = per_minute;
+    if (p->slowed && per_minute && p->slowed >= per_minute)
+        p->slowed = 0;
+}
+
+uint32_t rmd_pacer_rate(const struct rmd_pacer *p) {
+    if (p->slowed && (!p->ceiling || p->slowed < p->ceiling))
+        return p->slowed;
+    return p->ceiling;
+}
+
+int64_t rmd_pacer_due_ms(const struct rmd_pacer *p, int64_t now_ms) {
+    int64_t due = now_ms;
+    if (rmd_pacer_rate(p) && p->next_us > now_ms * 1000)
+        due = (p->next_us + 999) / 1000;
+    return p->rest_until_ms > due ? p->rest_until_ms : due;
+}
+
+static void count(struct rmd_pacer *p, int64_t now_ms) {
+    int64_t gone = now_ms - p->window_ms;
+    if (gone >= MINUTE_MS) {
+        p->window_last = gone < 2 * MINUTE_MS ? p->window_n : 0;
+        p->window_n = 0;
+        p->window_ms = now_ms;
+    }
+}
+
+void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms) {
+    count(p, now_ms);
+    p->window_n++;
+    int64_t rate = rmd_pacer_rate(p);
+    int64_t from = now_ms * 1000 - RMD_PACER_SLACK_US;
+    if (p->next_us > from)
+        from = p->next_us;
+    /* Without a limit the virtual time still moves on, so that a rate that begins now begins without credit. */
+    p->next_us = rate ? from + (MINUTE_US + RMD_PACER_SLACK_US + rate - 1) / rate : now_ms * 1000;
+}
+
+void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms) {
+    count(p, now_ms);
+    uint32_t rate = rmd_pacer_rate(p), lately = p->window_n > p->window_last ? p->window_n : p->window_last;
+    if (!rate || (lately && lately < rate))
+        rate = lately; /* halving a rate that wasn't used would change nothing */
+    if (!p->slowed)
+        p->peak = p->ceiling ? p->ceiling : rate;
+    p->slowed = rate / 2 ? rate / 2 : 1;
+    p->good = 0;
+    int64_t next = now_ms * 1000 + (MINUTE_US + RMD_PACER_SLACK_US) / p->slowed;
+    if (p->next_us < next)
+        p->next_us = next;
+}
+
+void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms) {
+    if (p->rest_until_ms < until_ms)
+        p->rest_until_ms = until_ms;
+}
+
+void rmd_pacer_success(struct rmd_pacer *p) {
+    if (!p->slowed || ++p->good < p->slowed)
+        return;
+    p->good = 0;
+    uint32_t step = p->peak / RMD_PACER_STEPS;
+    p->slowed += step ? step : 1;
+    if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE)
+        p->slowed = 0;
+}
+
+bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms) {
+    return !p->slowed && p->rest_until_ms <= now_ms && p->next_us <= now_ms * 1000;
+}
+
+uint32_t rmd_width_limit(const struct rmd_width *w, uint32_t ceiling) {
+    return w->cap && w->cap < ceiling ? w->cap : ceiling;
+}
+
+void rmd_width_slow(struct rmd_width *w, uint32_t in_use) {
+    uint32_t from = w->cap && w->cap < in_use ? w->cap : in_use;
+    w->cap = from / 2 ? from / 2 : 1;
+    w->good = 0;
+}
+
+void rmd_width_success(struct rmd_width *w, uint32_t ceiling) {
+    if (!w->cap || ++w->good < RMD_WIDTH_STEP * w->cap)
+        return;
+    w->good = 0;
+    if (++w->cap >= ceiling)
+        w->cap = 0;
+}

@@ -1,0 +1,55 @@
+/* Pacer: how often something may start, and how wide it may go. Pure integer arithmetic.
+ *
+ * Guarantee, for a rate of R a minute: in no 60 seconds do more than R starts happen, whatever the ticks are. A start
+ * has a virtual time v = max(next, now - slack) and moves next to v + interval, where interval = ceil((60 s + slack)
+ * / R): k starts within 60 s have virtual times (k - 1) intervals apart that lie within 60 s + slack, so k <= R. The
+ * slack, a millisecond, is the clock's grain: without it a late tick would cost throughput at high rates. There is no
+ * burst beyond it.
+ *
+ * Adaptive: a rate verdict halves the rate (of what was allowed, or else of what was lately done); after each
+ * minute's worth of successes it rises by a twentieth of what it was before, until the ceiling is reached. Width
+ * (connections) likewise: halved, then one more after WIDTH_STEP successes on each. A rest holds everything until its
+ * end and leaves the slowed rate in force. */
+#ifndef REMUDA_NODE_PACER_H
+#define REMUDA_NODE_PACER_H
+
+#include <remuda/types.h>
+
+enum {
+    RMD_PACER_SLACK_US = 1000,
+    RMD_PACER_STEPS = 20,     /* additive steps from nothing to the former rate */
+    RMD_PACER_FREE = 1 << 20, /* a rate so high that it is none */
+    RMD_WIDTH_STEP = 20,
+};
+
+struct rmd_pacer {
+    int64_t next_us; /* of the owner's monotonic clock */
+    int64_t rest_until_ms;
+    uint32_t ceiling;  /* starts a minute; 0: none */
+    uint32_t slowed;   /* starts a minute since a verdict; 0: not slowed */
+    uint32_t peak;     /* what it was before the verdict */
+    uint32_t good;     /* successes since the last step up */
+    int64_t window_ms; /* begin of the minute that is being counted */
+    uint32_t window_n, window_last;
+};
+
+void rmd_pacer_ceiling(struct rmd_pacer *p, uint32_t per_minute);
+uint32_t rmd_pacer_rate(const struct rmd_pacer *p); /* starts a minute now; 0: no limit */
+int64_t rmd_pacer_due_ms(const struct rmd_pacer *p,
+                         int64_t now_ms);                 /* a start may happen from then on; <= now: at once */
+void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms); /* a start happens; only when due */
+void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms);
+void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms);
+void rmd_pacer_success(struct rmd_pacer *p);
+bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms); /* nothing learned that would be lost with it */
+
+/* Connections at once. */
+struct rmd_width {
+    uint32_t cap; /* 0: not narrowed */
+    uint32_t good;
+};
+uint32_t rmd_width_limit(const struct rmd_width *w, uint32_t ceiling);
+void rmd_width_slow(struct rmd_width *w, uint32_t in_use);
+void rmd_width_success(struct rmd_width *w, uint32_t ceiling);
+
+#endif

@@ -1,0 +1,166 @@
+/* What a verdict does on this node, at once, before the coordinator has heard of it (design, sections 7 and 9).
+ *
+ * Reach: a scope of ourselves (source, network, node) stops the source's lane at the provider that said it, or the
+ * whole source when the rule doesn't bind it to the provider; a lane's scope stops the lane; a destination's scope
+ * rests the site. What one small receiver says of rate or rest acts on its site alone: the sites of "other" have
+ * nothing to do with each other. Scopes of recipient, message, campaign and sending domain stop nothing here: the
+ * coordinator decides, because they never move.
+ *
+ * slow: half the rate, half the connections. rest, quarantine: stop. pause: only told. Each of them is an alarm. */
+#include "node/core/worker_internal.h"
+
+static const unsigned ours = RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE | RMD_SCOPE_OURSELVES;
+
+static bool is_other(const struct rmd_lane *lane) {
+    return lane->provider == rmd_provider_id(RMD_PROVIDER_OTHER_NAME);
+}
+
+void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane, const struct rmd_reply *reply,
+                         struct rmd_verdict *out) {
+    rmd_rules_classify(w->rules, reply, lane->policy ? lane->policy->name : "", out);
+    if (reply->code < 500)
+        out->permanent = false;
+}
+
+static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
+    struct rmd_walarm *last = &c->lane->alarm;
+    const char *rule = c->verdict->rule ? c->verdict->rule : "";
+    if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS &&
+        strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
+        return; /* the same words from connections that were open together */
+    rmd_copy(last->rule, sizeof last->rule, rule);
+    last->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
+    Remuda__Alarm *a = rmd_arena_alloc(&w->out->arena, sizeof *a);
+    remuda__alarm__init(a);
+    a->source = c->lane->source->id;
+    a->provider = c->lane->provider;
+    a->stream = c->stream;
+    a->verdict = rmd_worker_wire_verdict(w, c->verdict);
+    a->reply = rmd_worker_wire_reply(w, c->reply, c->mx_host, c->mx_addr);
+    if (c->domain)
+        a->domain = rmd_arena_str(&w->out->arena, rmd_slice_str(c->domain));
+    rmd_worker_effect(w, RMD_WF_ALARM)->alarm = a;
+}
+
+static void slow(struct rmd_worker *w, const struct rmd_cause *c) {
+    int64_t now = w->now.mono_ms;
+    if (is_other(c->lane)) {
+        rmd_pacer_slow(&c->site->pacer, now);
+        rmd_width_slow(&c->site->width, c->site->conns ? c->site->conns : 1);
+    } else {
+        rmd_pacer_slow(&c->lane->pacer, now);
+        rmd_width_slow(&c->lane->width, c->lane->conns ? c->lane->conns : 1);
+    }
+}
+
+static void stop(struct rmd_worker *w, struct rmd_stop *s, const struct rmd_verdict *v) {
+    int64_t ms = v->duration_ms;
+    if (v->action == RMD_ACTION_QUARANTINE && ms < RMD_WORKER_STOP_MS)
+        ms = RMD_WORKER_STOP_MS;
+    if (!ms)
+        ms = RMD_WORKER_REST_DEFAULT_MS;
+    int64_t until = w->now.mono_ms + ms;
+    if (until > s->until_ms)
+        *s = (struct rmd_stop){.until_ms = until};
+}
+
+static void stop_source(struct rmd_worker *w, struct rmd_wsource *s, enum rmd_return_reason reason) {
+    rmd_list_for_safe(it, &s->lanes) rmd_worker_stop_lane(w, rmd_container(it, struct rmd_lane, of_source), reason);
+}
+
+/* After a rest the pace that was, halved, is where it starts again: never a snap back. */
+static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
+    const struct rmd_verdict *v = c->verdict;
+    bool whole = (v->scope & ours) && !v->at_provider;
+    bool lane = v->scope & (ours | RMD_SCOPE_LANE);
+    if (lane && !whole && v->action == RMD_ACTION_REST && is_other(c->lane)) {
+        rmd_pacer_slow(&c->site->pacer, w->now.mono_ms);
+        rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
+    } else if (whole) {
+        stop(w, &c->lane->source->stop, v);
+        stop_source(w, c->lane->source, RMD_RETURN_SOURCE_STOPPED);
+    } else if (lane) {
+        rmd_pacer_slow(&c->lane->pacer, w->now.mono_ms);
+        stop(w, &c->lane->stop, v);
+        rmd_worker_stop_lane(w, c->lane, RMD_RETURN_SOURCE_STOPPED);
+    } else if (v->scope & RMD_SCOPE_DESTINATION) {
+        rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
+    }
+}
+
+void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
+    switch (c->verdict->action) {
+    case RMD_ACTION_SLOW:
+        alarm(w, c);
+        slow(w, c);
+        break;
+    case RMD_ACTION_REST:
+    case RMD_ACTION_QUARANTINE:
+        alarm(w, c);
+        halt(w, c);
+        break;
+    case RMD_ACTION_PAUSE:
+        alarm(w, c);
+        break;
+    default:
+        break;
+    }
+}
+
+void rmd_worker_success(struct rmd_worker *w, struct rmd_wsite *site) {
+    (void)w;
+    rmd_pacer_success(&site->pacer);
+    rmd_pacer_success(&site->lane->pacer);
+    rmd_width_success(&site->width, rmd_site_limit(site));
+    rmd_width_success(&site->lane->width, rmd_lane_limit(site->lane));
+}
+
+/* --- a site that answers nothing */
+
+void rmd_worker_defer_saved(struct rmd_worker *w, struct rmd_wmessage *m, const struct rmd_saved *s) {
+    bool bounce = s->verdict.permanent && s->reply.code == 0;
+    rmd_worker_outcome(w, m,
+                       &(struct rmd_outcome_facts){.kind = bounce ? RMD_OUTCOME_BOUNCED : RMD_OUTCOME_DEFERRED,
+                                                   .reply = &s->reply,
+                                                   .verdict = &s->verdict,
+                                                   .mx_host = s->mx_host,
+                                                   .mx_addr = s->mx_addr});
+}
+
+static void save(struct rmd_wsite *site, const struct rmd_cause *c) {
+    if (!site->saved)
+        site->saved = rmd_alloc(sizeof *site->saved);
+    struct rmd_saved *s = site->saved;
+    s->verdict = *c->verdict;
+    if (c->reply->code) /* what is said of us before RCPT is no recipient's fault */
+        s->verdict.permanent = false;
+    s->reply = *c->reply;
+    size_t n = c->reply->text.n < sizeof s->text ? c->reply->text.n : sizeof s->text;
+    if (n)
+        memmove(s->text, c->reply->text.p, n);
+    s->reply.text = rmd_slice(s->text, n);
+    rmd_copy(s->mx_host, sizeof s->mx_host, c->mx_host ? c->mx_host : "");
+    rmd_copy(s->mx_addr, sizeof s->mx_addr, c->mx_addr ? c->mx_addr : "");
+}
+
+void rmd_worker_site_down(struct rmd_worker *w, const struct rmd_cause *c, int64_t hold_ms) {
+    struct rmd_wsite *site = c->site;
+    save(site, c);
+    if (site->down_until_ms < w->now.mono_ms + hold_ms)
+        site->down_until_ms = w->now.mono_ms + hold_ms;
+    while (!rmd_list_empty(&site->queue))
+        rmd_worker_defer_saved(w, rmd_container(site->queue.next, struct rmd_wmessage, link), site->saved);
+    rmd_list_for_safe(it, &site->idle) rmd_worker_conn_quit(w, rmd_container(it, struct rmd_wconn, idle));
+}
+
+/* --- the source's address isn't on this host */
+
+void rmd_worker_no_address(struct rmd_worker *w, struct rmd_wsource *s, const char *text) {
+    char line[256];
+    s->no_address_until_ms = w->now.mono_ms + RMD_WORKER_BIND_RETRY_MS;
+    s->has_trouble = true;
+    (void)rmd_format(line, sizeof line, "source %s: the address is not on this host (%s); add it or set --bind",
+                     s->bind_text, text);
+    rmd_worker_say(w, RMD_MAIL_TROUBLE, 0, s->id, line);
+    stop_source(w, s, RMD_RETURN_NO_ADDRESS);
+}
