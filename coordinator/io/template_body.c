@@ -352,7 +352,7 @@ static void put_multipart(struct tpl *c, GMimeObject *o, bool top, unsigned dept
         rmd_buf_addf(&c->ready, "%s--%s\r\n", i ? "\r\n" : "", boundary);
         emit(c, g_mime_multipart_get_part(m, i), false, depth + 1);
     }
-    rmd_buf_addf(&c->ready, "\r\n--%s--\r\n", boundary);
+    rmd_buf_addf(&c->ready, "\r\n--%s--%s", boundary, top ? "\r\n" : "");
 }
 
 static bool is_sealed(GMimeContentType *type) {

@@ -115,9 +115,10 @@ static void put_q(struct rmd_buf *out, const uint8_t *p, size_t n) {
     }
 }
 
-/* How many bytes of p, cut between characters, fit into `room` characters when encoded. */
+/* How many bytes of p, cut between characters, fit into `room` characters when encoded. In base64 a cut that leaves no padding is
+ * taken when there is one: readers that join the words before they decode them (GMime does) lose what follows padding. */
 static size_t encoded_fit(const uint8_t *p, size_t n, size_t room, bool base64) {
-    size_t taken = 0, used = 0;
+    size_t taken = 0, used = 0, whole = 0;
     while (taken < n) {
         size_t len = rmd_utf8_len(p + taken, n - taken);
         if (!len)
@@ -127,8 +128,10 @@ static size_t encoded_fit(const uint8_t *p, size_t n, size_t room, bool base64) 
             break;
         used = size;
         taken += len;
+        if (taken % 3 == 0)
+            whole = taken;
     }
-    return taken;
+    return base64 && taken < n && whole ? whole : taken;
 }
 
 static void put_encoded(struct rmd_header_writer *w, const uint8_t *p, size_t n) {
