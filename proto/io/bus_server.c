@@ -128,7 +128,7 @@ static int receive_parts(struct rmd_bus_server *b, zmq_msg_t *id, bool *ok) {
     if (zmq_msg_recv(&b->frame, b->router, ZMQ_DONTWAIT) < 0)
         return -1;
     bool more = zmq_msg_more(&b->frame);
-    *ok = !more;
+    *ok = !more && zmq_msg_size(&b->frame) <= RMD_FRAME_MAX_BYTES;
     while (more) {
         zmq_msg_t rest;
         zmq_msg_init(&rest);

@@ -72,7 +72,7 @@ int rmd_bus_set_common(void *socket, const char *endpoint) {
             return -1;
     if (strchr(endpoint, '[') && rmd_bus_set_int(socket, ZMQ_IPV6, 1) != 0) /* tcp://[::1]:7350 */
         return -1;
-    int64_t max = RMD_FRAME_MAX_BYTES;
+    int64_t max = RMD_FRAME_MAX_BYTES + RMD_BUS_CURVE_BYTES;
     return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max, sizeof max);
 }
 

@@ -22,6 +22,7 @@ enum {
     RMD_BUS_REFUSED_RETRY_MS = 2000, /* ZeroMQ gives up after a refusal; the client doesn't */
     RMD_BUS_ROUTING_ID_BYTES = 5,    /* as ROUTER makes them: a zero and 32 bits */
     RMD_BUS_EVENTS_MAX = 1000,       /* queued monitor events */
+    RMD_BUS_CURVE_BYTES = 64,        /* CURVE adds 33 to a frame before ZeroMQ compares its size */
 };
 
 #define RMD_BUS_ZAP_DOMAIN "remuda"
