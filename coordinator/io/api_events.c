@@ -1,0 +1,204 @@
+/* GET /v1/events: history as one JSON object a line, with following. Names of sources, providers, nodes and streams
+ * are looked up once a batch. */
+#include <base/text.h>
+
+#include "coordinator/io/api_request.h"
+
+enum { EVENTS_A_READ = 500, FOLLOW_WAIT_MS = 1000 };
+
+static void set_text(json_t *o, const char *key, const char *s) {
+    if (s && *s)
+        json_object_set_new(o, key, rmd_json_text(s));
+}
+
+static void set_int(json_t *o, const char *key, int64_t v) {
+    if (v)
+        json_object_set_new(o, key, json_integer(v));
+}
+
+static void set_reply(json_t *o, const Remuda__Reply *p) {
+    char text[RMD_REPLY_TEXT_MAX + 1];
+    set_int(o, "code", p->code);
+    set_text(o, "enhanced", p->enhanced);
+    rmd_copy_slice(text, sizeof text, rmd_slice(p->text.data, p->text.len));
+    set_text(o, "reply", text);
+    if (p->stage)
+        json_object_set_new(o, "stage", json_string(rmd_stage_name(p->stage)));
+    set_text(o, "mx", p->mx_host);
+    set_text(o, "mx_address", p->mx_addr);
+}
+
+static void set_verdict(json_t *o, const Remuda__Verdict *v) {
+    char scope[128];
+    json_object_set_new(o, "class", json_string(rmd_class_name(v->class_)));
+    set_text(o, "scope", rmd_scope_format(v->scope, scope, sizeof scope));
+    json_object_set_new(o, "action", json_string(rmd_action_name(v->action)));
+    set_text(o, "rule", v->rule);
+}
+
+struct names {
+    const Remuda__EventRecord *e;
+    json_t *o;
+};
+
+static void set_names(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct names *n = ctx;
+    set_text(n->o, "source", rmd_coord_source_address(core, n->e->source));
+    set_text(n->o, "provider", rmd_coord_provider_name(core, n->e->provider));
+    set_text(n->o, "node", rmd_coord_node_name(core, n->e->node));
+    set_text(n->o, "stream", rmd_coord_stream_name(core, n->e->stream));
+}
+
+static json_t *event_json(const Remuda__EventRecord *e) {
+    json_t *o =
+        json_pack("{s:I, s:o, s:s}", "seq", (json_int_t)e->seq, "at", rmd_json_time(e->wall_ms), "type", e->type);
+    if (e->message.len)
+        json_object_set_new(o, "message", rmd_json_id(&e->message));
+    if (e->campaign.len)
+        json_object_set_new(o, "campaign", rmd_json_id(&e->campaign));
+    set_text(o, "recipient", e->recipient);
+    if (e->reply)
+        set_reply(o, e->reply);
+    if (e->verdict)
+        set_verdict(o, e->verdict);
+    set_text(o, "text", e->text);
+    set_int(o, "attempt", e->attempt);
+    if (e->not_before_wall_ms)
+        json_object_set_new(o, "not_before", rmd_json_time(e->not_before_wall_ms));
+    set_int(o, "took_ms", e->took_ms);
+    if (e->tls)
+        json_object_set_new(o, "tls", json_true());
+    set_int(o, "incident", (int64_t)e->incident);
+    set_int(o, "lease", (int64_t)e->lease);
+    return o;
+}
+
+json_t *rmd_json_event(struct rmd_http *h, const Remuda__EventRecord *e) {
+    struct names n = {.e = e, .o = event_json(e)};
+    if (e->source || e->provider || e->node || e->stream)
+        if (rmd_shell_call(h->o.shell, set_names, &n) < 0)
+            json_object_set_new(n.o, "stopping", json_true());
+    return n.o;
+}
+
+/* ---- streaming */
+
+/* A reader between two pieces of the answer. */
+struct follower {
+    struct rmd_http *http;
+    struct rmd_history_filter filter;
+    struct rmd_id campaign, message;
+    char *type;
+    uint64_t left;
+    bool follow;
+    struct rmd_buf text;    /* lines that were not sent yet */
+    json_t **batch;         /* events of one read, before their names are looked up */
+    Remuda__EventRecord *e; /* their numbers of source, provider, node, stream */
+    size_t n;
+};
+
+static bool take(void *ctx, const Remuda__EventRecord *e) {
+    struct follower *f = ctx;
+    f->e[f->n] = *e; /* only its numbers are used later */
+    f->batch[f->n++] = event_json(e);
+    return f->n < EVENTS_A_READ;
+}
+
+static void name_batch(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    struct follower *f = ctx;
+    for (size_t i = 0; i < f->n; i++)
+        set_names(&(struct names){.e = &f->e[i], .o = f->batch[i]}, core, now);
+}
+
+static void read_more(struct follower *f) {
+    struct rmd_history *h = rmd_shell_history(f->http->o.shell);
+    uint64_t limit = f->left < EVENTS_A_READ ? f->left : EVENTS_A_READ;
+    f->n = 0;
+    f->filter.after = rmd_history_read(h, &f->filter, limit, take, f);
+    if (f->n && rmd_shell_call(f->http->o.shell, name_batch, f) < 0)
+        f->follow = false;
+    for (size_t i = 0; i < f->n; i++) {
+        char *line = json_dumps(f->batch[i], JSON_COMPACT);
+        rmd_buf_addstr(&f->text, line ? line : "{}");
+        rmd_buf_addc(&f->text, '\n');
+        free(line);
+        json_decref(f->batch[i]);
+    }
+    f->left -= f->n;
+}
+
+static ssize_t more_text(void *cls, uint64_t pos, char *buf, size_t max) {
+    (void)pos;
+    struct follower *f = cls;
+    while (f->text.len == 0) {
+        if (f->left == 0 || atomic_load(&f->http->closing))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        uint64_t before = f->filter.after;
+        read_more(f);
+        if (f->text.len || f->filter.after != before)
+            continue;
+        if (!f->follow)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (!rmd_history_wait(rmd_shell_history(f->http->o.shell), f->filter.after, FOLLOW_WAIT_MS))
+            rmd_buf_addc(&f->text, '\n'); /* an empty line now and then finds out whether the reader is still there */
+    }
+    size_t n = f->text.len < max ? f->text.len : max;
+    memcpy(buf, f->text.p, n);
+    rmd_buf_consume(&f->text, n);
+    return (ssize_t)n;
+}
+
+static void end_follower(void *cls) {
+    struct follower *f = cls;
+    rmd_buf_release(&f->text);
+    free(f->batch);
+    free(f->e);
+    free(f->type);
+    free(f);
+}
+
+/* "17": behind event 17; "-20": the last 20; absent: from the beginning. */
+static bool parse_after(struct rmd_api_request *r, struct follower *f) {
+    const char *after = rmd_api_query(r, "after"), *limit = rmd_api_query(r, "limit");
+    uint64_t n = 0, last = rmd_history_last(rmd_shell_history(r->http->o.shell));
+    bool back = after && after[0] == '-';
+    if ((after && rmd_parse_u64(rmd_slice_str(after + back), &n) < 0) ||
+        (limit && rmd_parse_u64(rmd_slice_str(limit), &f->left) < 0)) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "after and limit must be whole numbers");
+        return false;
+    }
+    f->filter.after = back ? (last > n ? last - n : 0) : n;
+    return true;
+}
+
+static bool parse_id(struct rmd_api_request *r, const char *key, struct rmd_id *id, const struct rmd_id **out) {
+    const char *s = rmd_api_query(r, key);
+    if (s && rmd_id_parse(rmd_slice_str(s), id) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: \"%s\" is not an id of 26 characters", key, s);
+        return false;
+    }
+    *out = s ? id : NULL;
+    return true;
+}
+
+void rmd_api_events(struct rmd_api_request *r) {
+    struct follower *f = rmd_alloc(sizeof *f);
+    const char *type = rmd_api_query(r, "type"), *recipient = rmd_api_query(r, "recipient"),
+               *follow = rmd_api_query(r, "follow");
+    f->http = r->http;
+    f->left = UINT64_MAX;
+    f->follow = follow && strcmp(follow, "0") != 0;
+    f->filter.type = f->type = type ? rmd_strdup(type) : NULL;
+    f->filter.address_hash = recipient ? rmd_address_hash(r->http->o.tenant, rmd_slice_str(recipient)) : 0;
+    if (!parse_after(r, f) || !parse_id(r, "campaign", &f->campaign, &f->filter.campaign) ||
+        !parse_id(r, "message", &f->message, &f->filter.message)) {
+        end_follower(f);
+        return;
+    }
+    f->batch = rmd_alloc(EVENTS_A_READ * sizeof *f->batch);
+    f->e = rmd_alloc(EVENTS_A_READ * sizeof *f->e);
+    r->stream = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32 << 10, more_text, f, end_follower);
+    MHD_add_response_header(r->stream, "Content-Type", "application/x-ndjson");
+    r->out = json_null();
+}

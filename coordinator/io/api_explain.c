@@ -1,0 +1,245 @@
+/* GET /v1/explain: what became of a recipient or a message, why, and what it waits for.
+ *
+ * History tells what happened (found by the address's index). What is still open is found in the chunks: an address
+ * lies in the group of its domain or in one bucket of the tail, so two ranges a campaign are read, with a bound on
+ * their rows. */
+#include <base/text.h>
+
+#include "coordinator/core/intake.h"
+#include "coordinator/core/keys.h"
+#include "coordinator/io/api_request.h"
+#include "proto/io/idn.h"
+
+enum { EVENTS_MAX = 200, CAMPAIGNS_MAX = 200, CHUNKS_MAX = 2000, MATCHES_MAX = 50 };
+
+struct campaign {
+    struct rmd_id id;
+    uint32_t stream, state;
+};
+
+struct search {
+    struct rmd_api_request *r;
+    const char *address, *domain;
+    uint64_t hash;
+    const struct rmd_id *message;
+    struct campaign *campaign;
+    size_t n_campaigns;
+    const struct campaign *now; /* the one whose chunks are being read */
+    json_t *matches;
+    uint32_t provider;
+    struct rmd_buf lines;
+};
+
+/* ---- history */
+
+static json_t *match_of(struct search *s, const struct rmd_id *message) {
+    char text[27];
+    size_t i;
+    json_t *m;
+    rmd_id_format(message, text);
+    json_array_foreach(s->matches, i,
+                       m) if (strcmp(json_string_value(json_object_get(m, "message")), text) == 0) return m;
+    if (json_array_size(s->matches) == MATCHES_MAX)
+        return NULL;
+    struct rmd_id campaign = rmd_id_campaign(message);
+    char campaign_text[27];
+    rmd_id_format(&campaign, campaign_text);
+    m = json_pack("{s:s, s:s, s:s, s:s, s:i, s:n, s:[], s:[]}", "message", text, "campaign", campaign_text,
+                  "recipient", s->address ? s->address : "", "state", "queued", "attempts", 0, "not_before", "lines",
+                  "events");
+    json_array_append_new(s->matches, m);
+    return m;
+}
+
+static bool is_final(const char *type) {
+    static const char *const final[] = {"delivered", "bounced", "suppressed", "expired", "cancelled", "held"};
+    for (size_t i = 0; i < sizeof final / sizeof final[0]; i++)
+        if (strcmp(type, final[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool on_event(void *ctx, const Remuda__EventRecord *e) {
+    struct search *s = ctx;
+    struct rmd_id id;
+    if (e->message.len != sizeof id.b)
+        return true;
+    memcpy(id.b, e->message.data, sizeof id.b);
+    json_t *m = match_of(s, &id);
+    if (!m)
+        return false;
+    if (*e->recipient)
+        json_object_set_new(m, "recipient", rmd_json_text(e->recipient));
+    if (is_final(e->type) || strcmp(e->type, "deferred") == 0 || strcmp(e->type, "uncertain") == 0 ||
+        strcmp(e->type, "in-doubt") == 0)
+        json_object_set_new(m, "state", json_string(e->type));
+    if (strcmp(e->type, "returned") == 0)
+        json_object_set_new(m, "state", json_string("queued"));
+    if (e->attempt)
+        json_object_set_new(m, "attempts", json_integer(e->attempt));
+    json_object_set_new(m, "not_before", rmd_json_time(e->not_before_wall_ms));
+    json_array_append_new(json_object_get(m, "events"), rmd_json_event(s->r->http, e));
+    return true;
+}
+
+/* ---- chunks of running campaigns */
+
+static bool on_chunk(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    (void)key;
+    struct search *s = ctx;
+    struct rmd_arena arena = {0};
+    const Remuda__Chunk *c = rmd_pb_decode(&remuda__chunk__descriptor, value, &arena);
+    for (size_t i = 0; c && i < c->n_address_hash && i < c->n_row; i++) {
+        if (c->address_hash[i] != s->hash)
+            continue;
+        const Remuda__Row *row =
+            rmd_pb_decode(&remuda__row__descriptor, rmd_slice(c->row[i].data, c->row[i].len), &arena);
+        if (!row)
+            continue;
+        struct rmd_id id = rmd_id_row(&s->now->id, row->ordinal);
+        json_t *m = match_of(s, &id);
+        if (m)
+            json_object_set_new(m, "recipient", rmd_json_text(row->email));
+    }
+    rmd_arena_release(&arena);
+    return true;
+}
+
+static void scan_group(struct search *s, uint32_t group) {
+    struct rmd_chunk_ref from = {.campaign = s->now->id, .group = group},
+                         to = {.campaign = s->now->id, .group = group, .seq = UINT32_MAX};
+    struct rmd_key a = rmd_key_chunk(s->r->http->o.tenant, &from), b = rmd_key_chunk(s->r->http->o.tenant, &to);
+    struct rmd_scan scan = {.from = rmd_key_slice(&a), .to = rmd_key_slice(&b), .limit = CHUNKS_MAX};
+    const struct rmd_store *st = rmd_shell_store(s->r->http->o.shell);
+    (void)!st->ops->scan(st->s, &scan, on_chunk, s);
+}
+
+static void find_in_chunks(struct search *s) {
+    uint32_t hash = rmd_fnv32(rmd_slice_str(s->domain));
+    for (size_t i = 0; i < s->n_campaigns; i++) {
+        s->now = &s->campaign[i];
+        scan_group(s, hash & ~(uint32_t)RMD_GROUP_TAIL);
+        scan_group(s, (uint32_t)RMD_GROUP_TAIL | hash % RMD_INTAKE_TAIL_BUCKETS);
+    }
+}
+
+/* ---- what the core knows */
+
+static void add_campaign(void *ctx, const struct rmd_campaign_view *v) {
+    struct search *s = ctx;
+    if (s->n_campaigns == CAMPAIGNS_MAX || v->record->id.len != sizeof s->campaign[0].id.b)
+        return;
+    struct campaign *c = &s->campaign[s->n_campaigns++];
+    memcpy(c->id.b, v->record->id.data, sizeof c->id.b);
+    c->stream = v->record->stream;
+    c->state = v->record->state;
+}
+
+static void look_at_core(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct search *s = ctx;
+    rmd_coord_campaigns(core, add_campaign, s);
+    if (s->domain)
+        s->provider = rmd_coord_domain_provider(core, s->domain);
+}
+
+/* The lines that say why an open message waits; asked for by stream. */
+static void explain_open(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct search *s = ctx;
+    rmd_buf_clear(&s->lines);
+    rmd_coord_explain(core, s->r->http->o.tenant, s->now->stream, s->domain, &s->lines);
+    s->r->out =
+        json_pack("{s:s, s:b}", "provider", rmd_coord_provider_name(core, s->provider), "suppressed",
+                  rmd_coord_suppressed(core, s->r->http->o.tenant, s->now->stream, rmd_slice_str(s->address)));
+}
+
+static void add_lines(json_t *m, const struct rmd_buf *text) {
+    json_t *list = json_object_get(m, "lines");
+    for (const char *p = rmd_buf_str(text); *p;) {
+        size_t n = strcspn(p, "\n");
+        if (n)
+            json_array_append_new(list, json_stringn(p, n));
+        p += n + (p[n] == '\n');
+    }
+}
+
+static void explain_matches(struct search *s) {
+    size_t i;
+    json_t *m;
+    json_array_foreach(s->matches, i, m) {
+        struct rmd_id id, campaign;
+        if (is_final(json_string_value(json_object_get(m, "state"))) ||
+            rmd_id_parse(rmd_slice_str(json_string_value(json_object_get(m, "message"))), &id) < 0)
+            continue;
+        campaign = rmd_id_campaign(&id);
+        s->now = NULL;
+        for (size_t k = 0; k < s->n_campaigns; k++)
+            if (rmd_id_eq(&s->campaign[k].id, &campaign))
+                s->now = &s->campaign[k];
+        if (!s->now)
+            continue;
+        json_decref(s->r->out);
+        s->r->out = NULL;
+        if (rmd_shell_call(s->r->http->o.shell, explain_open, s) < 0)
+            return;
+        json_object_set_new(m, "campaign_state", json_string(rmd_campaign_state_name(s->now->state)));
+        add_lines(m, &s->lines);
+    }
+}
+
+/* ---- the request */
+
+static bool parse_request(struct rmd_api_request *r, struct search *s, struct rmd_id *message) {
+    const char *address = rmd_api_query(r, "address"), *id = rmd_api_query(r, "message");
+    char ascii[256];
+    if (!address == !id) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "address or message is needed, one of them");
+        return false;
+    }
+    if (id) {
+        s->message = message;
+        if (rmd_id_parse(rmd_slice_str(id), message) == RMD_OK)
+            return true;
+        rmd_api_fail(r, 400, RMD_EINVAL, "message: \"%s\" is not an id of 26 characters", id);
+        return false;
+    }
+    struct rmd_slice all = rmd_trim(rmd_slice_str(address)), domain = rmd_address_domain(all);
+    const char *why = domain.n ? rmd_idn_to_ascii(NULL, domain, ascii) : "there is no @ with a domain behind it";
+    if (why) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "address: \"%s\": %s", address, why);
+        return false;
+    }
+    s->domain = rmd_arena_str(&r->arena, rmd_slice_str(ascii));
+    s->address = rmd_arena_printf(&r->arena, "%.*s%s", (int)(all.n - domain.n), (const char *)all.p, ascii);
+    s->hash = rmd_address_hash(r->http->o.tenant, rmd_slice_str(s->address));
+    return true;
+}
+
+void rmd_api_explain(struct rmd_api_request *r) {
+    struct rmd_id message;
+    struct search s = {.r = r};
+    if (!parse_request(r, &s, &message))
+        return;
+    s.matches = json_array();
+    s.campaign = rmd_arena_alloc(&r->arena, CAMPAIGNS_MAX * sizeof *s.campaign);
+    struct rmd_history_filter f = {.address_hash = s.hash, .message = s.message};
+    rmd_history_read(rmd_shell_history(r->http->o.shell), &f, EVENTS_MAX, on_event, &s);
+    if (!s.domain && json_array_size(s.matches)) {
+        const char *to = json_string_value(json_object_get(json_array_get(s.matches, 0), "recipient"));
+        s.address = rmd_arena_str(&r->arena, rmd_slice_str(to));
+        s.domain = rmd_arena_str(&r->arena, rmd_address_domain(rmd_slice_str(to)));
+        s.hash = 0;
+    }
+    int rc = rmd_shell_call(r->http->o.shell, look_at_core, &s);
+    if (rc == RMD_OK && s.domain && s.hash)
+        find_in_chunks(&s);
+    if (rc == RMD_OK && s.domain)
+        explain_matches(&s);
+    if (!r->out)
+        r->out = json_pack("{s:s, s:b}", "provider", "", "suppressed", 0);
+    json_object_set_new(r->out, "matches", s.matches);
+    if (rc < 0)
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+    rmd_buf_release(&s.lines);
+}
