@@ -1,9 +1,10 @@
 /* Addresses: what may be sent to (RFC 5321 section 4.1.2, RFC 6531), domains, and the hash that suppressions compare.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include <base/text.h>
 

@@ -1,8 +1,9 @@
 /* The codec: what goes in comes out, limits hold, hostile bytes are refused, and memory stays bounded. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include <base/text.h>
 

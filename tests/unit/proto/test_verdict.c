@@ -1,8 +1,9 @@
 /* The vocabulary: names and values go both ways, and nothing out of range is ever read. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 #include "proto/verdict.h"
 
