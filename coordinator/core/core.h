@@ -372,7 +372,7 @@ struct rmd_coord {
     struct rmd_list incidents;
     uint32_t n_incidents;
 
-    bool deal, more, registry_dirty;
+    bool deal, more, nodes_dirty, sources_dirty;
     uint64_t malformed, uncertain;
     int64_t tick_mono_ms;
     struct rmd_arena scratch; /* of one step */
