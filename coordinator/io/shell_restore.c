@@ -1,0 +1,142 @@
+/* The start: tables that the core keeps in memory go to it row by row, then the streams' keys, then it serves. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <base/log.h>
+#include <base/text.h>
+
+#include "coordinator/core/keys.h"
+#include "coordinator/io/shell_internal.h"
+
+enum { ROWS_A_PAGE = 1000, PAGE_BYTES = 4 << 20, KEY_FILE_MAX = 64 << 10 };
+
+/* Tables in the order in which the core wants them: what others refer to comes first. See keys.h. */
+static const char tables[] = "ATPNSCGRUL";
+
+struct page {
+    struct rmd_arena *arena;
+    struct rmd_row row[ROWS_A_PAGE];
+    size_t n;
+};
+
+static bool add(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    struct page *p = ctx;
+    p->row[p->n++] = (struct rmd_row){.key = rmd_slice(rmd_arena_dup(p->arena, key.p, key.n), key.n),
+                                      .value = rmd_slice(rmd_arena_dup(p->arena, value.p, value.n), value.n)};
+    return p->n < ROWS_A_PAGE;
+}
+
+static int restore_table(struct rmd_shell *s, char table) {
+    struct rmd_key from = rmd_key_table(table), to = rmd_key_table((char)(table + 1));
+    struct rmd_buf at = {0};
+    struct page *p = rmd_alloc(sizeof *p);
+    int rc = RMD_OK;
+    rmd_buf_add(&at, from.b, from.n);
+    p->arena = &s->rows;
+    do {
+        struct rmd_scan scan = {
+            .from = rmd_buf_slice(&at), .to = rmd_key_slice(&to), .limit = ROWS_A_PAGE, .max_bytes = PAGE_BYTES};
+        p->n = 0;
+        rmd_arena_reset(&s->rows);
+        rc = s->o.store.ops->scan(s->o.store.s, &scan, add, p);
+        if (rc < 0 || p->n == 0)
+            break;
+        rmd_buf_clear(&at);
+        rmd_buf_add(&at, p->row[p->n - 1].key.p, p->row[p->n - 1].key.n);
+        rmd_buf_addc(&at, 0); /* the smallest key behind it */
+        rmd_shell_step(s, &(struct rmd_coord_event){.kind = RMD_CE_RESTORE, .row = p->row, .n_rows = p->n});
+    } while (!s->failed);
+    rmd_buf_release(&at);
+    free(p);
+    return rc < 0 ? rc : s->failed;
+}
+
+/* ---- keys of streams */
+
+struct key_list {
+    struct rmd_arena arena;
+    struct key_file {
+        uint32_t stream, index;
+        char *stream_name, *path;
+    } * v;
+    size_t n, cap;
+};
+
+static void collect(void *ctx, const Remuda__StreamRecord *r) {
+    struct key_list *l = ctx;
+    for (size_t i = 0; i < r->n_key; i++) {
+        if (l->n == l->cap) {
+            l->cap = l->cap ? l->cap * 2 : 16;
+            l->v = rmd_realloc(l->v, l->cap * sizeof *l->v);
+        }
+        l->v[l->n++] = (struct key_file){.stream = r->id,
+                                         .index = (uint32_t)i,
+                                         .stream_name = rmd_arena_str(&l->arena, rmd_slice_str(r->name)),
+                                         .path = rmd_arena_str(&l->arena, rmd_slice_str(r->key[i]->path))};
+    }
+}
+
+static bool read_key(const char *path, struct rmd_buf *pem) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char piece[4096];
+    pem->limit = KEY_FILE_MAX;
+    ssize_t n = fd < 0 ? -1 : 0;
+    while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
+        rmd_buf_add(pem, piece, (size_t)n);
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    explicit_bzero(piece, sizeof piece);
+    errno = error;
+    return n == 0 && pem->len && !pem->overflow;
+}
+
+/* A key that can't be read leaves its stream without it: the core sends nothing for such a stream, and the log says
+ * why. */
+static void restore_keys(struct rmd_shell *s) {
+    struct key_list l = {0};
+    rmd_coord_streams(s->core, collect, &l);
+    for (size_t i = 0; i < l.n; i++) {
+        struct rmd_buf pem = {0};
+        const struct key_file *k = &l.v[i];
+        struct rmd_coord_event e = {.kind = RMD_CE_KEY, .stream = k->stream, .index = k->index};
+        if (read_key(k->path, &pem))
+            e.pem = rmd_buf_slice(&pem);
+        else
+            rmd_error(k->stream_name,
+                      "DKIM key %s can't be read (%m): nothing of this stream is sent until it can; then set the "
+                      "stream's key again",
+                      k->path);
+        rmd_shell_step(s, &e);
+        if (pem.p)
+            explicit_bzero(pem.p, pem.len);
+        rmd_buf_release(&pem);
+    }
+    rmd_arena_release(&l.arena);
+    free(l.v);
+}
+
+int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) {
+    uint64_t last;
+    int rc = s->o.store.ops->last_seq(s->o.store.s, &last);
+    if (rc < 0) {
+        rmd_format(err, err_n, "the store can't be read: %s", rmd_error_text(rc));
+        return rc;
+    }
+    s->next_seq = last + 1;
+    s->core = rmd_coord_new(&s->o.core, s->o.epoch);
+    for (const char *t = tables; *t; t++) {
+        rc = restore_table(s, *t);
+        if (rc < 0) {
+            rmd_format(err, err_n, "table %c of the store can't be restored: %s", *t, rmd_error_text(rc));
+            return rc;
+        }
+    }
+    restore_keys(s);
+    rmd_shell_step(s, &(struct rmd_coord_event){.kind = RMD_CE_RESTORED});
+    rmd_shell_run_pending(s);
+    if (s->failed)
+        rmd_format(err, err_n, "the core could not start: %s", rmd_error_text(s->failed));
+    return s->failed;
+}
