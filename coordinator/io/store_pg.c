@@ -168,8 +168,8 @@ static void send_batch(struct pg *s, struct pipeline *p, const struct rmd_batch 
         }
         if (s->ops_n == SEGMENT_OPS_MAX)
             segment_flush(s, p);
-        s->ops[s->ops_n] = (struct pg_op){
-            .key = op.key, .value = op.value, .place = (uint32_t)s->ops_n, .is_put = op.op == 'P'};
+        s->ops[s->ops_n] =
+            (struct pg_op){.key = op.key, .value = op.value, .place = (uint32_t)s->ops_n, .is_put = op.op == 'P'};
         s->ops_n++;
     }
 }

@@ -45,9 +45,9 @@ static const struct statement WRITER_STATEMENTS[] = {
 
 /* A page of rows: at most $3 of them, and none after the one with which they reach $4 bytes. The length of a stored
  * value is known without reading it. */
-#define SCAN_SQL(value, length, direction)                                                                          \
-    "SELECT k, " value " FROM (SELECT k, v, sum(octet_length(k) + " length ") OVER (ORDER BY k " direction          \
-    " ROWS UNBOUNDED PRECEDING) - octet_length(k) - " length " AS before FROM store_rows"                           \
+#define SCAN_SQL(value, length, direction)                                                                 \
+    "SELECT k, " value " FROM (SELECT k, v, sum(octet_length(k) + " length ") OVER (ORDER BY k " direction \
+    " ROWS UNBOUNDED PRECEDING) - octet_length(k) - " length " AS before FROM store_rows"                  \
     " WHERE k >= $1 AND k < $2 ORDER BY k " direction " LIMIT $3) AS page WHERE before < $4 ORDER BY k " direction
 
 static const struct statement READER_STATEMENTS[] = {
@@ -82,13 +82,14 @@ int pg_link_failed(struct pg_link *l, const PGresult *res) {
         text = res ? PQresultErrorMessage(res) : PQerrorMessage(l->conn);
     struct rmd_slice line = rmd_trim(rmd_slice_str(text));
     const char *host = PQhost(l->conn), *db = PQdb(l->conn);
-    /* What the server says about one statement is definite. An error of libpq's own, which has no code, or a server that
-     * ends the session, leaves the question open; PQstatus() alone notices a failed send too late. */
+    /* What the server says about one statement is definite. An error of libpq's own, which has no code, or a server
+     * that ends the session, leaves the question open; PQstatus() alone notices a failed send too late. */
     const char *severity = res ? PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED) : NULL;
     l->lost |= !state || !severity || strcmp(severity, "ERROR") != 0 || PQstatus(l->conn) != CONNECTION_OK;
     bool full = state && strcmp(state, "53100") == 0;
-    rmd_format(l->why, sizeof l->why, "%sPostgreSQL database %s at %s: %.*s", full ? "no space left on device on the server of " : "",
-               db ? db : "?", host && *host ? host : "?", (int)line.n, (const char *)line.p);
+    rmd_format(l->why, sizeof l->why, "%sPostgreSQL database %s at %s: %.*s",
+               full ? "no space left on device on the server of " : "", db ? db : "?", host && *host ? host : "?",
+               (int)line.n, (const char *)line.p);
     flatten(l->why);
     return full ? RMD_EFULL : RMD_EIO;
 }
@@ -143,9 +144,9 @@ int pg_link_lock(struct pg_link *l) {
 int pg_link_connect(struct pg_link *l, bool prepare) {
     if (pg_link_alive(l))
         return RMD_OK;
-    const char *const keys[] = {"connect_timeout",  "keepalives_idle", "keepalives_interval",
+    const char *const keys[] = {"connect_timeout",  "keepalives_idle",  "keepalives_interval",
                                 "keepalives_count", "tcp_user_timeout", "fallback_application_name",
-                                "dbname",           "client_encoding", NULL};
+                                "dbname",           "client_encoding",  NULL};
     const char *const values[] = {"10", "10", "5", "3", "30000", "remuda-coordinator", l->conninfo, "UTF8", NULL};
     l->conn = PQconnectdbParams(keys, values, 1);
     int rc = PQstatus(l->conn) == CONNECTION_OK ? RMD_OK : pg_link_failed(l, NULL);

@@ -1,9 +1,9 @@
 /* The store port on RocksDB: the embedded default.
  *
  * One directory, one process: the directory is locked for as long as the store is open. Batches that wait are written
- * together, with the store's own record (epoch, last sequence number), in one synced write. A failed write leaves doubt
- * about what reached the log, and RocksDB refuses further ones, so the database is then closed and opened again inside
- * the backend as soon as the disk takes data; reads go on with the old handle until that moment.
+ * together, with the store's own record (epoch, last sequence number), in one synced write. A failed write leaves
+ * doubt about what reached the log, and RocksDB refuses further ones, so the database is then closed and opened again
+ * inside the backend as soon as the disk takes data; reads go on with the old handle until that moment.
  *
  * Full disk: a fail_fast batch is refused with RMD_EFULL while less than reserve_bytes (and room for the batch) would
  * stay free, so that what was accepted earlier can still be settled. Other batches use the reserve. */

@@ -1,8 +1,8 @@
 /* Group commit for the durable stores; the contract is in store_writer.h.
  *
- * The thread detaches a group from the queue, commits it without the lock, then puts the decided prefix on the list of
- * completions. A group that is not wholly decided is kept by the thread and nothing is added to it: what was sent once
- * and is in doubt must be told apart from what came later. */
+ * The thread detaches a group from the queue, commits it without the lock, then puts the decided prefix on the list
+ * of completions. A group that is not wholly decided is kept by the thread and nothing is added to it: what was sent
+ * once and is in doubt must be told apart from what came later. */
 #include "coordinator/io/store_writer.h"
 
 #include <errno.h>

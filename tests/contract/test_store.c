@@ -356,9 +356,12 @@ static void scans_keep_their_bounds(void **state) {
         rmd_batch_put(&b, rmd_slice_str(ROWS[i][0]), rmd_slice_str(ROWS[i][1]));
     rmd_env_commit(e, &b);
     for (size_t i = 0; i < sizeof SCANS / sizeof *SCANS; i++) {
-        struct rmd_scan range = {.from = rmd_slice_str(SCANS[i].from), .to = rmd_slice_str(SCANS[i].to),
-                                 .limit = SCANS[i].limit, .max_bytes = SCANS[i].max_bytes,
-                                 .reverse = SCANS[i].reverse, .keys_only = SCANS[i].keys_only};
+        struct rmd_scan range = {.from = rmd_slice_str(SCANS[i].from),
+                                 .to = rmd_slice_str(SCANS[i].to),
+                                 .limit = SCANS[i].limit,
+                                 .max_bytes = SCANS[i].max_bytes,
+                                 .reverse = SCANS[i].reverse,
+                                 .keys_only = SCANS[i].keys_only};
         char *rows = rmd_env_rows(e, &range);
         if (strcmp(rows, SCANS[i].rows) != 0)
             fail_msg("%s: scan %zu gives \"%s\", not \"%s\"", e->backend->name, i, rows, SCANS[i].rows);
@@ -395,12 +398,15 @@ static void long_scans_walk_every_row_once(void **state) {
     static const struct {
         uint32_t limit;
         size_t max_bytes, stop_after, rows;
-    } WALKS[] = {{UINT32_MAX, 0, 0, ROWS}, {1024, 0, 0, 1024},   {2049, 0, 0, 2049},
+    } WALKS[] = {{UINT32_MAX, 0, 0, ROWS}, {1024, 0, 0, 1024},      {2049, 0, 0, 2049},
                  {ROWS, 0, 3000, 3000},    {ROWS, 315000, 0, 3000}, {ROWS, 0, 1, 1}};
     for (size_t i = 0; i < 2 * sizeof WALKS / sizeof *WALKS; i++) {
         struct walk w = {.reverse = i % 2, .next = i % 2 ? ROWS - 1 : 0, .stop_after = WALKS[i / 2].stop_after};
-        struct rmd_scan range = {.from = rmd_slice_str("w"), .to = rmd_slice_str("x"), .limit = WALKS[i / 2].limit,
-                                 .max_bytes = WALKS[i / 2].max_bytes, .reverse = i % 2};
+        struct rmd_scan range = {.from = rmd_slice_str("w"),
+                                 .to = rmd_slice_str("x"),
+                                 .limit = WALKS[i / 2].limit,
+                                 .max_bytes = WALKS[i / 2].max_bytes,
+                                 .reverse = i % 2};
         assert_int_equal(e->store.ops->scan(e->store.s, &range, walk_row, &w), RMD_OK);
         assert_int_equal(w.rows, WALKS[i / 2].rows);
     }
@@ -414,8 +420,8 @@ static void keys_are_ordered_by_byte(void **state) {
     for (size_t i = 7; i-- > 0;)
         rmd_batch_put(&b, rmd_slice(KEYS[i], LENGTHS[i]), rmd_slice(NULL, 0));
     rmd_env_commit(e, &b);
-    struct rmd_scan range = {.from = rmd_slice_str("\x01"), .to = rmd_slice_str("\xff\xff\xff"), .limit = 100,
-                             .keys_only = true};
+    struct rmd_scan range = {
+        .from = rmd_slice_str("\x01"), .to = rmd_slice_str("\xff\xff\xff"), .limit = 100, .keys_only = true};
     char *rows = rmd_env_rows(e, &range); /* ends at the first NUL: the second key's */
     assert_string_equal(rows, "\x01 \x01");
     free(rows);
@@ -511,7 +517,8 @@ static void random_op(struct rmd_rng *rng, struct rmd_batch *b, struct rmd_order
         uint8_t to[2] = {key[0], (uint8_t)(key[1] + 10)};
         rmd_batch_delete_range(b, k, rmd_slice(to, 2));
         struct rmd_ordered_node *node;
-        while ((node = rmd_ordered_seek(model, k)) && rmd_ordered_compare(rmd_ordered_key(node), rmd_slice(to, 2)) < 0)
+        while ((node = rmd_ordered_seek(model, k)) &&
+               rmd_ordered_compare(rmd_ordered_key(node), rmd_slice(to, 2)) < 0)
             model_remove(model, node);
     }
 }
@@ -562,15 +569,15 @@ static void nothing_to_poll_is_quiet(void **state) {
 }
 
 #define CASE(fn, b) cmocka_unit_test_prestate_setup_teardown(fn, setup, teardown, &BACKENDS[b])
-#define SUITE(b)                                                                                                    \
-    CASE(completions_come_in_order, b), CASE(what_completed_is_there_in_the_next_life, b),                          \
-        CASE(close_waits_for_what_was_queued, b), CASE(a_repeated_number_is_not_applied_again, b),                  \
-        CASE(a_number_repeated_in_the_queue_is_applied_once, b), CASE(an_old_epoch_is_fenced, b),                   \
-        CASE(errors_of_building_stick, b), CASE(an_empty_batch_completes, b),                                       \
-        CASE(the_largest_key_and_value_fit, b), CASE(a_big_batch_is_one, b),                                        \
-        CASE(operations_take_effect_in_order, b), CASE(scans_keep_their_bounds, b),                                 \
-        CASE(long_scans_walk_every_row_once, b), CASE(keys_are_ordered_by_byte, b),                                 \
-        CASE(get_many_tells_absent_from_empty, b), CASE(a_random_history_reads_as_the_model_does, b),               \
+#define SUITE(b)                                                                                      \
+    CASE(completions_come_in_order, b), CASE(what_completed_is_there_in_the_next_life, b),            \
+        CASE(close_waits_for_what_was_queued, b), CASE(a_repeated_number_is_not_applied_again, b),    \
+        CASE(a_number_repeated_in_the_queue_is_applied_once, b), CASE(an_old_epoch_is_fenced, b),     \
+        CASE(errors_of_building_stick, b), CASE(an_empty_batch_completes, b),                         \
+        CASE(the_largest_key_and_value_fit, b), CASE(a_big_batch_is_one, b),                          \
+        CASE(operations_take_effect_in_order, b), CASE(scans_keep_their_bounds, b),                   \
+        CASE(long_scans_walk_every_row_once, b), CASE(keys_are_ordered_by_byte, b),                   \
+        CASE(get_many_tells_absent_from_empty, b), CASE(a_random_history_reads_as_the_model_does, b), \
         CASE(a_second_open_is_refused, b), CASE(nothing_to_poll_is_quiet, b)
 
 int main(void) {

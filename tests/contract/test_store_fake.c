@@ -1,5 +1,5 @@
-/* What the fake store adds to the contract: it loses what was not synced, fails when it is told to, and shows or hides
- * batches that are on their way. The simulator's verdicts rest on this. */
+/* What the fake store adds to the contract: it loses what was not synced, fails when it is told to, and shows or
+ * hides batches that are on their way. The simulator's verdicts rest on this. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -147,7 +147,8 @@ static void any_crash_leaves_the_synced_prefix(void **state) {
         rmd_store_fake_visibility(e->disk, (enum rmd_fake_visibility)rmd_rng_below(&rng, 3), rmd_rng_next(&rng));
         for (uint64_t n = rmd_rng_below(&rng, 8); n; n--) {
             struct rmd_batch b = {0};
-            char key[2] = {(char)('a' + (e->seq + 1) % 5), 0}, gone[2] = {(char)('a' + (e->seq + 2) % 5), 0}, value[24];
+            char key[2] = {(char)('a' + (e->seq + 1) % 5), 0}, gone[2] = {(char)('a' + (e->seq + 2) % 5), 0},
+                 value[24];
             rmd_format(value, sizeof value, "%llu", (unsigned long long)e->seq + 1);
             rmd_batch_put(&b, rmd_slice_str(key), rmd_slice_str(value));
             rmd_batch_delete(&b, rmd_slice_str(gone));

@@ -1,6 +1,6 @@
-/* PostgreSQL behind the store port, where it hurts: connections cut around COMMIT, servers that crash, a coordinator that
- * takes over from another. Each row's writes are counted by a trigger inside the transactions themselves, so that a batch
- * that was applied twice can't hide. */
+/* PostgreSQL behind the store port, where it hurts: connections cut around COMMIT, servers that crash, a coordinator
+ * that takes over from another. Each row's writes are counted by a trigger inside the transactions themselves, so
+ * that a batch that was applied twice can't hide. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -252,10 +252,10 @@ static void a_later_version_is_left_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(a_cut_around_commit_is_settled_exactly_once), CASE(nobody_guesses_about_a_lost_reply),
-        CASE(without_a_server_it_waits_and_then_goes_on),  CASE(fail_fast_does_not_wait_for_a_server),
+        CASE(a_cut_around_commit_is_settled_exactly_once),   CASE(nobody_guesses_about_a_lost_reply),
+        CASE(without_a_server_it_waits_and_then_goes_on),    CASE(fail_fast_does_not_wait_for_a_server),
         CASE(a_server_that_crashes_loses_nothing_completed), CASE(a_takeover_fences_the_old_coordinator),
-        CASE(a_lost_reply_is_told_from_a_takeover),        CASE(a_later_version_is_left_alone),
+        CASE(a_lost_reply_is_told_from_a_takeover),          CASE(a_later_version_is_left_alone),
     };
     return cmocka_run_group_tests_name("store: postgresql's own", tests, group_setup, group_teardown) ? 1 : 0;
 }

@@ -3,7 +3,8 @@
  *
  * A host's crash is played with files: this program's fsync() and fdatasync() stand in front of the C library's, for
  * RocksDB too, and note the size of each file that was synced, by inode, in memory shared with the parent. The parent
- * kills the writer at any moment and cuts every file back to what was noted; a file that was never synced is emptied. */
+ * kills the writer at any moment and cuts every file back to what was noted; a file that was never synced is emptied.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -380,8 +381,8 @@ static void the_reserve_is_not_for_fail_fast(void **state) {
 
 static bool may_mount;
 
-/* Mounts of our own, gone with the process. To be called before there are threads: RocksDB's background threads live as
- * long as the process, and would stay behind in the mounts that they were started in. */
+/* Mounts of our own, gone with the process. To be called before there are threads: RocksDB's background threads live
+ * as long as the process, and would stay behind in the mounts that they were started in. */
 static void unshare_mounts(void) {
     may_mount = !syscall(SYS_unshare, UNSHARE_MOUNTS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }

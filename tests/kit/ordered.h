@@ -1,8 +1,8 @@
 /* An ordered map from byte strings to byte strings: a skip list with a backward link at the lowest level.
  *
- * For the fakes: deterministic (heights come from a generator of its own with a fixed seed), O(log n) for everything but
- * walking. A zeroed struct is empty. The map owns its nodes; unlink() hands one over, and insert_node() takes one back,
- * so that an undo log keeps nodes without copying them. */
+ * For the fakes: deterministic (heights come from a generator of its own with a fixed seed), O(log n) for everything
+ * but walking. A zeroed struct is empty. The map owns its nodes; unlink() hands one over, and insert_node() takes one
+ * back, so that an undo log keeps nodes without copying them. */
 #ifndef REMUDA_KIT_ORDERED_H
 #define REMUDA_KIT_ORDERED_H
 

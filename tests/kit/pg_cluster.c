@@ -85,8 +85,20 @@ static int start_server(struct rmd_pg_cluster *c, const char *bin) {
     if (rmd_format(program, sizeof program, "%s/postgres", bin) < 0 ||
         rmd_format(data, sizeof data, "%s/data", c->dir) < 0)
         return RMD_ELIMIT;
-    const char *const argv[] = {program, "-D", data, "-k", c->dir, "-h", "", "-c", "max_connections=40",
-                                "-c", "shared_buffers=32MB", "-c", "dynamic_shared_memory_type=mmap", NULL};
+    const char *const argv[] = {program,
+                                "-D",
+                                data,
+                                "-k",
+                                c->dir,
+                                "-h",
+                                "",
+                                "-c",
+                                "max_connections=40",
+                                "-c",
+                                "shared_buffers=32MB",
+                                "-c",
+                                "dynamic_shared_memory_type=mmap",
+                                NULL};
     c->pid = spawn(c->dir, argv);
     return c->pid < 0 ? RMD_EIO : wait_ready(c);
 }
@@ -111,8 +123,9 @@ int rmd_pg_cluster_start(struct rmd_pg_cluster *c) {
         rmd_format(c->socket, sizeof c->socket, "%s/.s.PGSQL.5432", c->dir) < 0 ||
         rmd_format(c->conninfo, sizeof c->conninfo, "host=%s port=5432 user=remuda dbname=postgres", c->dir) < 0)
         return RMD_ELIMIT;
-    const char *const argv[] = {program, "-D", data, "-U", "remuda", "-A", "trust", "-E", "UTF8",
-                                "--locale=C", "--no-sync", "--no-instructions", NULL};
+    const char *const argv[] = {program, "-D", data,   "-U",         "remuda",    "-A",
+                                "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions",
+                                NULL};
     int rc = run(c->dir, argv);
     if (!rc)
         rc = start_server(c, bin);

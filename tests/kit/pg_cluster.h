@@ -1,12 +1,13 @@
-/* A private PostgreSQL server for a test: made with initdb in a directory of its own under $TMPDIR or /tmp, reached by its
- * Unix socket only, and gone with the test.
+/* A private PostgreSQL server for a test: made with initdb in a directory of its own under $TMPDIR or /tmp, reached
+ * by its Unix socket only, and gone with the test.
  *
  *     struct rmd_pg_cluster pg;
  *     if (rmd_pg_cluster_start(&pg)) ...                  // text in pg.err
  *     PQconnectdb(pg.conninfo);
  *     rmd_pg_cluster_stop(&pg);                           // kills it and removes the directory
  *
- * Started as root, the server runs as user postgres. It dies with the thread that started it, should that be killed. */
+ * Started as root, the server runs as user postgres. It dies with the thread that started it, should that be killed.
+ */
 #ifndef REMUDA_PG_CLUSTER_H
 #define REMUDA_PG_CLUSTER_H
 

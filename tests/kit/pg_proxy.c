@@ -1,8 +1,8 @@
 /* The cutting proxy; the contract is in pg_proxy.h.
  *
  * The client's side is parsed (PostgreSQL's protocol 3.0, 55.7 "Message Formats": a type byte, a length that counts
- * itself, a body; the first message has no type). COMMIT is recognised as the text of a Parse message, which is how the
- * store sends it. Bytes go to the server message by message, so that a cut lies exactly between two. */
+ * itself, a body; the first message has no type). COMMIT is recognised as the text of a Parse message, which is how
+ * the store sends it. Bytes go to the server message by message, so that a cut lies exactly between two. */
 #include "tests/kit/pg_proxy.h"
 
 #include <errno.h>

@@ -8,8 +8,8 @@
  *     ...
  *     rmd_pg_proxy_stop(p);
  *
- * One thread, which owns the connections; the calls may come from any other. A cut closes both sides of the connection
- * on which the COMMIT went; further connections are served as before. */
+ * One thread, which owns the connections; the calls may come from any other. A cut closes both sides of the
+ * connection on which the COMMIT went; further connections are served as before. */
 #ifndef REMUDA_PG_PROXY_H
 #define REMUDA_PG_PROXY_H
 

@@ -11,9 +11,9 @@
  *     rmd_store_fake_open(disk, &store);        // the next life of the process
  *     rmd_store_fake_free(disk);
  *
- * Nothing happens by itself: a submitted batch is held until rmd_store_fake_sync() says so, so the test (or the seeded
- * simulator) owns every interleaving. No threads, no clock, no randomness but the seed given. A handle that a crash or a
- * close killed answers RMD_ECLOSED to everything, gives no completions, and may be closed again.
+ * Nothing happens by itself: a submitted batch is held until rmd_store_fake_sync() says so, so the test (or the
+ * seeded simulator) owns every interleaving. No threads, no clock, no randomness but the seed given. A handle that a
+ * crash or a close killed answers RMD_ECLOSED to everything, gives no completions, and may be closed again.
  *
  * The disk owns its handles and all data. Keys and values are copied. Lookup, insertion and removal take O(log n). */
 #ifndef REMUDA_STORE_FAKE_H
@@ -35,8 +35,8 @@ void rmd_store_fake_free(struct rmd_store_fake *f);
 
 int rmd_store_fake_open(struct rmd_store_fake *f, struct rmd_store *out) RMD_CHECKED;
 
-/* Makes up to n of the oldest held batches durable, and stops at one that a planned failure holds up. Returns how many
- * were decided (made durable, or completed with an error). */
+/* Makes up to n of the oldest held batches durable, and stops at one that a planned failure holds up. Returns how
+ * many were decided (made durable, or completed with an error). */
 size_t rmd_store_fake_sync(struct rmd_store_fake *f, size_t n);
 /* The process dies: held batches, completions that were not polled, and the handle are gone. */
 void rmd_store_fake_crash(struct rmd_store_fake *f);

@@ -1,5 +1,5 @@
-/* What the contract tests of the store port share: a store of any backend that can be opened again and again on the same
- * data, numbers given out in order, completions waited for, rows collected.
+/* What the contract tests of the store port share: a store of any backend that can be opened again and again on the
+ * same data, numbers given out in order, completions waited for, rows collected.
  *
  *     struct rmd_store_env *e = rmd_env_new(backend);     // fresh data
  *     rmd_env_open(e);                                    // opens, acquires, reads last_seq
@@ -21,7 +21,7 @@ struct rmd_store_env;
 /* What a backend's tests must give. `where` is the env's own string: a directory, a schema, nothing. */
 struct rmd_store_backend {
     const char *name;
-    void (*init)(struct rmd_store_env *e);  /* fresh data */
+    void (*init)(struct rmd_store_env *e); /* fresh data */
     int (*open)(struct rmd_store_env *e, struct rmd_store *out, char *err, size_t err_n);
     void (*make_durable)(struct rmd_store_env *e); /* NULL: happens by itself */
     void (*drop)(struct rmd_store_env *e);         /* removes the data; the store is closed */
@@ -45,8 +45,8 @@ void rmd_env_reopen(struct rmd_store_env *e);
 uint64_t rmd_env_submit(struct rmd_store_env *e, struct rmd_batch *b); /* must be taken */
 struct rmd_completion rmd_env_wait(struct rmd_store_env *e);
 void rmd_env_expect(struct rmd_store_env *e, uint64_t seq, int error); /* waits, compares */
-void rmd_env_expect_upto(struct rmd_store_env *e, uint64_t last);      /* RMD_OK for every number up to last, in order */
-void rmd_env_commit(struct rmd_store_env *e, struct rmd_batch *b);     /* submit, and expect RMD_OK */
+void rmd_env_expect_upto(struct rmd_store_env *e, uint64_t last);  /* RMD_OK for every number up to last, in order */
+void rmd_env_commit(struct rmd_store_env *e, struct rmd_batch *b); /* submit, and expect RMD_OK */
 void rmd_env_put(struct rmd_store_env *e, const char *key, const char *value);
 void rmd_env_wait_stalled(struct rmd_store_env *e, const char *text); /* until stalled() contains the text */
 
