@@ -100,6 +100,24 @@ static int list_length(const char *const *list) {
     return n;
 }
 
+/* A part is up to three characters: digits, then "x" for any further digits; "x" alone is any number. */
+static bool read_enhanced(const char *s, struct rmd_enhanced_range *out) {
+    for (int k = 0; k < 3; k++) {
+        unsigned low = 0, high = 0;
+        size_t digits = strspn(s, "0123456789"), any = strspn(s + digits, "xX");
+        if (digits + any < 1 || digits + any > 3 || s[digits + any] != (k < 2 ? '.' : 0))
+            return false;
+        for (size_t i = 0; i < digits + any; i++) {
+            low = low * 10 + (i < digits ? (unsigned)(s[i] - '0') : 0);
+            high = high * 10 + (i < digits ? (unsigned)(s[i] - '0') : 9);
+        }
+        out->low[k] = (uint16_t)low;
+        out->high[k] = (uint16_t)(digits ? high : 999);
+        s += digits + any + (k < 2);
+    }
+    return true;
+}
+
 static int add_conditions(struct adding *a) {
     const struct rmd_rule_def *def = a->def;
     struct rmd_rule *rule = a->rule;
@@ -128,26 +146,9 @@ static int add_conditions(struct adding *a) {
             return refuse(a, "code \"%s\" is not 4 or 5 with up to two more digits", code);
         rule->code[rule->n_code++] = rmd_arena_str(&a->r->arena, rmd_slice_str(code));
     }
-    for (int i = 0; i < list_length(def->enhanced); i++) {
-        const char *s = def->enhanced[i];
-        int16_t *part = rule->enhanced[rule->n_enhanced++];
-        for (int k = 0; k < 3; k++) {
-            size_t n = strspn(s, "0123456789");
-            uint64_t v = 0;
-            if (*s == 'x' || *s == 'X') {
-                part[k] = -1;
-                n = 1;
-            } else if (n < 1 || n > 3 || rmd_parse_u64(rmd_slice(s, n), &v) != RMD_OK) {
-                return refuse(a, "enhanced code \"%s\" is not of the form 4.7.1 or 4.7.x", def->enhanced[i]);
-            } else {
-                part[k] = (int16_t)v;
-            }
-            s += n;
-            if (*s != (k < 2 ? '.' : 0))
-                return refuse(a, "enhanced code \"%s\" is not of the form 4.7.1 or 4.7.x", def->enhanced[i]);
-            s += k < 2;
-        }
-    }
+    for (int i = 0; i < list_length(def->enhanced); i++)
+        if (!read_enhanced(def->enhanced[i], &rule->enhanced[rule->n_enhanced++]))
+            return refuse(a, "enhanced code \"%s\" is not of the form 4.7.1, 4.7.x or 4.7.85x", def->enhanced[i]);
     return RMD_OK;
 }
 
@@ -331,10 +332,10 @@ bool rmd_rule_accepts(const struct rmd_rule *rule, const struct rmd_subject *s) 
         return false;
     ok = rule->n_enhanced == 0;
     for (int i = 0; i < rule->n_enhanced && !ok; i++) {
-        const int16_t *want = rule->enhanced[i];
+        const struct rmd_enhanced_range *want = &rule->enhanced[i];
         ok = s->enhanced[0] != 0;
         for (int k = 0; k < 3 && ok; k++)
-            ok = want[k] < 0 || want[k] == s->enhanced[k];
+            ok = want->low[k] <= s->enhanced[k] && s->enhanced[k] <= want->high[k];
     }
     return ok;
 }

@@ -2,7 +2,7 @@
  *
  * A rule set is compiled once from text and shared read-only by threads. The first rule that matches wins. A rule can ask for
  * provider names, stages, a reply code or its first digit(s) ("4", "55", "421"), an enhanced code with "x" as a wildcard
- * ("4.7.x"), and patterns: each is ASCII-case-insensitive text in which "*" stands for any text, "#" for a run of digits, and
+ * (a whole part, or its last digits: "4.7.x", "4.7.85x"), and patterns: each is ASCII-case-insensitive text in which "*" stands for any text, "#" for a run of digits, and
  * white space for any white space; a rule matches when any of its patterns occurs anywhere in the reply's text (after the code).
  * "\\*", "\\#" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is white space, and
  * there is white space at both ends: " ptr " finds the word alone.

@@ -60,7 +60,9 @@ struct rmd_rule {
     unsigned stages;                      /* bits, 0: any */
     uint16_t provider[RMD_RULE_LIST_MAX]; /* indexes of declared providers */
     const char *code[RMD_RULE_LIST_MAX];
-    int16_t enhanced[RMD_RULE_LIST_MAX][3]; /* -1: any */
+    struct rmd_enhanced_range {
+        uint16_t low[3], high[3];
+    } enhanced[RMD_RULE_LIST_MAX];
     const char *const *pattern;
     const char *const *sample;
     int n_pattern, n_sample;

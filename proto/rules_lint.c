@@ -117,7 +117,8 @@ static bool enhanced_covers(const struct rmd_rule *wide, const struct rmd_rule *
         for (int k = 0; k < wide->n_enhanced && !found; k++) {
             found = true;
             for (int j = 0; j < 3; j++)
-                found = found && (wide->enhanced[k][j] < 0 || wide->enhanced[k][j] == narrow->enhanced[i][j]);
+                found = found && wide->enhanced[k].low[j] <= narrow->enhanced[i].low[j] &&
+                        narrow->enhanced[i].high[j] <= wide->enhanced[k].high[j];
         }
         if (!found)
             return false;

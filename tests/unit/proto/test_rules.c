@@ -108,6 +108,19 @@ static void conditions_narrow_a_rule(void **state) {
     rmd_rules_free(r);
 }
 
+static void an_enhanced_code_may_leave_its_last_digits_open(void **state) {
+    (void)state;
+    struct rmd_rules *r =
+        rules_of("rule \"f\" { " V "enhanced = [\"4.7.85x\", \"5.x.x\"]; sample = \"451 4.7.850 no\" }");
+    assert_string_equal(ask(r, 451, "4.7.850 no"), "f");
+    assert_string_equal(ask(r, 451, "4.7.859 no"), "f");
+    assert_string_equal(ask(r, 451, "4.7.860 no"), "code");
+    assert_string_equal(ask(r, 451, "4.7.85 no"), "code");
+    assert_string_equal(ask(r, 550, "5.0.999 no"), "f");
+    assert_string_equal(ask(r, 550, "no"), "code");
+    rmd_rules_free(r);
+}
+
 static void the_first_rule_wins_with_or_without_patterns(void **state) {
     (void)state;
     struct rmd_rules *r = rules_of("rule \"one\" { " V "pattern = \"alpha beta\"; sample = \"550 alpha beta\" }\n"
@@ -428,6 +441,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_have_wildcards_and_ignore_case_and_white_space),
         cmocka_unit_test(conditions_narrow_a_rule),
+        cmocka_unit_test(an_enhanced_code_may_leave_its_last_digits_open),
         cmocka_unit_test(the_first_rule_wins_with_or_without_patterns),
         cmocka_unit_test(long_and_hostile_texts_are_read_in_bounds),
         cmocka_unit_test(the_code_alone_speaks_when_no_rule_does),
