@@ -144,50 +144,54 @@ static size_t step(struct rmd_csv *c, const uint8_t *p, size_t n, rmd_csv_fn fn,
 
 static const uint8_t bom[3] = {0xef, 0xbb, 0xbf};
 
-/* The first record can begin with a byte order mark, which may arrive in pieces: it is cut off when the record is
- * whole. */
-struct strip {
-    rmd_csv_fn fn;
-    void *ctx;
-    struct rmd_csv *c;
-};
-
-static bool strip_bom(void *ctx, const struct rmd_csv_record *r) {
-    struct strip *s = ctx;
-    if (!s->c->bom_done) {
-        s->c->bom_done = true;
-        struct rmd_slice *f = &s->c->record.field[0];
-        if (r->n && f->n >= 3 && memcmp(f->p, bom, 3) == 0)
-            *f = rmd_slice(f->p + 3, f->n - 3);
-    }
-    return s->fn(s->ctx, r);
-}
-
-bool rmd_csv_feed(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, void *ctx) {
-    struct strip s = {fn, ctx, c};
-    if (c->line == 0)
-        c->line = c->record_line = 1;
+static bool feed(struct rmd_csv *c, const uint8_t *p, size_t n, rmd_csv_fn fn, void *ctx) {
     bool go_on = true;
-    for (size_t i = 0; i < in.n && go_on;) {
+    for (size_t i = 0; i < n && go_on;) {
         if (c->skip_lf) {
             c->skip_lf = false;
-            if (in.p[i] == '\n') {
+            if (p[i] == '\n') {
                 i++;
                 continue;
             }
         }
-        i += step(c, in.p + i, in.n - i, strip_bom, &s, &go_on);
+        i += step(c, p + i, n - i, fn, ctx, &go_on);
     }
     return go_on;
 }
 
+/* The byte order mark may come in pieces; what only began like one is given back. Returns the bytes of it. */
+static size_t skip_bom(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, void *ctx, bool *go_on) {
+    size_t i = 0;
+    while (i < in.n && c->bom_seen < sizeof bom && in.p[i] == bom[c->bom_seen]) {
+        c->bom_seen++;
+        i++;
+    }
+    if (i == in.n && c->bom_seen < sizeof bom)
+        return i;
+    c->bom_done = true;
+    if (c->bom_seen < sizeof bom)
+        *go_on = feed(c, bom, c->bom_seen, fn, ctx);
+    return i;
+}
+
+bool rmd_csv_feed(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, void *ctx) {
+    bool go_on = true;
+    size_t from = 0;
+    if (c->line == 0)
+        c->line = c->record_line = 1;
+    if (!c->bom_done)
+        from = skip_bom(c, in, fn, ctx, &go_on);
+    return go_on && feed(c, in.p + from, in.n - from, fn, ctx);
+}
+
 bool rmd_csv_finish(struct rmd_csv *c, rmd_csv_fn fn, void *ctx) {
-    struct strip s = {fn, ctx, c};
+    if (!c->bom_done && c->bom_seen)
+        feed(c, bom, c->bom_seen, fn, ctx);
     if (c->state == QUOTED) {
         c->any = true;
         fail(c, "a quoted field is not closed before the end of the file");
     }
-    return end_record(c, strip_bom, &s);
+    return end_record(c, fn, ctx);
 }
 
 void rmd_csv_release(struct rmd_csv *c) {

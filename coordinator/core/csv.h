@@ -1,8 +1,9 @@
 /* CSV reader (RFC 4180), streaming: bytes in, records out. Pure.
  *
- * Commas, quotes doubled inside quoted fields, CRLF or LF (or a lone CR) ends a record, a UTF-8 byte order mark is skipped, empty lines are skipped. The
- * record handed out lives until the next call. Limits have names; a record that breaks one, or has text behind a closing quote, or isn't
- * UTF-8, is handed out as an error with its line, and reading goes on behind it. */
+ * Commas, quotes doubled inside quoted fields, CRLF or LF (or a lone CR) ends a record, a UTF-8 byte order mark is
+ * skipped, empty lines are skipped. The record handed out lives until the next call. Limits have names; a record that
+ * breaks one, or has text behind a closing quote, or isn't UTF-8, is handed out as an error with its line, and
+ * reading goes on behind it. */
 #ifndef REMUDA_CSV_H
 #define REMUDA_CSV_H
 
@@ -11,7 +12,7 @@
 enum { RMD_CSV_FIELDS_MAX = 256, RMD_CSV_RECORD_BYTES_MAX = 128 << 10 };
 
 struct rmd_csv_record {
-    uint64_t line; /* of its first byte, from 1 */
+    uint64_t line;     /* of its first byte, from 1 */
     const char *error; /* NULL, or why it can't be used: static text */
     size_t n;
     struct rmd_slice field[RMD_CSV_FIELDS_MAX];
@@ -22,6 +23,7 @@ struct rmd_csv {
     uint64_t line, record_line;
     const char *error;
     bool any, skip_lf, bom_done;
+    uint8_t bom_seen;
     size_t n_fields;
     size_t field_end[RMD_CSV_FIELDS_MAX];
     struct rmd_buf data;
