@@ -44,6 +44,8 @@ static bool is_delicate(const uint8_t *p, size_t n) {
 }
 
 void rmd_qp_text(struct rmd_qp *q, const void *data, size_t n) {
+    if (n == 0)
+        return;
     const uint8_t *p = data, *end = p + n;
     while (p < end) {
         if (*p == '\r' || *p == '\n') {

@@ -80,10 +80,21 @@ static const char *decoded_disposition(GMimeObject *o) {
     return d ? g_mime_content_disposition_encode(d, NULL) : NULL;
 }
 
+static bool is_name(struct rmd_slice name) {
+    size_t i = 0;
+    while (i < name.n && name.p[i] > ' ' && name.p[i] < 0x7f && name.p[i] != ':')
+        i++;
+    return i == name.n && i > 0 && i <= TPL_NAME_MAX;
+}
+
 /* A field of a part that is neither Content-Type nor Content-Transfer-Encoding. */
 static void put_other_field(struct tpl *c, GMimeObject *o, GMimeHeader *h, bool top, size_t line) {
     const char *name = g_mime_header_get_name(h), *raw = g_mime_header_get_raw_value(h);
     struct rmd_slice n = rmd_slice_str(name), v = rmd_slice_str(raw ? raw : "");
+    if (!is_name(n)) {
+        tpl_finding(c, line, "a part has a header field whose name can't be sent");
+        return;
+    }
     if (rmd_case_eq(n, rmd_slice_str("Content-MD5")) || rmd_case_eq(n, rmd_slice_str("Content-Length")))
         return; /* would be wrong */
     if (tpl_has_field(v)) {
@@ -114,11 +125,37 @@ static size_t line_of_part(const struct tpl *c, GMimeObject *o) {
     return at > 0 ? tpl_line_at(c, (size_t)at) : 1;
 }
 
+/* Does the field say what GMime read in it? What only we understand must not be sent as it stands. */
+static bool says_type(struct rmd_slice raw, GMimeContentType *type) {
+    const char *words[] = {g_mime_content_type_get_media_type(type), "/", g_mime_content_type_get_media_subtype(type)};
+    raw = rmd_trim(raw);
+    for (size_t i = 0; i < 3; i++) {
+        if (!words[i] || !rmd_case_prefix(raw, words[i]))
+            return false;
+        raw = rmd_slice(raw.p + strlen(words[i]), raw.n - strlen(words[i]));
+    }
+    return raw.n == 0 || strchr("; \t\r\n", raw.p[0]);
+}
+
+/* Two of a kind could be read as one by us and as the other by a receiver. */
+static void refuse_duplicates(struct tpl *c, GMimeHeaderList *list, size_t line) {
+    for (int i = 0; i < g_mime_header_list_get_count(list); i++) {
+        struct rmd_slice n = rmd_slice_str(g_mime_header_get_name(g_mime_header_list_get_header_at(list, i)));
+        for (int k = 0; k < i && rmd_case_prefix(n, "Content-"); k++) {
+            if (rmd_case_eq(n, rmd_slice_str(g_mime_header_get_name(g_mime_header_list_get_header_at(list, k))))) {
+                tpl_finding(c, line, "%.*s is in one part twice", (int)n.n, (const char *)n.p);
+                return;
+            }
+        }
+    }
+}
+
 /* type: value of Content-Type, NULL = as in the template. cte: NULL = none. */
 static void put_fields(struct tpl *c, GMimeObject *o, bool top, const char *type, const char *cte) {
     GMimeHeaderList *list = g_mime_object_get_header_list(o);
     size_t line = line_of_part(c, o);
     char *again = NULL;
+    refuse_duplicates(c, list, line);
     if (top)
         tpl_literal_header(c, "MIME-Version", "1.0");
     if (!type) {
@@ -126,7 +163,8 @@ static void put_fields(struct tpl *c, GMimeObject *o, bool top, const char *type
         const char *raw = h ? g_mime_header_get_raw_value(h) : NULL;
         if (raw && tpl_has_field(rmd_slice_str(raw)))
             tpl_finding(c, line, "Content-Type can't have fields");
-        if (!raw || !tpl_ready_value(c, rmd_slice_str(raw), sizeof "Content-Type" - 1))
+        if (!raw || !tpl_ready_value(c, rmd_slice_str(raw), sizeof "Content-Type" - 1) ||
+            !says_type(rmd_slice_str(raw), g_mime_object_get_content_type(o)))
             type = again = g_mime_content_type_encode(g_mime_object_get_content_type(o), NULL);
         else
             type = raw;
@@ -294,7 +332,7 @@ static void put_text_part(struct tpl *c, GMimePart *part, bool top) {
     struct rmd_slice text;
     if (g_mime_part_get_content(part))
         decoded_bytes(g_mime_part_get_content(part), &bytes);
-    if (!to_utf8(c, rmd_buf_slice(&bytes), charset, line, &text))
+    if (!to_utf8(c, rmd_slice(rmd_buf_str(&bytes), bytes.len), charset, line, &text))
         goto out;
     if (!tpl_has_field(text)) {
         bool unnamed = !charset || rmd_case_eq(rmd_slice_str(charset), rmd_slice_str("us-ascii"));
@@ -377,7 +415,7 @@ static void emit(struct tpl *c, GMimeObject *o, bool top, unsigned depth) {
         tpl_finding(c, line_of_part(c, o), "a multipart without parts: is its boundary the one that stands between them?");
     else if (GMIME_IS_MESSAGE_PART(o))
         put_message_part(c, o, top);
-    else if (!GMIME_IS_PART(o))
+    else if (!GMIME_IS_PART(o) || g_mime_content_type_is_type(type, "multipart", "*"))
         tpl_finding(c, line_of_part(c, o), "a part of a kind that can't be sent");
     else if (g_mime_content_type_is_type(type, "text", "*") && !is_attachment(o))
         put_text_part(c, GMIME_PART(o), top);

@@ -8,6 +8,8 @@
 #include <base/text.h>
 
 bool tpl_has_field(struct rmd_slice text) {
+    if (text.n == 0)
+        return false;
     const uint8_t *p = text.p, *end = text.p + text.n;
     while (p < end && (p = memchr(p, '{', (size_t)(end - p))) != NULL) {
         if (p + 1 < end && p[1] == '{')

@@ -182,6 +182,8 @@ static struct rmd_slice trimmed(struct rmd_slice s) {
 
 void rmd_header_text(struct rmd_header_writer *w, struct rmd_slice text) {
     text = trimmed(text);
+    if (text.n == 0)
+        return;
     const uint8_t *end = text.p + text.n, *first = NULL, *last = NULL;
     for (const uint8_t *p = text.p; p < end;) {
         size_t n = word_length(p, end);
@@ -205,6 +207,8 @@ void rmd_header_text(struct rmd_header_writer *w, struct rmd_slice text) {
 
 int rmd_header_tokens(struct rmd_header_writer *w, struct rmd_slice tokens) {
     tokens = trimmed(tokens);
+    if (tokens.n == 0)
+        return RMD_OK;
     const uint8_t *end = tokens.p + tokens.n;
     for (const uint8_t *p = tokens.p; p < end;) {
         size_t n = word_length(p, end);
