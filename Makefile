@@ -43,7 +43,7 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/fuzz_%,$(sort $(wildcard te
 .PHONY: all
 all: $(PROGRAMS)
 
--include tests/tests.mk
+-include tests/tests.mk tests/accuracy.mk
 
 $(GEN_C): proto/remuda.proto
 	@mkdir -p $(BUILD)/gen/wire
@@ -57,6 +57,10 @@ $(BUILD)/obj/%.o: %.c Makefile | $(GEN_C)
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+# Data that .incbin embeds: the compiler does not tell make about it.
+$(BUILD)/obj/proto/io/rules_file.o: proto/rules/verdicts.conf
+$(BUILD)/obj/proto/site.o: proto/providers_shipped.conf
 
 define library
 $(1): $(2)
