@@ -1,5 +1,5 @@
-/* Quoted-printable for text; see qp.h. White space is written as it is and corrected when a line end follows it, so that
- * pieces can be joined without looking ahead. */
+/* Quoted-printable for text; see qp.h. White space is written as it is and corrected when a line end follows it, so
+ * that pieces can be joined without looking ahead. */
 #include "proto/qp.h"
 
 static bool is_safe(uint8_t c) {

@@ -1,14 +1,14 @@
 /* MIME of a template: the tree of parts as GMime parses it, written again with boundaries of our own, in 7 bits.
  *
- * Bodies leave in 7 bits always (RFC 6376 section 5.3: a relay that lacks 8BITMIME would convert them and break the signature). A
- * part keeps its transfer encoding when that is legal as it stands: 7bit, base64 or quoted-printable, ASCII, lines of at most 998.
- * Otherwise text becomes quoted-printable and everything else base64. Text with fields is turned into UTF-8 and quoted-printable;
- * its literal stretches are encoded here, once, and only the values by the node. Fields are looked for in text/ parts that are shown,
- * not in attachments.
+ * Bodies leave in 7 bits always (RFC 6376 section 5.3: a relay that lacks 8BITMIME would convert them and break the
+ * signature). A part keeps its transfer encoding when that is legal as it stands: 7bit, base64 or quoted-printable,
+ * ASCII, lines of at most 998. Otherwise text becomes quoted-printable and everything else base64. Text with fields
+ * is turned into UTF-8 and quoted-printable; its literal stretches are encoded here, once, and only the values by the
+ * node. Fields are looked for in text/ parts that are shown, not in attachments.
  *
- * Boundaries begin with "=_": that can't occur in quoted-printable (after "=" comes a hexadecimal digit or the line end) nor in base64
- * (no "_"), so no value can forge one; and they are made from the SHA-256 of the template, which holds no such string itself, so
- * that no part that stays as it is has one. */
+ * Boundaries begin with "=_": that can't occur in quoted-printable (after "=" comes a hexadecimal digit or the line
+ * end) nor in base64 (no "_"), so no value can forge one; and they are made from the SHA-256 of the template, which
+ * holds no such string itself, so that no part that stays as it is has one. */
 #include "coordinator/io/template_internal.h"
 
 #include <gmime/gmime.h>
@@ -45,7 +45,8 @@ static void flush_ready(struct tpl *c) {
 static void put_field(struct tpl *c, bool top, size_t line, const char *name, const char *value) {
     const char *ready = tpl_ready_value(c, rmd_slice_str(value), strlen(name));
     if (!ready)
-        tpl_finding(c, line, "%s can't be sent: it has a line of more than %d bytes, or a control character", name, TPL_LINE_MAX);
+        tpl_finding(c, line, "%s can't be sent: it has a line of more than %d bytes, or a control character", name,
+                    TPL_LINE_MAX);
     else if (top)
         tpl_literal_header(c, name, ready);
     else
@@ -127,7 +128,8 @@ static size_t line_of_part(const struct tpl *c, GMimeObject *o) {
 
 /* Does the field say what GMime read in it? What only we understand must not be sent as it stands. */
 static bool says_type(struct rmd_slice raw, GMimeContentType *type) {
-    const char *words[] = {g_mime_content_type_get_media_type(type), "/", g_mime_content_type_get_media_subtype(type)};
+    const char *words[] = {g_mime_content_type_get_media_type(type), "/",
+                           g_mime_content_type_get_media_subtype(type)};
     raw = rmd_trim(raw);
     for (size_t i = 0; i < 3; i++) {
         if (!words[i] || !rmd_case_prefix(raw, words[i]))
@@ -175,8 +177,8 @@ static void put_fields(struct tpl *c, GMimeObject *o, bool top, const char *type
     for (int i = 0; i < g_mime_header_list_get_count(list); i++) {
         GMimeHeader *h = g_mime_header_list_get_header_at(list, i);
         struct rmd_slice n = rmd_slice_str(g_mime_header_get_name(h));
-        if (!rmd_case_eq(n, rmd_slice_str("Content-Type")) && !rmd_case_eq(n, rmd_slice_str("Content-Transfer-Encoding")) &&
-            rmd_case_prefix(n, "Content-"))
+        if (!rmd_case_eq(n, rmd_slice_str("Content-Type")) &&
+            !rmd_case_eq(n, rmd_slice_str("Content-Transfer-Encoding")) && rmd_case_prefix(n, "Content-"))
             put_other_field(c, o, h, top, line);
     }
     if (!top)
@@ -295,7 +297,8 @@ static bool to_utf8(struct tpl *c, struct rmd_slice s, const char *charset, size
         *out = s;
     } else {
         gsize n = 0;
-        gchar *text = g_convert((const char *)s.p, (gssize)s.n, "UTF-8", g_mime_charset_iconv_name(charset), NULL, &n, NULL);
+        gchar *text =
+            g_convert((const char *)s.p, (gssize)s.n, "UTF-8", g_mime_charset_iconv_name(charset), NULL, &n, NULL);
         if (!text) {
             tpl_finding(c, line, "the text can't be turned from charset \"%.60s\" into UTF-8", charset);
             return false;
@@ -368,8 +371,9 @@ static void put_message_part(struct tpl *c, GMimeObject *o, bool top) {
         put_fields(c, o, top, NULL, NULL);
         put_lines(&c->ready, rmd_buf_slice(&raw));
     } else {
-        tpl_finding(c, line_of_part(c, o), "the attached message has 8-bit characters or lines of more than %d bytes; attach it as "
-                                           "application/octet-stream",
+        tpl_finding(c, line_of_part(c, o),
+                    "the attached message has 8-bit characters or lines of more than %d bytes; attach it as "
+                    "application/octet-stream",
                     TPL_LINE_MAX);
     }
     rmd_buf_release(&raw);
@@ -412,7 +416,8 @@ static void emit(struct tpl *c, GMimeObject *o, bool top, unsigned depth) {
     else if (GMIME_IS_MULTIPART(o) && g_mime_multipart_get_count(GMIME_MULTIPART(o)) > 0)
         put_multipart(c, o, top, depth);
     else if (GMIME_IS_MULTIPART(o))
-        tpl_finding(c, line_of_part(c, o), "a multipart without parts: is its boundary the one that stands between them?");
+        tpl_finding(c, line_of_part(c, o),
+                    "a multipart without parts: is its boundary the one that stands between them?");
     else if (GMIME_IS_MESSAGE_PART(o))
         put_message_part(c, o, top);
     else if (!GMIME_IS_PART(o) || g_mime_content_type_is_type(type, "multipart", "*"))
@@ -441,7 +446,8 @@ static bool choose_boundary(struct tpl *c) {
     return found;
 }
 
-/* GMime recurses into multiparts and attached messages; what asks for more of them than are allowed isn't parsed at all. */
+/* GMime recurses into multiparts and attached messages; what asks for more of them than are allowed isn't parsed at
+ * all. */
 static bool is_shallow(struct tpl *c) {
     static const char *const words[] = {"boundary", "message/rfc822", "message/news", "multipart/digest"};
     for (size_t k = 0; k < sizeof words / sizeof words[0]; k++) {
@@ -450,7 +456,8 @@ static bool is_shallow(struct tpl *c) {
         for (const uint8_t *p; (p = rmd_case_find(rest, word)) != NULL; n++)
             rest = rmd_slice(p + word.n, (size_t)(rest.p + rest.n - p) - word.n);
         if (n > RMD_TEMPLATE_PARTS_MAX) {
-            tpl_finding(c, 0, "\"%s\" occurs %zu times; a template has at most %d parts", words[k], n, RMD_TEMPLATE_PARTS_MAX);
+            tpl_finding(c, 0, "\"%s\" occurs %zu times; a template has at most %d parts", words[k], n,
+                        RMD_TEMPLATE_PARTS_MAX);
             return false;
         }
     }

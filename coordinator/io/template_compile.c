@@ -1,5 +1,5 @@
-/* Compiles a template: the order of things, findings, and the encoded result. Header fields are in template_header.c, MIME and bodies
- * in template_body.c, {{field}} in template_fields.c; see template_compile.h for the contract. */
+/* Compiles a template: the order of things, findings, and the encoded result. Header fields are in template_header.c,
+ * MIME and bodies in template_body.c, {{field}} in template_fields.c; see template_compile.h for the contract. */
 #include "coordinator/io/template_compile.h"
 
 #include "coordinator/io/template_internal.h"
@@ -81,8 +81,9 @@ static void encode(struct tpl *c, struct rmd_buf *out) {
     rmd_pb_encode(&t, out);
 }
 
-int rmd_template_compile(struct rmd_slice eml, const char *const *columns, size_t n_columns, const char *sending_domain,
-                         struct rmd_buf *out, struct rmd_template_info *info, struct rmd_buf *err) {
+int rmd_template_compile(struct rmd_slice eml, const char *const *columns, size_t n_columns,
+                         const char *sending_domain, struct rmd_buf *out, struct rmd_template_info *info,
+                         struct rmd_buf *err) {
     struct tpl c = {
         .eml = eml,
         .columns = columns,

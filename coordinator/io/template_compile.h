@@ -1,9 +1,10 @@
 /* Compiles a template (an RFC 5322 message with {{field}}) into a CompiledTemplate, with GMime as the MIME parser.
  *
- * Checked here, so that a campaign is refused before anything is queued: a parsable From with one address and a domain of the
- * stream (or any when sending_domain is ""), no Bcc or Return-Path or DKIM-Signature, header syntax, bodies in a charset that can
- * be turned into UTF-8, every {{field}} a known column (email included; {{field|fallback}} gives a fallback for empty values),
- * no {{ }} inside addr-specs that aren't whole fields, size limits. Each finding has a line of the template. */
+ * Checked here, so that a campaign is refused before anything is queued: a parsable From with one address and a
+ * domain of the stream (or any when sending_domain is ""), no Bcc or Return-Path or DKIM-Signature, header syntax,
+ * bodies in a charset that can be turned into UTF-8, every {{field}} a known column (email included;
+ * {{field|fallback}} gives a fallback for empty values), no {{ }} inside addr-specs that aren't whole fields, size
+ * limits. Each finding has a line of the template. */
 #ifndef REMUDA_TEMPLATE_COMPILE_H
 #define REMUDA_TEMPLATE_COMPILE_H
 
@@ -19,7 +20,8 @@ struct rmd_template_info {
 
 /* out: the encoded CompiledTemplate (its SHA-256 is the template's hash). columns: of the CSV, without email.
  * RMD_EINVAL: findings, one a line, are in err. */
-int rmd_template_compile(struct rmd_slice eml, const char *const *columns, size_t n_columns, const char *sending_domain,
-                         struct rmd_buf *out, struct rmd_template_info *info, struct rmd_buf *err) RMD_CHECKED;
+int rmd_template_compile(struct rmd_slice eml, const char *const *columns, size_t n_columns,
+                         const char *sending_domain, struct rmd_buf *out, struct rmd_template_info *info,
+                         struct rmd_buf *err) RMD_CHECKED;
 
 #endif

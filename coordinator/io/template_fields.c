@@ -1,8 +1,8 @@
 /* {{field}} in text: finding, checking, splitting.
  *
- * "{{name}}", "{{ name }}" and "{{name|fallback}}" are fields, blanks around name and fallback don't count; "\{{" is a literal "{{".
- * A name is that of a column, compared exactly, or "email". Anything else that begins with "{{" is a finding: a campaign must not
- * go out with "{{frist_name}}" in it. */
+ * "{{name}}", "{{ name }}" and "{{name|fallback}}" are fields, blanks around name and fallback don't count; "\{{" is
+ * a literal "{{". A name is that of a column, compared exactly, or "email". Anything else that begins with "{{" is a
+ * finding: a campaign must not go out with "{{frist_name}}" in it. */
 #include "coordinator/io/template_internal.h"
 
 #include <base/text.h>
@@ -52,8 +52,8 @@ static void unknown_column(struct tpl *c, size_t line, const char *what, struct 
         rmd_buf_addf(&known, ", %s", c->columns[i]);
     if (c->n_columns > SHOWN)
         rmd_buf_addf(&known, " and %zu more", c->n_columns - SHOWN);
-    tpl_finding(c, line, "{{%.*s}} in %s is not a column; there are: email%s", (int)name.n, (const char *)name.p, what,
-                rmd_buf_str(&known));
+    tpl_finding(c, line, "{{%.*s}} in %s is not a column; there are: email%s", (int)name.n, (const char *)name.p,
+                what, rmd_buf_str(&known));
     rmd_buf_release(&known);
 }
 
@@ -111,7 +111,8 @@ size_t tpl_pieces(struct tpl *c, struct rmd_slice text, const struct tpl_place *
         struct rmd_slice shown = rmd_slice(p, stop ? (size_t)(stop - p) : 2);
         size_t line = place->line ? place->line : tpl_line_of(c, shown, place->offset);
         if (!stop) {
-            tpl_finding(c, line, "\"{{\" in %s is not closed by \"}}\" on its line (\"\\{{\" stands for \"{{\" itself)",
+            tpl_finding(c, line,
+                        "\"{{\" in %s is not closed by \"}}\" on its line (\"\\{{\" stands for \"{{\" itself)",
                         place->what);
             p += 2;
             continue;

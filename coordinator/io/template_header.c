@@ -1,8 +1,9 @@
 /* Header fields of a template: syntax, what may be there, and which of them a value may take part in.
  *
- * A field without {{ }} that can be sent as it is stays byte for byte (but for its line ends). Others are decoded (RFC 2047) and
- * encoded again by the node: as text (Subject, X-...), as mailboxes (From, To, Reply-To ...) or as URLs (List-...). Fields that
- * Remuda makes itself, or that tell receivers wrong things when they are the same in each message, are refused. */
+ * A field without {{ }} that can be sent as it is stays byte for byte (but for its line ends). Others are decoded
+ * (RFC 2047) and encoded again by the node: as text (Subject, X-...), as mailboxes (From, To, Reply-To ...) or as
+ * URLs (List-...). Fields that Remuda makes itself, or that tell receivers wrong things when they are the same in
+ * each message, are refused. */
 #include "coordinator/io/template_internal.h"
 
 #include <gmime/gmime.h>
@@ -238,8 +239,9 @@ static void check_from(struct tpl *c, const struct field *f, const struct tpl_ve
     }
     rmd_lower_str(c->info.from_domain);
     if (c->sending_domain && c->sending_domain[0] && !domain_fits(c->info.from_domain, c->sending_domain))
-        tpl_finding(c, f->line, "From: %s is neither the stream's sending domain %s nor below it; the signature would "
-                                "not count for it (DMARC)",
+        tpl_finding(c, f->line,
+                    "From: %s is neither the stream's sending domain %s nor below it; the signature would "
+                    "not count for it (DMARC)",
                     c->info.from_domain, c->sending_domain);
 }
 
@@ -362,14 +364,16 @@ static bool split(struct tpl *c, struct field *v, size_t *n) {
         if ((*p == ' ' || *p == '\t') && *n) {
             v[*n - 1].raw.n = (size_t)(p + len - v[*n - 1].raw.p);
         } else if (!name) {
-            tpl_finding(c, line, "\"%.*s\" is not a header field (\"Name: value\"); is an empty line missing before the text?",
+            tpl_finding(c, line,
+                        "\"%.*s\" is not a header field (\"Name: value\"); is an empty line missing before the text?",
                         len > 60 ? 60 : (int)len, (const char *)p);
             return false;
         } else if (*n == TPL_HEADERS_MAX) {
             tpl_finding(c, line, "more than %d header fields", TPL_HEADERS_MAX);
             return false;
         } else {
-            v[(*n)++] = (struct field){.name = rmd_slice(p, name), .raw = rmd_slice(p + name + 1, len - name - 1), .line = line};
+            v[(*n)++] = (struct field){
+                .name = rmd_slice(p, name), .raw = rmd_slice(p + name + 1, len - name - 1), .line = line};
         }
         at = next;
     }
@@ -419,7 +423,8 @@ bool tpl_headers(struct tpl *c) {
             add_field(c, &v[i]);
     }
     if (!from)
-        tpl_finding(c, 1, "there is no From: field; a template begins with header fields (From, Subject), an empty line, "
-                          "then the text");
+        tpl_finding(c, 1,
+                    "there is no From: field; a template begins with header fields (From, Subject), an empty line, "
+                    "then the text");
     return true;
 }

@@ -1,8 +1,8 @@
 /* DKIM signing (RFC 6376 sections 3.4, 3.7, 5; RFC 8463): see dkim.h for the contract.
  *
- * Body: bytes are copied in runs to where the canonical form differs from the text, so that a body of ordinary lines costs little
- * more than its hash. Headers: canonicalised at the end of the output buffer, hashed and cut off again, so that signing
- * allocates nothing once the buffer has grown. */
+ * Body: bytes are copied in runs to where the canonical form differs from the text, so that a body of ordinary lines
+ * costs little more than its hash. Headers: canonicalised at the end of the output buffer, hashed and cut off again,
+ * so that signing allocates nothing once the buffer has grown. */
 #include "node/core/dkim.h"
 
 #include <base/text.h>
@@ -53,8 +53,8 @@ static void body_release(struct rmd_dkim_body *b) {
     b->any = true;
 }
 
-/* Offset of the first byte, from `from` on, that a run can't contain: CR; when relaxed also a TAB, or a space before white space or
- * at the end of the piece. A single space between words stays in its run. */
+/* Offset of the first byte, from `from` on, that a run can't contain: CR; when relaxed also a TAB, or a space before
+ * white space or at the end of the piece. A single space between words stays in its run. */
 static size_t body_run(const uint8_t *p, size_t from, size_t n, bool relaxed) {
     if (!relaxed) {
         const uint8_t *cr = memchr(p + from, '\r', n - from);
@@ -121,8 +121,8 @@ void rmd_dkim_body_update(struct rmd_dkim_body *b, const void *data, size_t n) {
 void rmd_dkim_body_final(struct rmd_dkim_body *b, uint8_t hash[RMD_SHA256_BYTES]) {
     if (b->pending_cr) /* a last CR without LF is text */
         body_release(b);
-    /* Trailing empty lines don't count, a last line without a line end gets one; an empty body is one CRLF when simple, nothing
-     * when relaxed. */
+    /* Trailing empty lines don't count, a last line without a line end gets one; an empty body is one CRLF when
+     * simple, nothing when relaxed. */
     if (b->any || b->canon == RMD_CANON_SIMPLE)
         body_out(b, "\r\n", 2);
     body_flush(b);
@@ -173,13 +173,13 @@ void rmd_dkim_canon_header(enum rmd_dkim_canon canon, const struct rmd_dkim_head
 
 /* What is signed when present, each occurrence; From once more than it occurs. */
 static const char *const signed_names[] = {
-    "From",          "To",
-    "Subject",       "Date",
-    "Message-ID",    "Reply-To",
-    "Cc",            "MIME-Version",
-    "Content-Type",  "Content-Transfer-Encoding",
-    "List-Id",       "List-Unsubscribe",
-    "Feedback-ID",   "List-Unsubscribe-Post",
+    "From",         "To",
+    "Subject",      "Date",
+    "Message-ID",   "Reply-To",
+    "Cc",           "MIME-Version",
+    "Content-Type", "Content-Transfer-Encoding",
+    "List-Id",      "List-Unsubscribe",
+    "Feedback-ID",  "List-Unsubscribe-Post",
 };
 enum { SIGNED_NAMES = sizeof signed_names / sizeof signed_names[0], FOLD_AT = 76 };
 
@@ -207,7 +207,8 @@ static void hash_field(const struct rmd_sign_ops *sign, struct rmd_sha256 *sha, 
     rmd_buf_truncate(scratch, mark);
 }
 
-/* Writes the names of h= and hashes the fields in the same order: of a repeated name the last one first (section 5.4.2). */
+/* Writes the names of h= and hashes the fields in the same order: of a repeated name the last one first
+ * (section 5.4.2). */
 static void sign_headers(const struct rmd_sign_ops *sign, struct rmd_sha256 *sha, enum rmd_dkim_canon canon,
                          const struct rmd_dkim_header *headers, size_t n, struct header_writer *w) {
     bool first = true;

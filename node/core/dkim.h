@@ -1,5 +1,5 @@
-/* DKIM signing (RFC 6376, RFC 8463) for the hot path: streaming canonicalisation and hashing, keys parsed once. Pure but for the
- * sign port. From is oversigned (named once more than it occurs), so that none can be added. */
+/* DKIM signing (RFC 6376, RFC 8463) for the hot path: streaming canonicalisation and hashing, keys parsed once. Pure
+ * but for the sign port. From is oversigned (named once more than it occurs), so that none can be added. */
 #ifndef REMUDA_NODE_DKIM_H
 #define REMUDA_NODE_DKIM_H
 
@@ -25,8 +25,8 @@ struct rmd_dkim_header {
     struct rmd_slice field;
 };
 
-/* Appends "DKIM-Signature: ...\r\n" to out. headers in order of the message, their bytes not in out. RMD_EIO when the key can't
- * sign, RMD_ELIMIT when out is full; out is as before then. */
+/* Appends "DKIM-Signature: ...\r\n" to out. headers in order of the message, their bytes not in out. RMD_EIO when the
+ * key can't sign, RMD_ELIMIT when out is full; out is as before then. */
 int rmd_dkim_sign(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *key, enum rmd_dkim_canon header_canon,
                   enum rmd_dkim_canon body_canon, const struct rmd_dkim_header *headers, size_t n,
                   const uint8_t body_hash[RMD_SHA256_BYTES], int64_t wall_s, struct rmd_buf *out) RMD_CHECKED;

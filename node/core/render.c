@@ -1,8 +1,8 @@
 /* Rendering of one message: header, body, hash, signatures, in buffers that are reused; see render.h.
  *
- * The body is hashed right after it was written, while it is in the first-level cache. What comes before the first value is the same in
- * each message of a campaign: its hash is kept and the running state copied, after comparing the bytes, so that a body without
- * fields is hashed once. */
+ * The body is hashed right after it was written, while it is in the first-level cache. What comes before the first
+ * value is the same in each message of a campaign: its hash is kept and the running state copied, after comparing the
+ * bytes, so that a body without fields is hashed once. */
 #include "node/core/render.h"
 
 #include "node/core/dkim.h"
@@ -13,8 +13,8 @@
 
 enum {
     TOKEN_BYTES = 48,
-    PREFIX_MIN_BYTES = 512,       /* less isn't worth a comparison */
-    PREFIX_MAX_BYTES = 1 << 20,   /* kept by each renderer */
+    PREFIX_MIN_BYTES = 512,     /* less isn't worth a comparison */
+    PREFIX_MAX_BYTES = 1 << 20, /* kept by each renderer */
     SIGNATURES_MAX_BYTES = 64 << 10,
 };
 
@@ -88,7 +88,8 @@ static void put_link(struct rmd_buf *out, const char *prefix, const char *patter
 
 static int add_unsubscribe(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s,
                            const char *token) {
-    bool url = s->unsubscribe_url && s->unsubscribe_url[0], mailto = s->unsubscribe_mailto && s->unsubscribe_mailto[0];
+    bool url = s->unsubscribe_url && s->unsubscribe_url[0],
+         mailto = s->unsubscribe_mailto && s->unsubscribe_mailto[0];
     if ((r->present & RMD_ADD_LIST_UNSUBSCRIBE) || (!url && !mailto))
         return RMD_OK;
     rmd_buf_clear(&r->text);
@@ -100,7 +101,8 @@ static int add_unsubscribe(struct rmd_renderer *r, struct rmd_row_context *x, co
     struct rmd_header_writer w;
     rmd_header_begin(&w, &r->head, rmd_slice_str("List-Unsubscribe"));
     if (rmd_header_tokens(&w, rmd_buf_slice(&r->text)) != RMD_OK)
-        return rmd_render_fail(x, RMD_ELIMIT, "the stream's unsubscribe URL has more than %d bytes", RMD_HEADER_WORD_MAX);
+        return rmd_render_fail(x, RMD_ELIMIT, "the stream's unsubscribe URL has more than %d bytes",
+                               RMD_HEADER_WORD_MAX);
     rmd_header_end(&w);
     field_done(r, start, sizeof "List-Unsubscribe" - 1, 0);
     /* One click (RFC 8058) is a promise about the https URL only. */
@@ -183,7 +185,8 @@ static int render_head(struct rmd_renderer *r, struct rmd_row_context *x, const 
 
 /* ---------------------------------------------------------------- hash and signatures */
 
-static void hash_body(struct rmd_renderer *r, enum rmd_dkim_canon canon, size_t prefix, uint8_t hash[RMD_SHA256_BYTES]) {
+static void hash_body(struct rmd_renderer *r, enum rmd_dkim_canon canon, size_t prefix,
+                      uint8_t hash[RMD_SHA256_BYTES]) {
     struct rmd_dkim_body state;
     const struct rmd_buf *b = &r->body;
     if (prefix < PREFIX_MIN_BYTES || prefix > PREFIX_MAX_BYTES) {
@@ -203,8 +206,8 @@ static void hash_body(struct rmd_renderer *r, enum rmd_dkim_canon canon, size_t 
     rmd_dkim_body_final(&state, hash);
 }
 
-static int sign_all(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s, size_t prefix,
-                    int64_t wall_ms) {
+static int sign_all(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s,
+                    size_t prefix, int64_t wall_ms) {
     uint8_t hash[RMD_SHA256_BYTES];
     if (s->n_keys == 0)
         return RMD_OK;
@@ -248,8 +251,8 @@ static int envelope(struct rmd_renderer *r, struct rmd_row_context *x, const str
 }
 
 int rmd_render(struct rmd_renderer *r, const struct rmd_template *t, const struct rmd_render_stream *stream,
-               const struct rmd_id *message, const Remuda__Row *row, int64_t wall_ms, struct rmd_rendered *out, char *err,
-               size_t err_n) {
+               const struct rmd_id *message, const Remuda__Row *row, int64_t wall_ms, struct rmd_rendered *out,
+               char *err, size_t err_n) {
     struct rmd_row_context x = {.t = t, .row = row, .text = &r->text, .err = err, .err_n = err_n};
     char token[TOKEN_BYTES];
     size_t prefix = 0;

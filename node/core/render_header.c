@@ -51,8 +51,8 @@ static void fold(struct rmd_header_writer *w) {
     w->fresh = false;
 }
 
-/* Room for n characters after a separating space: the space, or a new line that begins with one. The first token stays behind the
- * name (some parsers dislike an empty first line) unless the line would be illegal. */
+/* Room for n characters after a separating space: the space, or a new line that begins with one. The first token
+ * stays behind the name (some parsers dislike an empty first line) unless the line would be illegal. */
 static void separate(struct rmd_header_writer *w, size_t n, size_t limit) {
     if (column(w) + 1 + n > (w->fresh ? RMD_HEADER_LINE_MAX : limit))
         fold(w);
@@ -115,8 +115,9 @@ static void put_q(struct rmd_buf *out, const uint8_t *p, size_t n) {
     }
 }
 
-/* How many bytes of p, cut between characters, fit into `room` characters when encoded. In base64 a cut that leaves no padding is
- * taken when there is one: readers that join the words before they decode them (GMime does) lose what follows padding. */
+/* How many bytes of p, cut between characters, fit into `room` characters when encoded. In base64 a cut that leaves
+ * no padding is taken when there is one: readers that join the words before they decode them (GMime does) lose what
+ * follows padding. */
 static size_t encoded_fit(const uint8_t *p, size_t n, size_t room, bool base64) {
     size_t taken = 0, used = 0, whole = 0;
     while (taken < n) {

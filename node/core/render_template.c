@@ -1,5 +1,6 @@
-/* A compiled template, prepared once for rendering many messages: columns resolved to indexes of the row, fields that no value
- * takes part in already encoded. What a coordinator could only send by mistake is refused here, so that rendering needn't look. */
+/* A compiled template, prepared once for rendering many messages: columns resolved to indexes of the row, fields that
+ * no value takes part in already encoded. What a coordinator could only send by mistake is refused here, so that
+ * rendering needn't look. */
 #include "node/core/render_internal.h"
 
 #include <base/text.h>
@@ -59,7 +60,8 @@ static bool header_ok(const Remuda__CompiledTemplate *c, const Remuda__TemplateH
     }
     if (!h->literal)
         return true;
-    return h->n_value == 1 && !h->value[0]->field && h->value[0]->literal.len + strlen(h->name) + 2 <= RMD_HEADER_MAX_BYTES &&
+    return h->n_value == 1 && !h->value[0]->field &&
+           h->value[0]->literal.len + strlen(h->name) + 2 <= RMD_HEADER_MAX_BYTES &&
            are_lines(h->value[0]->literal.data, h->value[0]->literal.len, true);
 }
 

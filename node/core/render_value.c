@@ -39,8 +39,8 @@ static int gather_text(struct rmd_row_context *x, size_t n, Remuda__Piece **v, c
     rmd_buf_clear(x->text);
     for (size_t i = 0; i < n; i++)
         if (rmd_header_clean(x->text, rmd_piece_value(x, v[i])) != RMD_OK)
-            return rmd_render_fail(x, RMD_EFORMAT, "value of {{%s}} for %s is not valid UTF-8", rmd_piece_name(x, v[i]),
-                                   header);
+            return rmd_render_fail(x, RMD_EFORMAT, "value of {{%s}} for %s is not valid UTF-8",
+                                   rmd_piece_name(x, v[i]), header);
     if (x->text->overflow)
         return rmd_render_fail(x, RMD_ELIMIT, "%s is over the limit of %d bytes", header, RMD_HEADER_MAX_BYTES);
     return RMD_OK;

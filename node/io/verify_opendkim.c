@@ -42,8 +42,7 @@ struct rmd_verifier *rmd_verifier_new(rmd_verify_key_fn key, void *arg) {
     v->lib = dkim_init(NULL, NULL);
     v->key = key;
     v->arg = arg;
-    if (!v->lib || !set_options(v->lib) ||
-        (key && dkim_set_key_lookup(v->lib, look_up_key) != DKIM_STAT_OK)) {
+    if (!v->lib || !set_options(v->lib) || (key && dkim_set_key_lookup(v->lib, look_up_key) != DKIM_STAT_OK)) {
         rmd_verifier_free(v);
         return NULL;
     }
@@ -114,8 +113,8 @@ static void judge(DKIM_SIGINFO *sig, struct rmd_verify_result *r) {
             dkim_sig_getbh(sig) == DKIM_SIGBH_MISMATCH ? "body hash mismatch" : dkim_sig_geterrorstr(e));
 }
 
-int rmd_verify_message(struct rmd_verifier *v, struct rmd_slice message, struct rmd_verify_result *results, size_t max,
-                       size_t *n) {
+int rmd_verify_message(struct rmd_verifier *v, struct rmd_slice message, struct rmd_verify_result *results,
+                       size_t max, size_t *n) {
     DKIM_STAT st;
     *n = 0;
     DKIM *dkim = dkim_verify(v->lib, (const unsigned char *)"remuda", NULL, &st);

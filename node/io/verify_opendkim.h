@@ -1,5 +1,5 @@
-/* Verifies DKIM signatures with libopendkim: an implementation that shares nothing with our signer. For tests, incoming reports and
- * `doctor`; not for the hot path. */
+/* Verifies DKIM signatures with libopendkim: an implementation that shares nothing with our signer. For tests,
+ * incoming reports and `doctor`; not for the hot path. */
 #ifndef REMUDA_VERIFY_OPENDKIM_H
 #define REMUDA_VERIFY_OPENDKIM_H
 
@@ -7,8 +7,8 @@
 
 enum { RMD_VERIFY_SIGNATURES_MAX = 16 };
 
-/* Writes the TXT record of "selector._domainkey.domain" into out, terminated; RMD_ENOTFOUND when there is none, RMD_EAGAIN when
- * nobody could tell now. */
+/* Writes the TXT record of "selector._domainkey.domain" into out, terminated; RMD_ENOTFOUND when there is none,
+ * RMD_EAGAIN when nobody could tell now. */
 typedef int (*rmd_verify_key_fn)(void *arg, const char *selector, const char *domain, char *out, size_t out_n);
 
 struct rmd_verify_result {
@@ -24,10 +24,10 @@ struct rmd_verifier;
 struct rmd_verifier *rmd_verifier_new(rmd_verify_key_fn key, void *arg);
 void rmd_verifier_free(struct rmd_verifier *v);
 
-/* message: header fields, empty line, body, with CRLF line ends. One result a signature, in the order of the message, at most max;
- * *n is how many there are. RMD_OK when every signature was judged (n may be 0), RMD_EFORMAT when it isn't a message, RMD_EAGAIN
- * when a key could not be asked for. */
-int rmd_verify_message(struct rmd_verifier *v, struct rmd_slice message, struct rmd_verify_result *results, size_t max,
-                       size_t *n) RMD_CHECKED;
+/* message: header fields, empty line, body, with CRLF line ends. One result a signature, in the order of the message,
+ * at most max; *n is how many there are. RMD_OK when every signature was judged (n may be 0), RMD_EFORMAT when it
+ * isn't a message, RMD_EAGAIN when a key could not be asked for. */
+int rmd_verify_message(struct rmd_verifier *v, struct rmd_slice message, struct rmd_verify_result *results,
+                       size_t max, size_t *n) RMD_CHECKED;
 
 #endif

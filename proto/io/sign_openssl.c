@@ -1,8 +1,8 @@
 /* The sign port over OpenSSL; see sign_openssl.h and include/remuda/sign.h.
  *
- * SHA-256 goes through the low-level functions. They are deprecated since 3.0 in favour of EVP_MD_CTX, which is allocated and can't
- * be copied as plain bytes; the port needs a state that lives on the stack and is copied after a common prefix, and the code
- * behind both is the same (SHA-NI where the machine has it). */
+ * SHA-256 goes through the low-level functions. They are deprecated since 3.0 in favour of EVP_MD_CTX, which is
+ * allocated and can't be copied as plain bytes; the port needs a state that lives on the stack and is copied after a
+ * common prefix, and the code behind both is the same (SHA-NI where the machine has it). */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "proto/io/sign_openssl.h"
 
@@ -34,8 +34,8 @@ static void sha256_final(struct rmd_sha256 *h, uint8_t out[RMD_SHA256_BYTES]) {
     SHA256_Final(out, (SHA256_CTX *)(void *)h->opaque);
 }
 
-/* RFC 2104 over the functions above: HMAC() of OpenSSL 3 looks its digest up by name on every call, which costs more than the MAC of
- * sixteen bytes. */
+/* RFC 2104 over the functions above: HMAC() of OpenSSL 3 looks its digest up by name on every call, which costs more
+ * than the MAC of sixteen bytes. */
 static void hmac_sha256(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[RMD_SHA256_BYTES]) {
     uint8_t block[HMAC_BLOCK] = {0};
     SHA256_CTX c;
@@ -83,10 +83,12 @@ static int key_unreadable(struct rmd_slice pem, bool asked, char *err, size_t er
     ERR_clear_error();
     int len;
     if (asked)
-        len = rmd_format(err, err_n, "the private key is protected by a passphrase, which nobody can type here; store it "
-                                     "without one (openssl pkey -in KEY -out NEW) and restrict its permissions");
+        len = rmd_format(err, err_n,
+                         "the private key is protected by a passphrase, which nobody can type here; store it "
+                         "without one (openssl pkey -in KEY -out NEW) and restrict its permissions");
     else if (!rmd_case_find(pem, rmd_slice_str("PRIVATE KEY-----")))
-        len = rmd_format(err, err_n, "there is no PEM private key in it (a line \"-----BEGIN PRIVATE KEY-----\" is expected%s)",
+        len = rmd_format(err, err_n,
+                         "there is no PEM private key in it (a line \"-----BEGIN PRIVATE KEY-----\" is expected%s)",
                          rmd_case_find(pem, rmd_slice_str("PUBLIC KEY-----")) ? "; this is a public key" : "");
     else
         len = rmd_format(err, err_n, "the private key can't be read: %s", code ? why : "damaged PEM");
@@ -102,7 +104,8 @@ static int key_kind(EVP_PKEY *pkey, enum rmd_key_kind *kind, char *err, size_t e
     }
     if (EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
         const char *name = EVP_PKEY_get0_type_name(pkey);
-        len = rmd_format(err, err_n, "the key is of type %s; DKIM signs with RSA or Ed25519", name ? name : "unknown");
+        len =
+            rmd_format(err, err_n, "the key is of type %s; DKIM signs with RSA or Ed25519", name ? name : "unknown");
     } else if (EVP_PKEY_get_bits(pkey) < RSA_BITS_MIN) {
         len = rmd_format(err, err_n, "the RSA key has %d bits; receivers refuse less than %d (make one of 2048)",
                          EVP_PKEY_get_bits(pkey), RSA_BITS_MIN);

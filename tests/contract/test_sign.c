@@ -126,7 +126,8 @@ static void signatures(void **state) {
 
 static void what_is_no_key_is_refused(void **state) {
     const struct backend *b = *state;
-    static const char *const texts[] = {"", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"};
+    static const char *const texts[] = {"", "hello",
+                                        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         enum rmd_key_kind kind;
         void *key;
@@ -255,12 +256,12 @@ static void a_key_serves_threads(void **state) {
     }
 }
 
-#define SUITE(backend)                                                                                       \
-    {"pieces_make_no_difference(" #backend ")", pieces_make_no_difference, NULL, NULL, &(backend)},          \
-        {"a_state_can_be_copied(" #backend ")", a_state_can_be_copied, NULL, NULL, &(backend)},              \
-        {"macs_depend_on_key_and_text(" #backend ")", macs_depend_on_key_and_text, NULL, NULL, &(backend)},  \
-        {"signatures(" #backend ")", signatures, NULL, NULL, &(backend)}, {                                  \
-        "what_is_no_key_is_refused(" #backend ")", what_is_no_key_is_refused, NULL, NULL, &(backend)         \
+#define SUITE(backend)                                                                                      \
+    {"pieces_make_no_difference(" #backend ")", pieces_make_no_difference, NULL, NULL, &(backend)},         \
+        {"a_state_can_be_copied(" #backend ")", a_state_can_be_copied, NULL, NULL, &(backend)},             \
+        {"macs_depend_on_key_and_text(" #backend ")", macs_depend_on_key_and_text, NULL, NULL, &(backend)}, \
+        {"signatures(" #backend ")", signatures, NULL, NULL, &(backend)}, {                                 \
+        "what_is_no_key_is_refused(" #backend ")", what_is_no_key_is_refused, NULL, NULL, &(backend)        \
     }
 
 int main(void) {

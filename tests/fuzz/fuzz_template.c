@@ -1,5 +1,5 @@
-/* Fuzz target: any bytes as a template, then rendered with hostile values. What is accepted must compile to something the node takes,
- * and every message that is rendered must keep the promises of node/core/render.h. */
+/* Fuzz target: any bytes as a template, then rendered with hostile values. What is accepted must compile to something
+ * the node takes, and every message that is rendered must keep the promises of node/core/render.h. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +18,13 @@ static _Noreturn void broken(const char *why, struct rmd_slice message) {
     abort();
 }
 
-/* The header's names and the number of parts don't depend on values; nothing else may come or go but an address field whose
- * mailboxes are all empty, so values that are never empty are compared. */
+/* The header's names and the number of parts don't depend on values; nothing else may come or go but an address field
+ * whose mailboxes are all empty, so values that are never empty are compared. */
 static void check_all(struct kit_campaign *k) {
-    static const char *const values[] = {"plain", "\r\n.\r\n", "\r.\r", "\n\nBcc: x@y.example", "--=_b", "=\r\n", "a@b.example\r\n",
-                                         "{{email}}", "\xf0\x9f\x98\x80 \xc3\xa9", "\t x ", "=?utf-8?Q?=0D?=", "\"\\<>&'"};
+    static const char *const values[] = {
+        "plain",           "\r\n.\r\n",       "\r.\r",     "\n\nBcc: x@y.example",      "--=_b",
+        "=\r\n",           "a@b.example\r\n", "{{email}}", "\xf0\x9f\x98\x80 \xc3\xa9", "\t x ",
+        "=?utf-8?Q?=0D?=", "\"\\<>&'"};
     struct kit_message m;
     size_t headers = 0, leaves = 0;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

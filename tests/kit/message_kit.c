@@ -45,7 +45,8 @@ static size_t line_end(struct rmd_slice s, size_t at) {
     return cr ? (size_t)(cr - s.p) : s.n;
 }
 
-static const char *read_header(struct rmd_slice s, struct kit_header *out, size_t max, size_t *n, struct rmd_slice *body) {
+static const char *read_header(struct rmd_slice s, struct kit_header *out, size_t max, size_t *n,
+                               struct rmd_slice *body) {
     size_t at = 0;
     *n = 0;
     for (;;) {
@@ -125,8 +126,10 @@ static const char *read_part(struct rmd_slice type, struct rmd_slice body, size_
         if (delimiter && (last || rest.n == 0)) {
             if (part == SIZE_MAX && last)
                 return "a multipart that is closed before it opens";
-            /* The CRLF before a delimiter is the delimiter's; a part without a body may have lent it its empty line. */
-            const char *why = part == SIZE_MAX ? NULL : read_inner(rmd_slice(body.p + part, at - part), leaves, depth);
+            /* The CRLF before a delimiter is the delimiter's; a part without a body may have lent it its empty line.
+             */
+            const char *why =
+                part == SIZE_MAX ? NULL : read_inner(rmd_slice(body.p + part, at - part), leaves, depth);
             if (why)
                 return why;
             if (last)
@@ -235,7 +238,8 @@ static void write_record(EVP_PKEY *pkey, bool rsa, char *out, size_t n) {
 void kit_keys_make(struct kit_keys *k) {
     static const char *const selectors[] = {"rsa", "ed"};
     for (int i = 0; i < 2; i++) {
-        EVP_PKEY *pkey = i == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+        EVP_PKEY *pkey =
+            i == 0 ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
         assert(pkey);
         BIO *bio = BIO_new(BIO_s_mem());
         int ok = PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL);
@@ -247,7 +251,8 @@ void kit_keys_make(struct kit_keys *k) {
         EVP_PKEY_free(pkey);
         char err[200];
         k->key[i] = (struct rmd_dkim_key){.domain = "news.example", .selector = selectors[i]};
-        int rc = rmd_sign_openssl()->key_load(rmd_slice_str(k->pem[i]), &k->key[i].handle, &k->key[i].kind, err, sizeof err);
+        int rc = rmd_sign_openssl()->key_load(rmd_slice_str(k->pem[i]), &k->key[i].handle, &k->key[i].kind, err,
+                                              sizeof err);
         assert(rc == RMD_OK);
         (void)rc;
     }

@@ -1,5 +1,5 @@
-/* Tools for tests of messages: a strict reading of what leaves, a template compiled and rendered in one call, DKIM keys made on
- * the spot with their DNS records. */
+/* Tools for tests of messages: a strict reading of what leaves, a template compiled and rendered in one call, DKIM
+ * keys made on the spot with their DNS records. */
 #ifndef REMUDA_TESTS_MESSAGE_KIT_H
 #define REMUDA_TESTS_MESSAGE_KIT_H
 
@@ -21,8 +21,8 @@ struct kit_message {
     bool has_8bit;
 };
 
-/* NULL when the message keeps every promise of render.h (line ends, lengths, names, NULs, folding, boundaries that open and close),
- * else what it breaks. */
+/* NULL when the message keeps every promise of render.h (line ends, lengths, names, NULs, folding, boundaries that
+ * open and close), else what it breaks. */
 const char *kit_message_check(struct rmd_slice bytes, struct kit_message *out);
 /* k-th field of that name (from 0); an empty slice with p NULL when there is none. Surrounding blanks are cut. */
 struct rmd_slice kit_message_header(const struct kit_message *m, const char *name, size_t k);
@@ -39,7 +39,8 @@ struct kit_campaign {
 int kit_campaign_open(struct kit_campaign *k, struct rmd_slice eml, const char *const *columns,
                       const struct rmd_sign_ops *sign) RMD_CHECKED;
 void kit_campaign_close(struct kit_campaign *k);
-int kit_campaign_render(struct kit_campaign *k, const char *email, const struct rmd_slice *values, size_t n) RMD_CHECKED;
+int kit_campaign_render(struct kit_campaign *k, const char *email, const struct rmd_slice *values,
+                        size_t n) RMD_CHECKED;
 
 /* An RSA-2048 and an Ed25519 key, loaded into the OpenSSL port; records by selector "rsa" and "ed". */
 struct kit_keys {

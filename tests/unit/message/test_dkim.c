@@ -1,5 +1,5 @@
-/* DKIM: the examples of RFC 6376 byte for byte, every pair of canonicalisations and both algorithms judged by libopendkim, and a
- * differential test of messages that are as odd as they may be. */
+/* DKIM: the examples of RFC 6376 byte for byte, every pair of canonicalisations and both algorithms judged by
+ * libopendkim, and a differential test of messages that are as odd as they may be. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,7 +87,8 @@ static void body_forms(void **state) {
         {"x\ty  z\r\n", "x\ty  z\r\n", "x y z\r\n"},
         {"a\rb \rc\r\n", "a\rb \rc\r\n", "a\rb \rc\r\n"},
         {".\r\n..\r\n", ".\r\n..\r\n", ".\r\n..\r\n"},
-        {"0123456789abcdef 0123456789abcdef  0123456789abcdef\t\r\nx", "0123456789abcdef 0123456789abcdef  0123456789abcdef\t\r\nx\r\n",
+        {"0123456789abcdef 0123456789abcdef  0123456789abcdef\t\r\nx",
+         "0123456789abcdef 0123456789abcdef  0123456789abcdef\t\r\nx\r\n",
          "0123456789abcdef 0123456789abcdef 0123456789abcdef\r\nx\r\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -141,8 +142,9 @@ static void sample_sign(struct sample *s, enum rmd_dkim_canon header, enum rmd_d
     }
     body_hash(body, rmd_buf_slice(&s->body), 1000, hash);
     for (int k = 0; k < 2; k++)
-        assert_int_equal(rmd_dkim_sign(rmd_sign_openssl(), &keys.key[k], header, body, s->field, s->n, hash, 1763900000, &s->all),
-                         RMD_OK);
+        assert_int_equal(
+            rmd_dkim_sign(rmd_sign_openssl(), &keys.key[k], header, body, s->field, s->n, hash, 1763900000, &s->all),
+            RMD_OK);
     rmd_buf_add(&s->all, s->head.p, s->head.len);
     rmd_buf_addstr(&s->all, "\r\n");
     rmd_buf_add(&s->all, rmd_buf_str(&s->body), s->body.len);
@@ -165,7 +167,7 @@ static size_t passing(struct rmd_slice message, size_t *signatures) {
 static void assert_verified(const struct sample *s) {
     size_t n, pass = passing(rmd_buf_slice(&s->all), &n);
     if (n != 2 || pass != 2)
-    fail_msg("%zu of %zu signatures pass for:\n%s", pass, n, rmd_buf_str(&s->all));
+        fail_msg("%zu of %zu signatures pass for:\n%s", pass, n, rmd_buf_str(&s->all));
 }
 
 static void every_canonicalisation_is_verified(void **state) {
@@ -204,7 +206,8 @@ static void changes_are_noticed(void **state) {
     sample_release(&s);
 }
 
-/* A second From in front of ours would be shown by some readers; naming From once too often makes it break the signature. */
+/* A second From in front of ours would be shown by some readers; naming From once too often makes it break the
+ * signature. */
 static void from_cannot_be_added(void **state) {
     (void)state;
     struct sample s = {0};
@@ -226,10 +229,22 @@ static void from_cannot_be_added(void **state) {
 static void signed_fields(void **state) {
     (void)state;
     struct sample s = {0};
-    static const char *const names[] = {"To",           "From",         "Subject",    "Date",
-                                        "Message-ID",   "Reply-To",     "Cc",         "MIME-Version",
-                                        "Content-Type", "List-Id",      "Feedback-ID", "Content-Transfer-Encoding",
-                                        "X-Other",      "List-Unsubscribe", "List-Unsubscribe-Post", "Cc"};
+    static const char *const names[] = {"To",
+                                        "From",
+                                        "Subject",
+                                        "Date",
+                                        "Message-ID",
+                                        "Reply-To",
+                                        "Cc",
+                                        "MIME-Version",
+                                        "Content-Type",
+                                        "List-Id",
+                                        "Feedback-ID",
+                                        "Content-Transfer-Encoding",
+                                        "X-Other",
+                                        "List-Unsubscribe",
+                                        "List-Unsubscribe-Post",
+                                        "Cc"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         sample_field(&s, names[i], i % 2 ? " x@y.example" : " z@y.example");
     sample_sign(&s, RMD_CANON_RELAXED, RMD_CANON_RELAXED);
@@ -252,8 +267,23 @@ static void signed_fields(void **state) {
 /* ---------------------------------------------------------------- differential */
 
 static void random_body(struct rmd_rng *rng, struct rmd_buf *out) {
-    static const char *const bits[] = {" ",    "\t",  "  \t ", "word", ".",      "..",   "\r\n", "\r\n\r\n", " \r\n",
-                                       "\t\r\n", "=20", "é",   "ÿ\xff", "\r\n.\r\n", "From ", "--b",  "0123456789abcdefghij"};
+    static const char *const bits[] = {" ",
+                                       "\t",
+                                       "  \t ",
+                                       "word",
+                                       ".",
+                                       "..",
+                                       "\r\n",
+                                       "\r\n\r\n",
+                                       " \r\n",
+                                       "\t\r\n",
+                                       "=20",
+                                       "é",
+                                       "ÿ\xff",
+                                       "\r\n.\r\n",
+                                       "From ",
+                                       "--b",
+                                       "0123456789abcdefghij"};
     uint64_t n = rmd_rng_below(rng, 120);
     for (uint64_t i = 0; i < n; i++) {
         rmd_buf_addstr(out, bits[rmd_rng_below(rng, sizeof bits / sizeof bits[0])]);
@@ -268,7 +298,8 @@ static void random_body(struct rmd_rng *rng, struct rmd_buf *out) {
 }
 
 static void random_value(struct rmd_rng *rng, char *out, size_t n) {
-    static const char *const bits[] = {" ", "\t", "  ", "x", "Wort", "\r\n\tfold", "\r\n  more", ":", ";", "=?utf-8?Q?=C3=A9?="};
+    static const char *const bits[] = {" ",          "\t",         "  ", "x", "Wort",
+                                       "\r\n\tfold", "\r\n  more", ":",  ";", "=?utf-8?Q?=C3=A9?="};
     size_t len = 0;
     out[0] = 0;
     for (uint64_t i = rmd_rng_below(rng, 14); i; i--) {
@@ -283,7 +314,8 @@ static void random_value(struct rmd_rng *rng, char *out, size_t n) {
 static void generated_messages_are_verified(void **state) {
     (void)state;
     enum { MESSAGES = 400 };
-    static const char *const names[] = {"Subject", "to", "CC", "X-Thing", "Reply-To", "Date", "list-id", "Message-id"};
+    static const char *const names[] = {"Subject",  "to",   "CC",      "X-Thing",
+                                        "Reply-To", "Date", "list-id", "Message-id"};
     struct rmd_rng rng;
     struct sample s = {0};
     rmd_rng_seed(&rng, 6376);
@@ -320,17 +352,22 @@ static void the_verifier_tells_what_is_wrong(void **state) {
     assert_true(r[1].pass);
     assert_string_equal(r[1].algorithm, "ed25519-sha256");
     assert_string_equal(r[1].domain, "news.example");
-    assert_int_equal(rmd_verify_message(verifier, rmd_slice_str("From: a@b.example\r\n\r\ntext\r\n"), r, 2, &n), RMD_OK);
+    assert_int_equal(rmd_verify_message(verifier, rmd_slice_str("From: a@b.example\r\n\r\ntext\r\n"), r, 2, &n),
+                     RMD_OK);
     assert_int_equal(n, 0);
     sample_release(&s);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(header_examples_of_the_rfc),     cmocka_unit_test(body_forms),
-        cmocka_unit_test(every_canonicalisation_is_verified), cmocka_unit_test(changes_are_noticed),
-        cmocka_unit_test(from_cannot_be_added),           cmocka_unit_test(signed_fields),
-        cmocka_unit_test(generated_messages_are_verified), cmocka_unit_test(the_verifier_tells_what_is_wrong),
+        cmocka_unit_test(header_examples_of_the_rfc),
+        cmocka_unit_test(body_forms),
+        cmocka_unit_test(every_canonicalisation_is_verified),
+        cmocka_unit_test(changes_are_noticed),
+        cmocka_unit_test(from_cannot_be_added),
+        cmocka_unit_test(signed_fields),
+        cmocka_unit_test(generated_messages_are_verified),
+        cmocka_unit_test(the_verifier_tells_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

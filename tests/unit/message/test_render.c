@@ -1,5 +1,5 @@
-/* Rendering: what a message looks like, what values can't do to it, and what receivers can read back (with GMime, which shares
- * nothing with our encoder). */
+/* Rendering: what a message looks like, what values can't do to it, and what receivers can read back (with GMime,
+ * which shares nothing with our encoder). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +25,8 @@ static void open_template(struct kit_campaign *k, const char *eml, const char *c
 }
 
 /* Renders, and keeps every promise while at it. */
-static void render(struct kit_campaign *k, const char *email, const struct rmd_slice *values, size_t n, struct kit_message *m) {
+static void render(struct kit_campaign *k, const char *email, const struct rmd_slice *values, size_t n,
+                   struct kit_message *m) {
     int rc = kit_campaign_render(k, email, values, n);
     if (rc != RMD_OK)
         fail_msg("not rendered: %s", k->err);
@@ -88,8 +89,9 @@ static void a_plain_message(void **state) {
     static const char *const columns[] = {"name", "city", NULL};
     struct kit_campaign k;
     struct kit_message m;
-    open_template(&k, FROM "To: {{name}} <{{email}}>\nSubject: Hello {{ name }}\n\nDear {{name|friend}},\n\nhow is {{city}}?\n",
-                  columns);
+    open_template(
+        &k, FROM "To: {{name}} <{{email}}>\nSubject: Hello {{ name }}\n\nDear {{name|friend}},\n\nhow is {{city}}?\n",
+        columns);
     struct rmd_slice v[] = {rmd_slice_str("Anna"), rmd_slice_str("Zürich")};
     render(&k, "anna@there.example", v, 2, &m);
     assert_header(&m, "From", "News <news@news.example>");
@@ -123,7 +125,8 @@ static void the_token_is_everywhere(void **state) {
     assert_true(strncmp(k.out.mail_from, "b+", 2) == 0);
     char *at = strchr(k.out.mail_from, '@');
     assert_string_equal(at, "@return.news.example");
-    assert_true(rmd_copy_slice(token, sizeof token, rmd_slice(k.out.mail_from + 2, (size_t)(at - k.out.mail_from - 2))));
+    assert_true(
+        rmd_copy_slice(token, sizeof token, rmd_slice(k.out.mail_from + 2, (size_t)(at - k.out.mail_from - 2))));
     struct rmd_id id;
     char mac[16];
     assert_int_equal(rmd_verp_parse(rmd_slice_str(token), &id, mac), RMD_OK);
@@ -131,7 +134,8 @@ static void the_token_is_everywhere(void **state) {
     assert_true(rmd_format(expected, sizeof expected, "<%s@news.example>", token) > 0);
     assert_header(&m, "Message-ID", expected);
     assert_true(rmd_format(expected, sizeof expected,
-                           "<https://u.news.example/r/%s>,\r\n <mailto:unsubscribe+%s@return.news.example>", token, token) > 0);
+                           "<https://u.news.example/r/%s>,\r\n <mailto:unsubscribe+%s@return.news.example>", token,
+                           token) > 0);
     assert_header(&m, "List-Unsubscribe", expected);
     assert_header(&m, "To", "a@there.example");
     struct rmd_slice feedback = kit_message_header(&m, "Feedback-ID", 0);
@@ -163,8 +167,11 @@ static void one_click_needs_https(void **state) {
     render(&k, "a@there.example", NULL, 0, &m);
     assert_null(kit_message_header(&m, "List-Unsubscribe-Post", 0).p);
     kit_campaign_close(&k);
-    open_template(&k, FROM "List-Unsubscribe: <https://own.example/u?m={{email}}>\nDate: Mon, 23 Nov 2026 10:00:00 +0000\n\nHello\n",
-                  columns);
+    open_template(
+        &k,
+        FROM
+        "List-Unsubscribe: <https://own.example/u?m={{email}}>\nDate: Mon, 23 Nov 2026 10:00:00 +0000\n\nHello\n",
+        columns);
     render(&k, "a@there.example", NULL, 0, &m);
     assert_header(&m, "List-Unsubscribe", "<https://own.example/u?m=a@there.example>");
     assert_null(kit_message_header(&m, "List-Unsubscribe-Post", 0).p);
@@ -173,12 +180,15 @@ static void one_click_needs_https(void **state) {
 }
 
 static const char alternative[] =
-    "From: =?utf-8?Q?B=C3=BCro?= <news@news.example>\nReply-To: {{name}} <{{reply}}>\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=, {{name}}!\n"
+    "From: =?utf-8?Q?B=C3=BCro?= <news@news.example>\nReply-To: {{name}} <{{reply}}>\nSubject: "
+    "=?utf-8?Q?Gr=C3=BC=C3=9Fe?=, {{name}}!\n"
     "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=outer\n\npreamble\n--outer\n"
     "Content-Type: multipart/alternative; boundary=\"inner\"\n\n--inner\n"
-    "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=DFe {{name}}\n--inner\n"
+    "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=DFe "
+    "{{name}}\n--inner\n"
     "Content-Type: text/html; charset=utf-8\n\n<p class=\"x\">Hi <b>{{name}}</b>, \\{{x}}</p>\n--inner--\n--outer\n"
-    "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=a.pdf\n\n"
+    "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; "
+    "filename=a.pdf\n\n"
     "JVBERi0xLjQK\n--outer--\nepilogue\n";
 
 static void parts_and_escaping(void **state) {
@@ -230,7 +240,9 @@ static void international_addresses(void **state) {
 static void blanks_at_line_ends(void **state) {
     (void)state;
     static const char *const columns[] = {"a", NULL};
-    static const char *const values[] = {"", " ", "x ", "\t", "x\n", " \n ", "\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx "};
+    static const char *const values[] = {
+        "",    " ",    "x ", "\t",
+        "x\n", " \n ", "\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx "};
     struct kit_campaign k;
     struct kit_message m;
     open_template(&k, FROM "\nbefore {{a}}\nafter {{a}} {{a}}\n{{a}}", columns);
@@ -262,12 +274,53 @@ static size_t n_hostile;
 static struct rmd_buf big[8];
 
 static void make_hostile(void) {
-    static const char *const texts[] = {
-        "\r\n.\r\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", ".\r\nMAIL FROM:<x@y>\r\nRCPT TO:<a@b>\r\nDATA\r\n", "--=_", "--boundary",
-        "\r\n--=_0_1--\r\n", "{{email}}", "{{", "}}", "=\r\n", "=", "=0D=0A", "=?utf-8?Q?=0D=0ABcc:_x@y?=", "x\r\nBcc: evil@x.example",
-        "x\nBcc: evil@x.example\n\nbody", "\r", "\n", "\t", " ", "", "a\r\n b", "\xe2\x80\xa8", "\xc2\x85", "\xc2\x9b", "\x7f",
-        "\x1b[31m", "\"", "\\", "\"@x <y@z>", ",", ";", "<", ">", "<x@y>, <z@w>", "(comment", "From here\nFrom there", "\xf0\x9f\x98\x80",
-        "é", "<script>alert(1)</script>", "&amp;", "a  b   c", "\\\r\n\\", "xn--", "\xef\xbb\xbf"};
+    static const char *const texts[] = {"\r\n.\r\n",
+                                        "\n.\n",
+                                        "\r.\r",
+                                        "\n.\r\n",
+                                        "\r\n.\n",
+                                        ".\r\nMAIL FROM:<x@y>\r\nRCPT TO:<a@b>\r\nDATA\r\n",
+                                        "--=_",
+                                        "--boundary",
+                                        "\r\n--=_0_1--\r\n",
+                                        "{{email}}",
+                                        "{{",
+                                        "}}",
+                                        "=\r\n",
+                                        "=",
+                                        "=0D=0A",
+                                        "=?utf-8?Q?=0D=0ABcc:_x@y?=",
+                                        "x\r\nBcc: evil@x.example",
+                                        "x\nBcc: evil@x.example\n\nbody",
+                                        "\r",
+                                        "\n",
+                                        "\t",
+                                        " ",
+                                        "",
+                                        "a\r\n b",
+                                        "\xe2\x80\xa8",
+                                        "\xc2\x85",
+                                        "\xc2\x9b",
+                                        "\x7f",
+                                        "\x1b[31m",
+                                        "\"",
+                                        "\\",
+                                        "\"@x <y@z>",
+                                        ",",
+                                        ";",
+                                        "<",
+                                        ">",
+                                        "<x@y>, <z@w>",
+                                        "(comment",
+                                        "From here\nFrom there",
+                                        "\xf0\x9f\x98\x80",
+                                        "é",
+                                        "<script>alert(1)</script>",
+                                        "&amp;",
+                                        "a  b   c",
+                                        "\\\r\n\\",
+                                        "xn--",
+                                        "\xef\xbb\xbf"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         hostile[n_hostile++] = rmd_slice_str(texts[i]);
     hostile[n_hostile++] = rmd_slice("a\0b\0", 4);
@@ -287,9 +340,11 @@ static void make_hostile(void) {
 }
 
 static const char everywhere[] =
-    "From: {{from}} <news@news.example>\nTo: {{to}} <{{email}}>\nReply-To: \"x {{to}}\" <r@news.example>\nSubject: News for {{subject}} today\n"
+    "From: {{from}} <news@news.example>\nTo: {{to}} <{{email}}>\nReply-To: \"x {{to}}\" <r@news.example>\nSubject: "
+    "News for {{subject}} today\n"
     "X-Tag: {{subject}}\nList-Help: <https://h.example/{{subject}}>\nMIME-Version: 1.0\n"
-    "Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain; charset=utf-8\n\n{{text}}\nHello {{text}}, and {{text}}"
+    "Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain; "
+    "charset=utf-8\n\n{{text}}\nHello {{text}}, and {{text}}"
     "\n--b\nContent-Type: text/html\n\n<p title=\"{{html}}\">{{html}}</p>{{html}}\n--b--\n";
 
 static const char *const everywhere_columns[] = {"from", "to", "subject", "text", "html", NULL};
@@ -355,8 +410,11 @@ static void hostile_values_are_read_back(void **state) {
         {"\r.\r", "[\r\n.\r\n]\r\n", "< . >"},
         {"=?utf-8?Q?x?=", "[=?utf-8?Q?x?=]\r\n", "<=?utf-8?Q?x?=>"},
         {"{{email}}", "[{{email}}]\r\n", "<{{email}}>"},
-        {"a\x01\x1b" "b", "[ab]\r\n", "<a b>"},
-        {"\xf0\x9f\x98\x80 \xf0\x9f\x98\x80", "[\xf0\x9f\x98\x80 \xf0\x9f\x98\x80]\r\n", "<\xf0\x9f\x98\x80 \xf0\x9f\x98\x80>"},
+        {"a\x01\x1b"
+         "b",
+         "[ab]\r\n", "<a b>"},
+        {"\xf0\x9f\x98\x80 \xf0\x9f\x98\x80", "[\xf0\x9f\x98\x80 \xf0\x9f\x98\x80]\r\n",
+         "<\xf0\x9f\x98\x80 \xf0\x9f\x98\x80>"},
         {"--b=\r\nFrom x", "[--b=\r\nFrom x]\r\n", "<--b= From x>"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -365,7 +423,8 @@ static void hostile_values_are_read_back(void **state) {
         assert_leaf(k.out.message, 0, rows[i].text);
         assert_subject(k.out.message, rows[i].subject);
     }
-    struct rmd_slice bad[] = {rmd_slice_str("a\xff" "b")};
+    struct rmd_slice bad[] = {rmd_slice_str("a\xff"
+                                            "b")};
     assert_int_equal(kit_campaign_render(&k, "a@there.example", bad, 1), RMD_EFORMAT);
     assert_non_null(strstr(k.err, "{{v}}"));
     kit_campaign_close(&k);
@@ -428,7 +487,8 @@ static void rendered_messages_are_verified(void **state) {
     kit_keys_release(&keys);
 }
 
-/* The hash of what comes before the first value is kept; another template, or another canonical form, must not get it. */
+/* The hash of what comes before the first value is kept; another template, or another canonical form, must not get
+ * it. */
 static void kept_hashes_are_right(void **state) {
     (void)state;
     static const char *const columns[] = {"v", NULL};

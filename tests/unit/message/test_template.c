@@ -1,4 +1,5 @@
-/* Compiling templates: what is refused and what the operator reads, what is kept, and how much work is left for rendering. */
+/* Compiling templates: what is refused and what the operator reads, what is kept, and how much work is left for
+ * rendering. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +58,8 @@ static void findings(void **state) {
         {"From: a@news.example, b@news.example\n\nx\n", "line 1: From has 2 addresses"},
         {"From: {{name}} <{{email}}>\n\nx\n", "line 1: From: the address can't be a field"},
         {"From: <{{name}}@news.example>\n\nx\n", "line 1: From: an address is either one whole field"},
-        {"From: a@other.example\n\nx\n", "line 1: From: other.example is neither the stream's sending domain news.example"},
+        {"From: a@other.example\n\nx\n",
+         "line 1: From: other.example is neither the stream's sending domain news.example"},
         {"From: a@xnews.example\n\nx\n", "neither the stream's"},
         {F F "\nx\n", "line 2: From is there already, in line 1"},
         {F "Bcc: x@y.example\n\nx\n", "line 2: Bcc can't be in a template"},
@@ -67,7 +69,8 @@ static void findings(void **state) {
         {F "this is no header\n\nx\n", "line 2: \"this is no header\" is not a header field"},
         {F "Subject : x\n\nx\n", "line 2: \"Subject : x\" is not a header field"},
         {" continued\n\nx\n", "line 1: \" continued\" is not a header field"},
-        {F "Subject: {{frist}}\n\nx\n", "line 2: {{frist}} in Subject is not a column; there are: email, name, First Name"},
+        {F "Subject: {{frist}}\n\nx\n",
+         "line 2: {{frist}} in Subject is not a column; there are: email, name, First Name"},
         {F "\none\ntwo {{frist}}\n", "line 4: {{frist}} in the text is not a column"},
         {F "\n{{Name}}\n", "line 3: {{Name}} in the text is not a column"},
         {F "\n\n{{name}\n", "line 4: \"{{\" in the text is not closed"},
@@ -84,7 +87,8 @@ static void findings(void **state) {
         {F "Subject: \xe9\n\nx\n", "line 2: Subject is neither ASCII nor UTF-8"},
         {F "Content-Type: multipart/mixed\n\nx\n", "a multipart without parts"},
         {F "Content-Type: multipart/mixed; boundary=b\n\nx\n", "a multipart without parts"},
-        {F "Content-Type: multipart/signed; boundary=b\n\n--b\n\nx\n--b\n\ny\n--b--\n", "line 2: a part that is signed"},
+        {F "Content-Type: multipart/signed; boundary=b\n\n--b\n\nx\n--b\n\ny\n--b--\n",
+         "line 2: a part that is signed"},
         {F "Reply-To: <x{{name}}@y.example>\n\nx\n", "line 2: Reply-To: an address is either one whole field"},
         {F "Reply-To: a@b@c\n\nx\n", "line 2: Reply-To"},
         {F "To: friends: a@b.example;\n\nx\n", "line 2: To has a group"},
@@ -196,7 +200,8 @@ static void assert_body(const char *eml, const char *expected) {
 static void ready_fields_are_kept(void **state) {
     (void)state;
     struct compiled c;
-    compile_ok(&c, "From: \"A. Person\"\n <a@news.example>\nSubject: =?utf-8?q?=C3=A9?=\n folded\nX-Empty:\nX-A: b\r\n\nHello\n");
+    compile_ok(&c, "From: \"A. Person\"\n <a@news.example>\nSubject: =?utf-8?q?=C3=A9?=\n folded\nX-Empty:\nX-A: "
+                   "b\r\n\nHello\n");
     assert_literal(&c, "From", "\"A. Person\"\r\n <a@news.example>");
     assert_literal(&c, "Subject", "=?utf-8?q?=C3=A9?=\r\n folded");
     assert_literal(&c, "X-Empty", "");
@@ -217,7 +222,8 @@ static void ready_fields_are_kept(void **state) {
 static void fields_of_the_header(void **state) {
     (void)state;
     struct compiled c;
-    compile_ok(&c, "From: \"The {{name|x, y}}\" <a@news.example>\nSubject: A {{First Name | friend }} \\{{b}}\nTo: {{email}}\n\nx\n");
+    compile_ok(&c, "From: \"The {{name|x, y}}\" <a@news.example>\nSubject: A {{First Name | friend }} \\{{b}}\nTo: "
+                   "{{email}}\n\nx\n");
     assert_int_equal(c.t->n_column, 3);
     const Remuda__TemplateHeader *from = header(&c, "From"), *subject = header(&c, "Subject"), *to = header(&c, "To");
     assert_true(from->structured && from->n_mailbox == 1 && from->mailbox[0]->n_display == 2);
@@ -238,14 +244,18 @@ static void bodies(void **state) {
     /* kept as they are */
     assert_body(F "\nplain text\n.\n-- \n", "plain text\r\n.\r\n-- \r\n");
     assert_body(F "Content-Transfer-Encoding: quoted-printable\n\na=C3=A9=\nb\n", "a=C3=A9=\r\nb\r\n");
-    assert_body(F "Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n\nSGVsbG8=\n", "SGVsbG8=\r\n");
-    assert_body(F "Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nAAECAw==\n", "AAECAw==\r\n");
+    assert_body(F "Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n\nSGVsbG8=\n",
+                "SGVsbG8=\r\n");
+    assert_body(F "Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\nAAECAw==\n",
+                "AAECAw==\r\n");
     /* not fit for 7 bits */
     assert_body(F "Content-Transfer-Encoding: 8bit\nContent-Type: text/plain; charset=utf-8\n\né\n", "=C3=A9\r\n");
-    assert_body(F "Content-Transfer-Encoding: 8bit\nContent-Type: text/plain; charset=iso-8859-1\n\n\xe9\n", "=E9\r\n");
+    assert_body(F "Content-Transfer-Encoding: 8bit\nContent-Type: text/plain; charset=iso-8859-1\n\n\xe9\n",
+                "=E9\r\n");
     assert_body(F "Content-Transfer-Encoding: binary\nContent-Type: application/x\n\n\xe9\n", "6Qo=\r\n");
     /* with fields: UTF-8, quoted-printable, only the values left to do */
-    assert_body(F "\nDear {{name}},\n\n.Hi {{ email }}{{name|x}} \\{{y}}\n", "Dear [1],\r\n\r\n=2EHi [2][1|x] {{y}}\r\n");
+    assert_body(F "\nDear {{name}},\n\n.Hi {{ email }}{{name|x}} \\{{y}}\n",
+                "Dear [1],\r\n\r\n=2EHi [2][1|x] {{y}}\r\n");
     assert_body(F "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\n\xe9 {{name}}\n",
                 "=C3=A9 [1]\r\n");
     assert_body(F "Content-Transfer-Encoding: base64\n\nSGkge3tuYW1lfX0K\n", "Hi [1]\r\n");
@@ -264,7 +274,8 @@ static void a_long_line_is_encoded(void **state) {
     compile_ok(&c, rmd_buf_str(&eml));
     assert_literal(&c, "Content-Transfer-Encoding", "quoted-printable");
     body(&c, &b);
-    assert_null(strstr(rmd_buf_str(&b), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"));
+    assert_null(
+        strstr(rmd_buf_str(&b), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n"));
     rmd_buf_release(&b);
     rmd_buf_release(&eml);
     release(&c);
