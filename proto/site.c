@@ -1,15 +1,15 @@
 /* Sites and providers: the MX rollup (see site.h). Pure.
  *
- * The hash of a site covers the host names only, not the preferences: a receiver that turns its preferences around is the same
- * receiver. Hosts are sorted by name before they are hashed, and named once each. */
+ * The hash of a site covers the host names only, not the preferences: a receiver that turns its preferences around is
+ * the same receiver. Hosts are sorted by name before they are hashed, and named once each. */
 #include "proto/site.h"
 
 #include <strings.h>
 
 #include <base/text.h>
 
-/* The shipped limits, as text, in the read-only data of the library. The path is relative to the project's root, where the
- * compiler runs. */
+/* The shipped limits, as text, in the read-only data of the library. The path is relative to the project's root,
+ * where the compiler runs. */
 __asm__(".pushsection .rodata\n"
         ".global rmd_providers_shipped\n"
         ".type rmd_providers_shipped, @object\n"

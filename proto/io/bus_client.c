@@ -1,9 +1,9 @@
 /* A node's end of the bus: DEALER with CURVE (see bus.h).
  *
- * ZeroMQ reconnects by itself after a lost connection, but gives up after a refusal (libzmq 4.3, a protocol error ends the session).
- * A node whose key gets enrolled a minute later must come in without a restart, so a refusal arms a timer that connects anew. The
- * monitor socket tells why there is no connection; its descriptor and the timer's are in the wake-up set, so that the caller's loop
- * needs to know of one descriptor only. */
+ * ZeroMQ reconnects by itself after a lost connection, but gives up after a refusal (libzmq 4.3, a protocol error
+ * ends the session). A node whose key gets enrolled a minute later must come in without a restart, so a refusal arms
+ * a timer that connects anew. The monitor socket tells why there is no connection; its descriptor and the timer's are
+ * in the wake-up set, so that the caller's loop needs to know of one descriptor only. */
 #include <errno.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -20,8 +20,8 @@ struct rmd_bus_client {
     zmq_msg_t frame;
     char *endpoint;
     char public_text[41];
-    bool connected;   /* handshake done */
-    bool tcp_up;      /* the last attempt reached the other side */
+    bool connected; /* handshake done */
+    bool tcp_up;    /* the last attempt reached the other side */
     bool in_trouble;
     char trouble[512];
 };
@@ -50,18 +50,24 @@ static void on_event(struct rmd_bus_client *b, uint16_t event, uint32_t value) {
         b->in_trouble = false;
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        trouble(b, "the coordinator at %s refused this node's key %s (ZAP status %u): enrol this key there; trying again every %d s",
+        trouble(b,
+                "the coordinator at %s refused this node's key %s (ZAP status %u): enrol this key there; trying "
+                "again every %d s",
                 b->endpoint, b->public_text, (unsigned)value, RMD_BUS_REFUSED_RETRY_MS / 1000);
         arm_retry(b);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-        trouble(b, "%s doesn't answer as a coordinator with the configured server key (protocol error 0x%08x): check address and "
-                   "server key; trying again every %d s",
+        trouble(b,
+                "%s doesn't answer as a coordinator with the configured server key (protocol error 0x%08x): check "
+                "address and "
+                "server key; trying again every %d s",
                 b->endpoint, (unsigned)value, RMD_BUS_REFUSED_RETRY_MS / 1000);
         arm_retry(b);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        trouble(b, "the coordinator at %s hung up during the handshake: the configured server key may not be its key; trying again",
+        trouble(b,
+                "the coordinator at %s hung up during the handshake: the configured server key may not be its key; "
+                "trying again",
                 b->endpoint);
         break;
     case ZMQ_EVENT_DISCONNECTED:
@@ -71,7 +77,9 @@ static void on_event(struct rmd_bus_client *b, uint16_t event, uint32_t value) {
         break;
     case ZMQ_EVENT_CONNECT_RETRIED:
         if (!b->tcp_up)
-            trouble(b, "no connection to the coordinator at %s: is it running, and is the address right? Trying again", b->endpoint);
+            trouble(b,
+                    "no connection to the coordinator at %s: is it running, and is the address right? Trying again",
+                    b->endpoint);
         b->tcp_up = false;
         break;
     default:
@@ -133,9 +141,9 @@ const char *rmd_bus_client_trouble(const struct rmd_bus_client *b) {
 
 static int client_monitor(struct rmd_bus_client *b) {
     static const char at[] = "inproc://remuda.bus.client";
-    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED | ZMQ_EVENT_DISCONNECTED |
+                 ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     if (zmq_socket_monitor(b->dealer, at, events) != 0)
         return -1;
     b->monitor = zmq_socket(b->ctx, ZMQ_PAIR);
@@ -145,10 +153,12 @@ static int client_monitor(struct rmd_bus_client *b) {
     return rmd_bus_wake_watch_socket(&b->wake, b->monitor);
 }
 
-static int client_set_up(struct rmd_bus_client *b, const struct rmd_bus_client_options *o, const uint8_t *public_key) {
+static int client_set_up(struct rmd_bus_client *b, const struct rmd_bus_client_options *o,
+                         const uint8_t *public_key) {
     b->ctx = zmq_ctx_new();
     b->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (!b->ctx || b->timer_fd < 0 || rmd_bus_wake_open(&b->wake) != 0 || rmd_bus_wake_watch(&b->wake, b->timer_fd) != 0)
+    if (!b->ctx || b->timer_fd < 0 || rmd_bus_wake_open(&b->wake) != 0 ||
+        rmd_bus_wake_watch(&b->wake, b->timer_fd) != 0)
         return -1;
     b->dealer = zmq_socket(b->ctx, ZMQ_DEALER);
     if (!b->dealer || rmd_bus_set_common(b->dealer, b->endpoint) != 0 ||
@@ -164,7 +174,8 @@ static int client_set_up(struct rmd_bus_client *b, const struct rmd_bus_client_o
     return zmq_connect(b->dealer, b->endpoint);
 }
 
-int rmd_bus_client_open(const struct rmd_bus_client_options *o, struct rmd_bus_client **out, char *err, size_t err_n) {
+int rmd_bus_client_open(const struct rmd_bus_client_options *o, struct rmd_bus_client **out, char *err,
+                        size_t err_n) {
     *out = NULL;
     uint8_t public_key[RMD_KEY_BYTES];
     int rc = rmd_curve_public(o->secret_key, public_key);

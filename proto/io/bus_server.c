@@ -1,9 +1,10 @@
 /* The coordinator's end of the bus: ROUTER with CURVE (see bus.h).
  *
- * ROUTER names a connection by a routing id of its own making; a *session* is such a connection with the key that ZAP vouched for
- * on each of its frames. ZeroMQ 4.3 doesn't tell when a connection ends (that is in its draft API), so a session is forgotten when a
- * send finds it gone, when its key has opened RMD_BUS_SESSIONS_PER_KEY_MAX newer ones, or when it is the one heard of longest ago of
- * RMD_BUS_SESSIONS_MAX. A dropped one stays in the table as a tombstone, so that its later frames are known for what they are. */
+ * ROUTER names a connection by a routing id of its own making; a *session* is such a connection with the key that ZAP
+ * vouched for on each of its frames. ZeroMQ 4.3 doesn't tell when a connection ends (that is in its draft API), so a
+ * session is forgotten when a send finds it gone, when its key has opened RMD_BUS_SESSIONS_PER_KEY_MAX newer ones, or
+ * when it is the one heard of longest ago of RMD_BUS_SESSIONS_MAX. A dropped one stays in the table as a tombstone,
+ * so that its later frames are known for what they are. */
 #include <assert.h>
 #include <errno.h>
 
@@ -15,7 +16,7 @@
 #include "proto/io/bus_zmq.h"
 
 struct session {
-    struct rmd_list by_use;       /* in server.by_use: longest ago first */
+    struct rmd_list by_use; /* in server.by_use: longest ago first */
     uint8_t routing_id[RMD_BUS_ROUTING_ID_BYTES];
     uint8_t key[RMD_KEY_BYTES];
     uint32_t number;
@@ -26,7 +27,7 @@ struct rmd_bus_server {
     void *ctx, *router;
     struct rmd_bus_zap *zap;
     struct rmd_bus_wake wake;
-    zmq_msg_t frame; /* what the last recv handed out */
+    zmq_msg_t frame;          /* what the last recv handed out */
     struct rmd_map by_id;     /* routing id -> session */
     struct rmd_map by_number; /* u64 of its number -> session */
     struct rmd_map per_key;   /* key -> number of its sessions, as pointer */
@@ -73,7 +74,8 @@ static void session_evict(struct rmd_bus_server *b, const uint8_t key[RMD_KEY_BY
     }
 }
 
-static struct session *session_new(struct rmd_bus_server *b, const void *routing_id, const uint8_t key[RMD_KEY_BYTES]) {
+static struct session *session_new(struct rmd_bus_server *b, const void *routing_id,
+                                   const uint8_t key[RMD_KEY_BYTES]) {
     session_evict(b, key);
     struct session *s = rmd_alloc(sizeof *s);
     memcpy(s->routing_id, routing_id, sizeof s->routing_id);
@@ -216,7 +218,8 @@ static int server_set_up(struct rmd_bus_server *b, const struct rmd_bus_server_o
         return -1;
     *at = "socket";
     b->router = zmq_socket(b->ctx, ZMQ_ROUTER);
-    if (!b->router || rmd_bus_set_common(b->router, "") != 0 || rmd_bus_set_int(b->router, ZMQ_ROUTER_MANDATORY, 1) != 0 ||
+    if (!b->router || rmd_bus_set_common(b->router, "") != 0 ||
+        rmd_bus_set_int(b->router, ZMQ_ROUTER_MANDATORY, 1) != 0 ||
         rmd_bus_set_int(b->router, ZMQ_BACKLOG, RMD_BUS_BACKLOG) != 0 ||
         rmd_bus_set_int(b->router, ZMQ_CURVE_SERVER, 1) != 0 ||
         zmq_setsockopt(b->router, ZMQ_CURVE_SECRETKEY, o->secret_key, RMD_KEY_BYTES) != 0 ||
@@ -231,7 +234,8 @@ static int server_set_up(struct rmd_bus_server *b, const struct rmd_bus_server_o
     return 0;
 }
 
-int rmd_bus_server_open(const struct rmd_bus_server_options *o, struct rmd_bus_server **out, char *err, size_t err_n) {
+int rmd_bus_server_open(const struct rmd_bus_server_options *o, struct rmd_bus_server **out, char *err,
+                        size_t err_n) {
     *out = NULL;
     struct rmd_bus_server *b = rmd_alloc(sizeof *b);
     b->wake = (struct rmd_bus_wake){.epoll_fd = -1, .event_fd = -1};

@@ -1,8 +1,9 @@
 /* ZAP handler and watch over failed handshakes (see bus_zmq.h; RFC 27 of ZeroMQ).
  *
- * One thread, started before the server socket exists and ended by zmq_ctx_shutdown. It owns its two sockets. Shared with the
- * server's thread: the counter (atomic), allow() (thread-safe by contract). Strangers can knock as often as they like: the log
- * gets at most LOG_LINES_MAX lines in LOG_WINDOW_MS, and then one line with the number of those not shown. */
+ * One thread, started before the server socket exists and ended by zmq_ctx_shutdown. It owns its two sockets. Shared
+ * with the server's thread: the counter (atomic), allow() (thread-safe by contract). Strangers can knock as often as
+ * they like: the log gets at most LOG_LINES_MAX lines in LOG_WINDOW_MS, and then one line with the number of those
+ * not shown. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -99,8 +100,12 @@ static bool decide(struct rmd_bus_zap *z, const struct zap_request *r, char user
 static int zap_answer(struct rmd_bus_zap *z, const struct zap_request *r, bool ok, const char *user) {
     struct rmd_slice id = r->parts > PART_ID ? rmd_slice(r->part[PART_ID].b, r->part[PART_ID].n) : rmd_slice_str("");
     const struct rmd_slice part[] = {
-        rmd_slice_str("1.0"), id, rmd_slice_str(ok ? "200" : "400"), rmd_slice_str(ok ? "enrolled" : "not enrolled"),
-        rmd_slice_str(ok ? user : ""), rmd_slice_str(""),
+        rmd_slice_str("1.0"),
+        id,
+        rmd_slice_str(ok ? "200" : "400"),
+        rmd_slice_str(ok ? "enrolled" : "not enrolled"),
+        rmd_slice_str(ok ? user : ""),
+        rmd_slice_str(""),
     };
     enum { PARTS = sizeof part / sizeof part[0] };
     for (int i = 0; i < PARTS; i++)
@@ -109,22 +114,27 @@ static int zap_answer(struct rmd_bus_zap *z, const struct zap_request *r, bool o
     return 0;
 }
 
-/* Failures that never reach ZAP. A peer that merely closes while shaking hands (a port scan) is not one. */
+/* Failures that never reach ZAP. A peer without CURVE may see the mismatch first and hang up before this side has
+ * read its greeting: that is NO_DETAIL, as a port scan is. */
 static void watch_monitor(struct rmd_bus_zap *z) {
+    static const char who[] = "a peer that didn't come as far as its key";
     uint16_t event;
     uint32_t value;
-    while (rmd_bus_monitor_next(z->monitor, &event, &value))
-        if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-            refuse(z, "a peer that didn't come as far as its key",
-                   value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
-                       ? "it uses another server's public key (check server_key there)"
-                       : "it doesn't speak ZeroMQ with CURVE as this server does");
+    while (rmd_bus_monitor_next(z->monitor, &event, &value)) {
+        if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+            refuse(z, who, "it hung up during the handshake (no CURVE there, or a port scan)");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL && value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
+            refuse(z, who, "it uses another server's public key (check server_key there)");
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            refuse(z, who, "it doesn't speak ZeroMQ with CURVE as this server does");
+    }
 }
 
 static void *zap_run(void *arg) {
     struct rmd_bus_zap *z = arg;
     for (;;) {
-        zmq_pollitem_t item[2] = {{.socket = z->rep, .events = ZMQ_POLLIN}, {.socket = z->monitor, .events = ZMQ_POLLIN}};
+        zmq_pollitem_t item[2] = {{.socket = z->rep, .events = ZMQ_POLLIN},
+                                  {.socket = z->monitor, .events = ZMQ_POLLIN}};
         if (zmq_poll(item, z->monitor ? 2 : 1, -1) < 0) {
             if (errno == EINTR)
                 continue;

@@ -1,5 +1,5 @@
-/* What server and client of the bus share inside proto/io: limits, times, the wake-up descriptor, monitor events, and the ZAP
- * handler. Private to bus_*.c; ZeroMQ's types go no further. */
+/* What server and client of the bus share inside proto/io: limits, times, the wake-up descriptor, monitor events, and
+ * the ZAP handler. Private to bus_*.c; ZeroMQ's types go no further. */
 #ifndef REMUDA_BUS_ZMQ_H
 #define REMUDA_BUS_ZMQ_H
 
@@ -27,8 +27,8 @@ enum {
 
 #define RMD_BUS_ZAP_DOMAIN "remuda"
 
-/* ZeroMQ's descriptor is edge-triggered, and sending can swallow an edge. This one is an epoll set of that descriptor and an
- * eventfd that is raised whenever frames are waiting although the edge is gone. */
+/* ZeroMQ's descriptor is edge-triggered, and sending can swallow an edge. This one is an epoll set of that descriptor
+ * and an eventfd that is raised whenever frames are waiting although the edge is gone. */
 struct rmd_bus_wake {
     int epoll_fd, event_fd;
     bool raised;
@@ -47,12 +47,13 @@ int rmd_bus_set_int(void *socket, int option, int value) RMD_CHECKED;
 /* Next event of a monitor socket without waiting; false when there is none. */
 bool rmd_bus_monitor_next(void *monitor, uint16_t *event, uint32_t *value);
 
-/* ZAP (RFC 27) in a thread of its own: asks allow() about each CURVE key, refuses every other mechanism, counts and logs. It also
- * reads the server socket's monitor, where peers show up that never come as far as ZAP: no CURVE at all, or not the server's key. */
+/* ZAP (RFC 27) in a thread of its own: asks allow() about each CURVE key, refuses every other mechanism, counts and
+ * logs. It also reads the server socket's monitor, where peers show up that never come as far as ZAP: no CURVE at
+ * all, or not the server's key. */
 struct rmd_bus_zap;
 int rmd_bus_zap_start(void *zmq_ctx, const struct rmd_bus_server_options *o, struct rmd_bus_zap **out) RMD_CHECKED;
 int rmd_bus_zap_monitor(struct rmd_bus_zap *z, void *server_socket) RMD_CHECKED; /* before the socket binds */
-void rmd_bus_zap_join(struct rmd_bus_zap *z); /* after zmq_ctx_shutdown */
+void rmd_bus_zap_join(struct rmd_bus_zap *z);                                    /* after zmq_ctx_shutdown */
 uint64_t rmd_bus_zap_refused(const struct rmd_bus_zap *z);
 
 #endif

@@ -1,8 +1,8 @@
 /* Configuration: files in libucl's syntax against a schema, into a struct (see config.h).
  *
- * Two passes, so that every finding is reported: each file's tree is flattened into "section.key" settings, later files
- * replacing earlier ones; then every row of the schema takes its setting, or its default. Unknown keys are found in the first
- * pass, wrong types and bounds in the second, with the file and line where the value stands. */
+ * Two passes, so that every finding is reported: each file's tree is flattened into "section.key" settings, later
+ * files replacing earlier ones; then every row of the schema takes its setting, or its default. Unknown keys are
+ * found in the first pass, wrong types and bounds in the second, with the file and line where the value stands. */
 #include "proto/io/config.h"
 
 #include <assert.h>
@@ -29,6 +29,7 @@ struct loader {
     struct rmd_map settings; /* row number -> struct setting, in the arena */
     struct rmd_buf *err;
     int findings;
+    bool unread; /* a file of which nothing is known: what is missing may be there */
 };
 
 /* One line in err; true while there is room for more. */
@@ -95,21 +96,19 @@ static void collect(struct loader *l, const char *file, const struct rmd_ucl *ob
 static void add_text(struct loader *l, struct rmd_slice text, const char *name) {
     struct rmd_ucl *root = NULL;
     const char *file = rmd_arena_str(&l->arena, rmd_slice_str(name));
-    if (rmd_ucl_parse(text, file, &l->arena, &root, l->err) < 0)
-        l->findings++;
-    else
+    l->unread = l->unread || rmd_ucl_parse(text, file, &l->arena, &root, l->err) < 0;
+    if (root)
         collect(l, file, root, "");
 }
 
-static int add_file(struct loader *l, const char *path) {
+static void add_file(struct loader *l, const char *path) {
     struct rmd_buf text = {0};
     int rc = rmd_ucl_read_file(path, &text, l->err);
     if (rc < 0)
-        l->findings++;
+        l->unread = true;
     else
         add_text(l, rmd_buf_slice(&text), path);
     rmd_buf_release(&text);
-    return rc;
 }
 
 static int is_conf(const struct dirent *d) {
@@ -123,6 +122,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) {
 static void add_directory(struct loader *l, const char *path) {
     struct dirent **entry = NULL;
     int n = scandir(path, &entry, is_conf, by_bytes);
+    l->unread = l->unread || n <= 0 || n > CONFIG_FILES_MAX;
     if (n < 0)
         finding(l, path, 0, "cannot be listed: %s", strerror(errno));
     else if (n == 0)
@@ -132,8 +132,8 @@ static void add_directory(struct loader *l, const char *path) {
     for (int i = 0; i < n; i++) {
         struct rmd_buf file = {0};
         rmd_buf_addf(&file, "%s%s%s", path, rmd_has_suffix(path, "/") ? "" : "/", entry[i]->d_name);
-        if (n <= CONFIG_FILES_MAX && add_file(l, rmd_buf_str(&file)) < 0)
-            l->findings++;
+        if (n <= CONFIG_FILES_MAX)
+            add_file(l, rmd_buf_str(&file));
         rmd_buf_release(&file);
         free(entry[i]);
     }
@@ -182,7 +182,8 @@ static const char *wanted(enum rmd_config_type type) {
     return text[type];
 }
 
-/* A number the way its type is written, for bounds and dumps. Exact: a value that no larger unit divides stays in the smallest. */
+/* A number the way its type is written, for bounds and dumps. Exact: a value that no larger unit divides stays in the
+ * smallest. */
 static void show_number(enum rmd_config_type type, int64_t v, char out[48]) {
     static const struct {
         const char *unit;
@@ -242,7 +243,8 @@ static void set_number(struct loader *l, const struct setting *s, const struct r
         char low[48], high[48];
         show_number(row->type, row->min, low);
         show_number(row->type, row->max, high);
-        finding(l, s->file, s->node->line, "%s: \"%.40s\" is not within %s and %s", row->key, s->node->text, low, high);
+        finding(l, s->file, s->node->line, "%s: \"%.40s\" is not within %s and %s", row->key, s->node->text, low,
+                high);
         return;
     }
     *field = v;
@@ -341,10 +343,10 @@ static int finish(struct loader *l, const char *name, void *out) {
             set_field(l, row, s, out);
         else if (!row->required)
             set_default(row, out);
-        else if (!l->findings || l->settings.n) /* a file that couldn't be read says nothing about what it lacks */
+        else if (!l->unread)
             finding(l, name, 0, "%s: is required: %s", row->key, row->help ? row->help : wanted(row->type));
     }
-    int rc = l->findings ? RMD_EINVAL : RMD_OK;
+    int rc = l->findings || l->unread ? RMD_EINVAL : RMD_OK;
     if (rc < 0)
         rmd_config_release(l->rows, out);
     rmd_map_release(&l->settings);
@@ -366,8 +368,8 @@ int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *o
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         add_directory(&l, path);
-    else if (add_file(&l, path) < 0)
-        l.findings++;
+    else
+        add_file(&l, path);
     return finish(&l, path, out);
 }
 

@@ -1,8 +1,9 @@
-/* Configuration: libucl files against a schema of rows, into a struct.
+/* Configuration: files in libucl's syntax (ucl.h) against a schema of rows, into a struct.
  *
- * A row says where a key stands, its type, default, bounds, help, and the offset of its field. Loading a path reads the file, or
- * every *.conf of a directory in order of name (later files override key by key). Unknown keys, wrong types and values out of
- * bounds are errors with file and line ("remuda.conf:12: bus.listen: ..."); all of them are reported, not the first alone. */
+ * A row says where a key stands, its type, default, bounds, help, and the offset of its field. Loading a path reads
+ * the file, or every *.conf of a directory in order of name (later files override key by key). Unknown keys, wrong
+ * types and values out of bounds are errors with file and line ("remuda.conf:12: bus.listen: ..."); all of them are
+ * reported, not the first alone. */
 #ifndef REMUDA_CONFIG_H
 #define REMUDA_CONFIG_H
 
@@ -22,13 +23,14 @@ struct rmd_config_row {
     const char *key; /* "bus.listen": nested objects, dots between */
     enum rmd_config_type type;
     size_t offset;
-    const char *fallback; /* default, as text; NULL: empty; lists: comma-separated */
+    const char *fallback; /* default, as text; NULL: "", an empty list, 0, false; lists: comma-separated */
     int64_t min, max;     /* numbers, durations, sizes; both 0: unbounded */
     bool required;
     const char *help;
 };
 
-/* rows end with key == NULL. out is zeroed first and then owns its strings. RMD_EINVAL: every finding is a line in err. */
+/* rows end with key == NULL. out is zeroed first and then owns its strings. RMD_EINVAL: every finding is a line in
+ * err. */
 int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *out, struct rmd_buf *err) RMD_CHECKED;
 /* From memory; name stands for the file in errors (tests, fuzzing). */
 int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,

@@ -1,7 +1,7 @@
 /* CURVE keys in memory and in files (see bus.h). Z85 is ZeroMQ's RFC 32: 40 characters for 32 bytes.
  *
- * A secret file is written with mode 0600 from the start and never replaces another; one that others can read is refused with the
- * command that mends it. Secrets are wiped from the stack after use. */
+ * A secret file is written with mode 0600 from the start and never replaces another; one that others can read is
+ * refused with the command that mends it. Secrets are wiped from the stack after use. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -83,7 +83,8 @@ int rmd_curve_read_file(const char *path, bool secret, uint8_t key[RMD_KEY_BYTES
         struct rmd_slice z85 = rmd_trim(rmd_slice(text, (size_t)n));
         char one[Z85_CHARS + 1];
         if (!rmd_copy_slice(one, sizeof one, z85) || rmd_curve_parse(one, key) < 0)
-            rc = say(err, err_n, RMD_EFORMAT, path, "is not a key: expected 40 characters of Z85, as remuda keygen writes them");
+            rc = say(err, err_n, RMD_EFORMAT, path,
+                     "is not a key: expected 40 characters of Z85, as remuda keygen writes them");
         explicit_bzero(one, sizeof one);
     }
     explicit_bzero(text, sizeof text);

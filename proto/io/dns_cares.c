@@ -1,13 +1,14 @@
-/* DNS over c-ares (see dns_cares.h). c-ares sends, times out, retries and changes to TCP; what an answer says is read by
- * dns_message.c, because c-ares 1.18 doesn't hand out the TTL of an MX.
+/* DNS over c-ares (see dns_cares.h). c-ares sends, times out, retries and changes to TCP; what an answer says is read
+ * by dns_message.c, because c-ares 1.18 doesn't hand out the TTL of an MX.
  *
- *   request (a caller waits)  --  1..3 lookups, by name and type:  cache | joined to a query in flight | a query of its own
- *   mx():    MX -> found | NXDOMAIN | no data: A and AAAA of the domain -> implicit MX, checked against a rewriting resolver
- *   addr():  A and AAAA at once -> together
+ *   request (a caller waits)  --  1..3 lookups, by name and type:  cache | joined to a query in flight | a query of
+ * its own mx():    MX -> found | NXDOMAIN | no data: A and AAAA of the domain -> implicit MX, checked against a
+ * rewriting resolver addr():  A and AAAA at once -> together
  *
- * A request is freed before its callback runs; callbacks may start further requests. A resolver that answers every unknown name with
- * an address of its own ("NXDOMAIN rewriting") would give each mistyped domain an implicit MX: before an implicit MX is believed, a
- * name under .invalid (RFC 6761), which can't exist, is looked up, and addresses that it has too are no answer. */
+ * A request is freed before its callback runs; callbacks may start further requests. A resolver that answers every
+ * unknown name with an address of its own ("NXDOMAIN rewriting") would give each mistyped domain an implicit MX:
+ * before an implicit MX is believed, a name under .invalid (RFC 6761), which can't exist, is looked up, and addresses
+ * that it has too are no answer. */
 #include "proto/io/dns_cares.h"
 
 #include <arpa/nameser.h>
@@ -65,8 +66,8 @@ struct request {
     rmd_mx_fn mx_fn; /* or NULL, and then */
     rmd_addr_fn addr_fn;
     void *ctx;
-    bool checking;      /* the resolver, before an implicit MX */
-    uint32_t mx_ttl_s;  /* how long there is no MX */
+    bool checking;     /* the resolver, before an implicit MX */
+    uint32_t mx_ttl_s; /* how long there is no MX */
     struct part part[2];
 };
 
@@ -77,9 +78,9 @@ struct query {
     uint16_t type;
     int hops;
     bool has_ttl;
-    uint32_t ttl_s;                 /* least of the CNAMEs on the way */
-    char name[RMD_DOMAIN_MAX + 1];  /* asked for */
-    char at[RMD_DOMAIN_MAX + 1];    /* where the CNAMEs led */
+    uint32_t ttl_s;                /* least of the CNAMEs on the way */
+    char name[RMD_DOMAIN_MAX + 1]; /* asked for */
+    char at[RMD_DOMAIN_MAX + 1];   /* where the CNAMEs led */
 };
 
 struct rmd_dns_cares {
@@ -88,7 +89,7 @@ struct rmd_dns_cares {
     bool closing, one_server;
     struct rmd_dns_cares_options o;
     struct rmd_dns_cache cache;
-    struct rmd_map queries;   /* key -> query */
+    struct rmd_map queries; /* key -> query */
     struct rmd_list waiting;
     uint32_t in_flight, n_queries;
     int64_t canary_quiet_until_ms;
@@ -170,7 +171,8 @@ static const char *status_text(const struct rmd_dns_cares *d, int status, char o
     case ARES_EBADRESP:
         return "malformed answer";
     case ARES_ECONNREFUSED:
-        return d->one_server ? "the DNS server can't be reached" : "every DNS server failed, refused or can't be reached";
+        return d->one_server ? "the DNS server can't be reached"
+                             : "every DNS server failed, refused or can't be reached";
     case ARES_EDESTRUCTION:
     case ARES_ECANCELLED:
         return "shutting down";
@@ -201,7 +203,8 @@ static void query_finish(struct query *q, struct rmd_dns_reply *reply) {
         reply->has_ttl = true;
         struct rmd_buf packed = {0};
         pack(reply, &packed);
-        rmd_dns_cache_put(&d->cache, rmd_slice(key.b, key.n), rmd_buf_slice(&packed), now_ms(d), (int64_t)reply->ttl_s * 1000);
+        rmd_dns_cache_put(&d->cache, rmd_slice(key.b, key.n), rmd_buf_slice(&packed), now_ms(d),
+                          (int64_t)reply->ttl_s * 1000);
         rmd_buf_release(&packed);
     }
     while (!rmd_list_empty(&q->waiters)) {
@@ -265,7 +268,8 @@ static struct query *query_new(struct rmd_dns_cares *d, const char *name, uint16
     return q;
 }
 
-/* Answers the request's slot at once (cache, limits) or when the query is through. The request may be gone afterwards. */
+/* Answers the request's slot at once (cache, limits) or when the query is through. The request may be gone
+ * afterwards. */
 static void lookup(struct rmd_dns_cares *d, struct request *r, enum slot slot, const char *name, uint16_t type) {
     struct key key = make_key(name, type);
     struct rmd_slice packed;
@@ -316,10 +320,12 @@ static bool is_rewritten(const struct rmd_dns_cares *d, const struct rmd_addr_an
 
 static void refuse_rewritten(struct rmd_addr_answer *a) {
     *a = (struct rmd_addr_answer){.status = RMD_DNS_TEMPFAIL};
-    rmd_copy(a->detail, sizeof a->detail, "the resolver invents addresses for names that don't exist; use another one");
+    rmd_copy(a->detail, sizeof a->detail,
+             "the resolver invents addresses for names that don't exist; use another one");
 }
 
-/* Both families: found if either is; else the worse of what is known. When there are too many, each family keeps a half. */
+/* Both families: found if either is; else the worse of what is known. When there are too many, each family keeps a
+ * half. */
 static void join_parts(const struct request *r, struct rmd_addr_answer *out) {
     *out = (struct rmd_addr_answer){.status = RMD_DNS_NODATA, .ttl_s = UINT32_MAX};
     const struct part *fail = NULL;
@@ -566,8 +572,8 @@ static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_f
     return rc;
 }
 
-/* On SERVFAIL and the like c-ares goes on to the next server, and reports "refused" when none is left. With a single server there
- * is nowhere to go, and its own words are worth more. */
+/* On SERVFAIL and the like c-ares goes on to the next server, and reports "refused" when none is left. With a single
+ * server there is nowhere to go, and its own words are worth more. */
 static int set_up_channel(struct rmd_dns_cares *d, const char *servers) {
     int rc = init_channel(d, servers, 0);
     if (rc != ARES_SUCCESS || !d->one_server)
@@ -587,7 +593,8 @@ int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_car
     rmd_dns_cache_init(&d->cache, o->cache_entries);
     int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers);
     if (rc != ARES_SUCCESS) {
-        rmd_format(err, err_n, "dns: servers \"%s\" can't be used: %s", o->servers ? o->servers : "", ares_strerror(rc));
+        rmd_format(err, err_n, "dns: servers \"%s\" can't be used: %s", o->servers ? o->servers : "",
+                   ares_strerror(rc));
         if (d->epoll_fd >= 0)
             close(d->epoll_fd);
         free(d);

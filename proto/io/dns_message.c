@@ -47,8 +47,9 @@ bool rmd_dns_name_ok(const char *name) {
     return label && n <= RMD_DOMAIN_MAX;
 }
 
-/* Reads the name at c->at and moves behind it. False: the message is broken there. *text_ok: the name is one that a host or
- * domain can have; others (a dot or a blank inside a label) are read over, out is "". The root is "" with text_ok. */
+/* Reads the name at c->at and moves behind it. False: the message is broken there. *text_ok: the name is one that a
+ * host or domain can have; others (a dot or a blank inside a label) are read over, out is "". The root is "" with
+ * text_ok. */
 static bool read_name(struct cursor *c, char out[RMD_DOMAIN_MAX + 1], bool *text_ok) {
     size_t at = c->at, behind = 0, len = 0, wire = 0;
     int pointers = 0;
@@ -184,7 +185,8 @@ static bool read_cname(const struct cursor *c, const struct record *r, char targ
 
 /* --- sections */
 
-/* One walk over the answer section: takes the records of `name`. Returns the number taken, -1 when broken; target: of its CNAME. */
+/* One walk over the answer section: takes the records of `name`. Returns the number taken, -1 when broken; target: of
+ * its CNAME. */
 static int take_records(struct cursor c, int count, const char *name, uint16_t type, struct rmd_dns_reply *out,
                         char target[RMD_DOMAIN_MAX + 1]) {
     int taken = 0;

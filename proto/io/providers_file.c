@@ -1,7 +1,7 @@
 /* Providers' limits: shipped text and operator's file into ProviderPolicy messages (see providers_file.h).
  *
- * Both texts are read into drafts first, where a key that nobody set stays unset; defaults are filled in last, so that an
- * operator's `default { ... }` reaches every provider that says nothing else. */
+ * Both texts are read into drafts first, where a key that nobody set stays unset; defaults are filled in last, so
+ * that an operator's `default { ... }` reaches every provider that says nothing else. */
 #include "proto/io/providers_file.h"
 
 #include <assert.h>
@@ -16,12 +16,9 @@ static const struct {
     const char *name;
     int64_t min, max;
 } key_table[KEYS] = {
-    [CONNECTIONS] = {"connections", 1, 10000},
-    [PER_SITE] = {"connections_per_site", 1, 10000},
-    [MESSAGES] = {"messages_per_connection", 1, 100000},
-    [CONNECTS] = {"connects_per_minute", 0, 1000000},
-    [RATE] = {"rate_per_minute", 0, 10000000},
-    [TLS] = {"tls_required", 0, 1},
+    [CONNECTIONS] = {"connections", 1, 10000},           [PER_SITE] = {"connections_per_site", 1, 10000},
+    [MESSAGES] = {"messages_per_connection", 1, 100000}, [CONNECTS] = {"connects_per_minute", 0, 1000000},
+    [RATE] = {"rate_per_minute", 0, 10000000},           [TLS] = {"tls_required", 0, 1},
 };
 
 struct suffix {
@@ -105,7 +102,8 @@ static void add_suffix(struct reader *r, struct draft *d, const struct rmd_ucl *
         return;
     }
     if (d->n == RMD_PROVIDER_SUFFIXES_MAX) {
-        finding(r, r->file, node->line, "provider \"%s\": more than %d mx suffixes", d->name, RMD_PROVIDER_SUFFIXES_MAX);
+        finding(r, r->file, node->line, "provider \"%s\": more than %d mx suffixes", d->name,
+                RMD_PROVIDER_SUFFIXES_MAX);
         return;
     }
     d->suffix[d->n++] = (struct suffix){.text = text, .line = node->line};
@@ -188,8 +186,9 @@ static struct draft *find_draft(const struct reader *r, const char *name) {
 
 static void read_provider(struct reader *r, const struct rmd_ucl *section) {
     if (!name_ok(section->key)) {
-        finding(r, r->file, section->line, "provider \"%.40s\": a name has 1 to %d small letters, digits, \"-\", \"_\"",
-                section->key, RMD_PROVIDER_NAME_MAX);
+        finding(r, r->file, section->line,
+                "provider \"%.40s\": a name has 1 to %d small letters, digits, \"-\", \"_\"", section->key,
+                RMD_PROVIDER_NAME_MAX);
         return;
     }
     if (section->type != RMD_UCL_OBJECT) {
@@ -231,7 +230,8 @@ static void read_text(struct reader *r, struct rmd_slice text, const char *file)
             for (const struct rmd_ucl *p = it->child; p; p = p->next)
                 read_provider(r, p);
         else
-            finding(r, r->file, it->line, "%s: unknown key; expected provider \"name\" { ... } or default { ... }", it->key);
+            finding(r, r->file, it->line, "%s: unknown key; expected provider \"name\" { ... } or default { ... }",
+                    it->key);
     }
 }
 
@@ -253,8 +253,8 @@ static void order(struct reader *r) {
     memcpy(r->v, sorted, n * sizeof sorted[0]);
 }
 
-/* The suffix of d that an earlier provider's suffix (or its own) makes unreachable is an error where the operator can mend it:
- * in the operator's file, whichever of the two stands there. */
+/* The suffix of d that an earlier provider's suffix (or its own) makes unreachable is an error where the operator can
+ * mend it: in the operator's file, whichever of the two stands there. */
 static void check_hidden(struct reader *r, size_t at, size_t k) {
     const struct draft *d = r->v[at];
     const struct suffix *s = &d->suffix[k];
@@ -265,8 +265,9 @@ static void check_hidden(struct reader *r, size_t at, size_t k) {
                 continue;
             const char *file = d->shipped && !e->shipped ? e->suffix_file : d->suffix_file;
             int line = d->shipped && !e->shipped ? e->suffix[j].line : s->line;
-            finding(r, file, line, "provider \"%s\": mx suffix \"%s\" is hidden by \"%s\" of the earlier provider \"%s\"",
-                    d->name, s->text, e->suffix[j].text, e->name);
+            finding(r, file, line,
+                    "provider \"%s\": mx suffix \"%s\" is hidden by \"%s\" of the earlier provider \"%s\"", d->name,
+                    s->text, e->suffix[j].text, e->name);
             return;
         }
     }
@@ -277,14 +278,15 @@ static void lint(struct reader *r) {
         const struct draft *d = r->v[i];
         bool other = strcmp(d->name, RMD_PROVIDER_OTHER_NAME) == 0;
         if (!d->n && !other && !d->suffix_file)
-            finding(r, d->file, d->line, "provider \"%s\": nothing defines it: no shipped provider has this name, and mx is not set",
+            finding(r, d->file, d->line,
+                    "provider \"%s\": nothing defines it: no shipped provider has this name, and mx is not set",
                     d->name);
         for (size_t k = 0; k < d->n; k++)
             check_hidden(r, i, k);
         for (size_t j = 0; j < i; j++)
             if (rmd_provider_id(d->name) == rmd_provider_id(r->v[j]->name))
-                finding(r, d->file, d->line, "provider \"%s\": its id collides with that of \"%s\"; use another name", d->name,
-                        r->v[j]->name);
+                finding(r, d->file, d->line, "provider \"%s\": its id collides with that of \"%s\"; use another name",
+                        d->name, r->v[j]->name);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Parser of libucl's configuration syntax (see ucl.h).
  *
- * A recursive descent over bytes, bounded by depth, nodes and sizes. The first syntax error ends the parse: what follows one is
- * guesswork. Every function that consumes text returns RMD_OK or the error already written to err. */
+ * A recursive descent over bytes, bounded by depth, nodes and sizes. The first syntax error ends the parse: what
+ * follows one is guesswork. Every function that consumes text returns RMD_OK or the error already written to err. */
 #include "proto/io/ucl.h"
 
 #include <errno.h>
@@ -230,7 +230,8 @@ static int heredoc(struct parser *s) {
         if (nl)
             advance(s);
     }
-    return fail(s, start, "\"<<%.*s\" is never closed with a line %.*s", (int)n, (const char *)tag, (int)n, (const char *)tag);
+    return fail(s, start, "\"<<%.*s\" is never closed with a line %.*s", (int)n, (const char *)tag, (int)n,
+                (const char *)tag);
 }
 
 /* A bare value: to ";", ",", a bracket, a comment or the end of the line; blanks inside stay, those at the end go. */
@@ -240,7 +241,8 @@ static int bare(struct parser *s) {
         int c = peek(s);
         if (c == '\n' || c == ';' || c == ',' || c == '}' || c == ']' || c == '{' || c == '[' || c == '"')
             break;
-        if (c == '#' && s->p > start && (s->p[-1] == ' ' || s->p[-1] == '\t'))
+        bool after_blank = s->p > start && (s->p[-1] == ' ' || s->p[-1] == '\t');
+        if (after_blank && (c == '#' || looking_at(s, "/*")))
             break;
         if (c < ' ' && c != '\t' && c != '\r')
             return fail(s, s->line, "control character 0x%02x in a value", (unsigned)c);
@@ -305,7 +307,8 @@ static int list(struct parser *s, struct rmd_ucl **out) {
 }
 
 static bool key_char(int c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
 }
 
 /* A key, quoted or bare, into the arena. */
@@ -335,7 +338,8 @@ static int read_key(struct parser *s, const char **out) {
 static int section(struct parser *s, struct rmd_ucl *parent, const char *key, int line, struct rmd_ucl **out) {
     struct rmd_ucl *node = rmd_ucl_find(parent, key);
     if (node && node->type != RMD_UCL_OBJECT)
-        return fail(s, line, "%s: is %s in line %d already, and a section here", key, rmd_ucl_type_text(node), node->line);
+        return fail(s, line, "%s: is %s in line %d already, and a section here", key, rmd_ucl_type_text(node),
+                    node->line);
     if (!node) {
         int rc = new_node(s, RMD_UCL_OBJECT, line, &node);
         if (rc < 0)
@@ -407,7 +411,8 @@ static int value(struct parser *s, struct rmd_ucl *parent, const char *key, int 
     if (c == ';' || c == ',')
         s->p++;
     else if (c >= 0 && c != '\n' && c != '}')
-        return fail(s, s->line, "%s: expected \";\" or the end of the line after the value, found %s", key, show(c, seen));
+        return fail(s, s->line, "%s: expected \";\" or the end of the line after the value, found %s", key,
+                    show(c, seen));
     return RMD_OK;
 }
 

@@ -1,10 +1,10 @@
 /* The configuration syntax of libucl, read into a tree whose every value knows its line. Pure; used by config.c and
  * providers_file.c.
  *
- * Why a parser of our own: Debian's libucl packages are a compression library of the same name, so the configuration library
- * can't be had by apt; and errors with line numbers need them on every value, which libucl doesn't keep. What is read here is
- * read by libucl in the same way, except for what is refused on purpose: macros (".include" and the like) and a value set
- * twice. Variables are not expanded.
+ * Why a parser of our own: Debian's libucl packages are a compression library of the same name, so the configuration
+ * library can't be had by apt; and errors with line numbers need them on every value, which libucl doesn't keep. What
+ * is read here is read by libucl in the same way, except for what is refused on purpose: macros (".include" and the
+ * like) and a value set twice. Variables are not expanded.
  *
  *     # comment; slash-star comments, which nest
  *     key = value;   key: value   key value      (";" or "," or the line's end close a value)
@@ -31,9 +31,9 @@ enum rmd_ucl_type { RMD_UCL_SCALAR, RMD_UCL_OBJECT, RMD_UCL_LIST };
 
 struct rmd_ucl {
     enum rmd_ucl_type type;
-    int line;            /* where its key stands; in a list: the value */
-    const char *key;     /* NULL in a list and at the root */
-    const char *text;    /* scalars: NUL-terminated, without NUL inside */
+    int line;                     /* where its key stands; in a list: the value */
+    const char *key;              /* NULL in a list and at the root */
+    const char *text;             /* scalars: NUL-terminated, without NUL inside */
     struct rmd_ucl *child, *last; /* objects and lists: members in order of the text */
     struct rmd_ucl *next;
 };
@@ -47,7 +47,8 @@ struct rmd_ucl *rmd_ucl_find(const struct rmd_ucl *object, const char *key);
 const char *rmd_ucl_type_text(const struct rmd_ucl *node);
 /* Appends s as a quoted string. */
 void rmd_ucl_quote(struct rmd_buf *out, const char *s);
-/* Reads a whole file of at most RMD_UCL_TEXT_MAX bytes; err gets "path: reason". RMD_ENOTFOUND, RMD_EIO, RMD_ELIMIT. */
+/* Reads a whole file of at most RMD_UCL_TEXT_MAX bytes; err gets "path: reason". RMD_ENOTFOUND, RMD_EIO, RMD_ELIMIT.
+ */
 int rmd_ucl_read_file(const char *path, struct rmd_buf *text, struct rmd_buf *err) RMD_CHECKED;
 
 #endif

@@ -1,5 +1,6 @@
-/* The bus's contract: the fake in memory and ZeroMQ over TCP and over a Unix socket under one suite; then what only the real one can
- * show: keys, foreign sockets, frames too large, garbage, vanished peers, a server that restarts; and keys in files. */
+/* The bus's contract: the fake in memory and ZeroMQ over TCP and over a Unix socket under one suite; then what only
+ * the real one can show: keys, foreign sockets, frames too large, garbage, vanished peers, a server that restarts;
+ * and keys in files. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -18,7 +19,7 @@
 #include "proto/io/bus.h"
 #include "tests/kit/bus_fake.h"
 
-enum { WAIT_MS = 10000, NODES = 3 };
+enum { WAIT_MS = 10000, WAIT_US = WAIT_MS * 1000, NODES = 3 };
 
 /* --- who is enrolled: asked from the ZAP thread too */
 
@@ -39,7 +40,7 @@ static bool allow(void *ctx, const uint8_t key[RMD_KEY_BYTES]) {
 static void make_keys(struct keys *k) {
     assert_int_equal(rmd_curve_generate(k->server_public, k->server_secret), RMD_OK);
     for (int i = 0; i < NODES; i++) {
-        assert_int_equal(rmd_curve_generate(k->public[i], k->secret[i]), RMD_OK);
+        assert_int_equal(rmd_curve_generate(k->public[i], k -> secret[i]), RMD_OK);
         atomic_store(&k->enrolled[i], i < 2); /* the last one is a stranger */
     }
 }
@@ -127,13 +128,18 @@ static uint64_t discarded(const struct world *w) {
     return w->fake ? rmd_bus_fake_discarded(w->fake) : rmd_bus_server_discarded(w->real);
 }
 
-/* Waits for either descriptor; one of the two may be -1. */
-static void doze(int fd, int fd2, int *left) {
-    int ms = *left < 50 ? *left : 50;
-    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = fd2, .events = POLLIN}};
-    poll(p, 2, ms);
-    *left -= ms ? ms : 1;
-    if (*left <= 0)
+static int64_t mono_us(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Waits for the descriptor (-1: none) for at most 20 ms, and counts the time that passed off *left. */
+static void doze(int fd, int *left_us) {
+    int64_t before = mono_us();
+    poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 20);
+    *left_us -= (int)(mono_us() - before) + 1;
+    if (*left_us <= 0)
         fail_msg("nothing happened within %d ms", WAIT_MS);
 }
 
@@ -148,8 +154,8 @@ static int client_fd(const struct client *c) {
 static struct rmd_peer server_expect(struct world *w, const char *text) {
     struct rmd_peer peer = {0};
     struct rmd_slice frame;
-    for (int left = WAIT_MS; server_recv(w, &peer, &frame) != RMD_OK;)
-        doze(server_fd(w), -1, &left);
+    for (int left = WAIT_US; server_recv(w, &peer, &frame) != RMD_OK;)
+        doze(server_fd(w), &left);
     if (!rmd_slice_eq(frame, rmd_slice_str(text)))
         fail_msg("expected \"%s\", received %zu bytes \"%.*s\"", text, frame.n, frame.n < 100 ? (int)frame.n : 100,
                  (const char *)frame.p);
@@ -158,15 +164,15 @@ static struct rmd_peer server_expect(struct world *w, const char *text) {
 
 static void client_expect(struct client *c, const char *text) {
     struct rmd_slice frame;
-    for (int left = WAIT_MS; client_recv(c, &frame) != RMD_OK;)
-        doze(client_fd(c), -1, &left);
+    for (int left = WAIT_US; client_recv(c, &frame) != RMD_OK;)
+        doze(client_fd(c), &left);
     assert_true(rmd_slice_eq(frame, rmd_slice_str(text)));
 }
 
 /* Sends as soon as there is a connection. */
 static void client_say(struct client *c, const char *text) {
-    for (int left = WAIT_MS; client_send(c, rmd_slice_str(text)) != RMD_OK;)
-        doze(-1, -1, &left);
+    for (int left = WAIT_US; client_send(c, rmd_slice_str(text)) != RMD_OK;)
+        doze(-1, &left);
 }
 
 static void server_say(struct world *w, const struct rmd_peer *peer, const char *text) {
@@ -237,9 +243,9 @@ static void two_sessions_on_one_key_are_two(struct world *w) {
     client_say(&a, "heard");
     server_expect(w, "heard");
     struct rmd_slice frame;
-    for (int left = WAIT_MS; discarded(w) == before;) {
+    for (int left = WAIT_US; discarded(w) == before;) {
         assert_int_equal(server_recv(w, &pb, &frame), RMD_EAGAIN);
-        doze(server_fd(w), -1, &left);
+        doze(server_fd(w), &left);
     }
     server_say(w, &pa, "still here");
     client_expect(&a, "still here");
@@ -259,11 +265,11 @@ static void a_full_queue_says_try_again(struct world *w) {
     free(chunk);
     assert_int_equal(rc, RMD_EAGAIN);
     struct rmd_slice frame;
-    for (int left = WAIT_MS, got = 0; got < sent - 1;) {
+    for (int left = WAIT_US, got = 0; got < sent - 1;) {
         if (client_recv(&c, &frame) == RMD_OK)
             got++;
         else
-            doze(client_fd(&c), -1, &left);
+            doze(client_fd(&c), &left);
     }
     client_close(&c);
 }
@@ -271,9 +277,9 @@ static void a_full_queue_says_try_again(struct world *w) {
 static void a_stranger_is_refused_and_counted(struct world *w) {
     struct client stranger = client_open(w, 2), c = client_open(w, 0);
     uint64_t before = refused(w);
-    for (int left = WAIT_MS; refused(w) == before;) {
+    for (int left = WAIT_US; refused(w) == before;) {
         assert_int_not_equal(client_send(&stranger, rmd_slice_str("let me in")), RMD_OK);
-        doze(-1, -1, &left);
+        doze(-1, &left);
     }
     client_say(&c, "hello");
     server_expect(w, "hello");
@@ -287,10 +293,10 @@ static void a_vanished_peer_is_closed(struct world *w) {
     struct rmd_peer peer = server_expect(w, "hello");
     client_close(&c);
     int rc = RMD_OK;
-    for (int left = WAIT_MS; rc != RMD_ECLOSED;) {
+    for (int left = WAIT_US; rc != RMD_ECLOSED;) {
         rc = server_send(w, &peer, rmd_slice_str("anybody there?"));
         if (rc != RMD_ECLOSED)
-            doze(-1, -1, &left);
+            doze(-1, &left);
     }
     assert_int_equal(server_send(w, &peer, rmd_slice_str("?")), RMD_ECLOSED);
 }
@@ -353,12 +359,12 @@ static void zeromq_over_a_unix_socket(void **state) {
 
 static const char *wait_trouble(struct client *c, const char *part) {
     struct rmd_slice frame;
-    for (int left = WAIT_MS;;) {
+    for (int left = WAIT_US;;) {
         assert_int_equal(client_recv(c, &frame), RMD_EAGAIN);
         const char *text = rmd_bus_client_trouble(c->real);
         if (text && strstr(text, part))
             return text;
-        doze(client_fd(c), -1, &left);
+        doze(client_fd(c), &left);
     }
 }
 
@@ -378,9 +384,9 @@ static void a_refused_key_is_named_and_comes_in_once_enrolled(void **state) {
     struct rmd_peer peer = server_expect(&w, "thank you");
     assert_memory_equal(peer.key, w.keys.public[2], RMD_KEY_BYTES);
     struct rmd_slice frame;
-    for (int left = WAIT_MS; rmd_bus_client_trouble(c.real);) {
+    for (int left = WAIT_US; rmd_bus_client_trouble(c.real);) {
         assert_int_equal(client_recv(&c, &frame), RMD_EAGAIN);
-        doze(-1, -1, &left);
+        doze(-1, &left);
     }
     client_close(&c);
     rmd_bus_server_close(w.real);
@@ -418,8 +424,8 @@ static void a_wrong_server_key_is_told_apart(void **state) {
     memcpy(w.keys.server_public, w.keys.public[1], RMD_KEY_BYTES);
     struct client c = client_open(&w, 0);
     wait_trouble(&c, "server key");
-    for (int left = WAIT_MS; rmd_bus_server_refused(w.real) == 0;)
-        doze(-1, -1, &left);
+    for (int left = WAIT_US; rmd_bus_server_refused(w.real) == 0;)
+        doze(-1, &left);
     client_close(&c);
     memcpy(w.keys.server_public, right.server_public, RMD_KEY_BYTES);
     rmd_bus_server_close(w.real);
@@ -447,9 +453,9 @@ static void a_restarted_server_is_found_again(void **state) {
     server_expect(&w, "one");
     rmd_bus_server_close(w.real);
     struct rmd_slice frame;
-    for (int left = WAIT_MS; !rmd_bus_client_trouble(c.real);) {
+    for (int left = WAIT_US; !rmd_bus_client_trouble(c.real);) {
         assert_int_equal(client_recv(&c, &frame), RMD_EAGAIN);
-        doze(client_fd(&c), -1, &left);
+        doze(client_fd(&c), &left);
     }
     w.real = server_open(&w);
     client_say(&c, "two");
@@ -511,9 +517,9 @@ static void a_socket_without_keys_is_refused_and_logged(void **state) {
     zmq_send(f.socket, "plain", 5, ZMQ_DONTWAIT);
     struct rmd_peer peer;
     struct rmd_slice frame;
-    for (int left = WAIT_MS; rmd_bus_server_refused(w.real) == 0 || atomic_load(&seen.refusals) == 0;) {
+    for (int left = WAIT_US; rmd_bus_server_refused(w.real) == 0 || atomic_load(&seen.refusals) == 0;) {
         assert_int_equal(server_recv(&w, &peer, &frame), RMD_EAGAIN);
-        doze(server_fd(&w), -1, &left);
+        doze(server_fd(&w), &left);
     }
     foreign_close(&f);
     rmd_bus_server_close(w.real);
@@ -523,9 +529,9 @@ static void a_socket_without_keys_is_refused_and_logged(void **state) {
 static void wait_discarded(struct world *w, uint64_t n) {
     struct rmd_peer peer;
     struct rmd_slice frame;
-    for (int left = WAIT_MS; rmd_bus_server_discarded(w->real) < n;) {
+    for (int left = WAIT_US; rmd_bus_server_discarded(w->real) < n;) {
         assert_int_equal(server_recv(w, &peer, &frame), RMD_EAGAIN);
-        doze(server_fd(w), -1, &left);
+        doze(server_fd(w), &left);
     }
 }
 
@@ -578,13 +584,13 @@ static void an_oversize_frame_ends_its_connection_only(void **state) {
     assert_true(zmq_send(f.socket, big, RMD_FRAME_MAX_BYTES + 4096, 0) >= 0);
     free(big);
     int rc = RMD_OK;
-    for (int left = WAIT_MS; rc != RMD_ECLOSED;) {
+    for (int left = WAIT_US; rc != RMD_ECLOSED;) {
         struct rmd_peer peer;
         struct rmd_slice frame;
         assert_int_equal(server_recv(&w, &peer, &frame), RMD_EAGAIN); /* it never arrives */
         rc = server_send(&w, &bad, rmd_slice_str("?"));
         if (rc != RMD_ECLOSED)
-            doze(-1, -1, &left);
+            doze(-1, &left);
     }
     server_say(&w, &good, "fine");
     client_expect(&c, "fine");
@@ -608,13 +614,13 @@ static void a_flood_is_served_in_turn(void **state) {
     for (int i = 0; i < 200; i++)
         client_say(&loud, "noise");
     client_say(&quiet, "one word");
-    doze(-1, -1, &(int){WAIT_MS}); /* both have arrived by now; were they not, the test would only be easier */
+    doze(-1, &(int){WAIT_US}); /* both have arrived by now; were they not, the test would only be easier */
     int before = 0;
-    for (int left = WAIT_MS;;) {
+    for (int left = WAIT_US;;) {
         struct rmd_peer peer;
         struct rmd_slice frame;
         if (server_recv(&w, &peer, &frame) != RMD_OK) {
-            doze(server_fd(&w), -1, &left);
+            doze(server_fd(&w), &left);
             continue;
         }
         if (peer.session == pq.session)
@@ -691,7 +697,8 @@ static void keys_in_files(void **state) {
     chmod(path, 0640);
     assert_int_equal(rmd_curve_read_file(path, true, back, err, sizeof err), RMD_EAUTH);
     assert_non_null(strstr(err, "chmod 600"));
-    assert_int_equal(rmd_curve_read_file(path, false, back, err, sizeof err), RMD_OK); /* a public key may be read by all */
+    assert_int_equal(rmd_curve_read_file(path, false, back, err, sizeof err),
+                     RMD_OK); /* a public key may be read by all */
     chmod(path, 0600);
     assert_int_equal(truncate(path, 39), 0);
     assert_int_equal(rmd_curve_read_file(path, true, back, err, sizeof err), RMD_EFORMAT);

@@ -1,7 +1,8 @@
-/* The DNS port's contract: the fake of the simulator and c-ares against a real Knot under one table of names, then what only the
- * fake can show (virtual time), and what only a misbehaving server can show (c-ares alone).
+/* The DNS port's contract: the fake of the simulator and c-ares against a real Knot under one table of names, then
+ * what only the fake can show (virtual time), and what only a misbehaving server can show (c-ares alone).
  *
- * The bad server is a thread with a UDP socket on loopback; the first label of the name asked for says how to misbehave. */
+ * The bad server is a thread with a UDP socket on loopback; the first label of the name asked for says how to
+ * misbehave. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -23,26 +24,24 @@ enum { WAIT_MS = 10000 };
 
 /* --- what both backends know */
 
-static const char zone_test[] =
-    "$ORIGIN test.\n$TTL 300\n"
-    "@ SOA ns hostmaster 1 3600 600 86400 30\n"
-    "@ NS ns\nns A 127.0.0.1\n"
-    "plain 120 MX 10 mx1.plain\nplain 120 MX 20 mx2.plain\n"
-    "mx1.plain 90 A 192.0.2.1\nmx1.plain 90 AAAA 2001:db8::1\nmx2.plain A 192.0.2.2\n"
-    "order MX 20 b\norder MX 10 z\norder MX 10 a\n"
-    "upper MX 10 MX.Upper.TEST.\n"
-    "null MX 0 .\n"
-    "implicit A 192.0.2.7\n"
-    "implicit6 AAAA 2001:db8::7\n"
-    "alias CNAME plain\n"
-    "cross CNAME target.else.\n"
-    "nodata TXT \"nothing to see\"\n"
-    "six AAAA 2001:db8::6\n";
-static const char zone_else[] =
-    "$ORIGIN else.\n$TTL 300\n"
-    "@ SOA ns hostmaster 1 3600 600 86400 30\n"
-    "@ NS ns.test.\n"
-    "target MX 5 mx.target\ntarget A 192.0.2.9\n";
+static const char zone_test[] = "$ORIGIN test.\n$TTL 300\n"
+                                "@ SOA ns hostmaster 1 3600 600 86400 30\n"
+                                "@ NS ns\nns A 127.0.0.1\n"
+                                "plain 120 MX 10 mx1.plain\nplain 120 MX 20 mx2.plain\n"
+                                "mx1.plain 90 A 192.0.2.1\nmx1.plain 90 AAAA 2001:db8::1\nmx2.plain A 192.0.2.2\n"
+                                "order MX 20 b\norder MX 10 z\norder MX 10 a\n"
+                                "upper MX 10 MX.Upper.TEST.\n"
+                                "null MX 0 .\n"
+                                "implicit A 192.0.2.7\n"
+                                "implicit6 AAAA 2001:db8::7\n"
+                                "alias CNAME plain\n"
+                                "cross CNAME target.else.\n"
+                                "nodata TXT \"nothing to see\"\n"
+                                "six AAAA 2001:db8::6\n";
+static const char zone_else[] = "$ORIGIN else.\n$TTL 300\n"
+                                "@ SOA ns hostmaster 1 3600 600 86400 30\n"
+                                "@ NS ns.test.\n"
+                                "target MX 5 mx.target\ntarget A 192.0.2.9\n";
 
 static void fill_fake(struct rmd_dns_fake *f) {
     rmd_dns_fake_mx(f, "plain.test", "10 mx1.plain.test, 20 mx2.plain.test", 120);
@@ -123,7 +122,8 @@ static void turn(struct backend *b, struct seen *s, int n) {
         int64_t at = rmd_dns_cares_deadline(b->cares);
         assert_true(at != RMD_NEVER);
         int64_t wait = at - b->time.mono_ms;
-        poll(&(struct pollfd){.fd = rmd_dns_cares_fd(b->cares), .events = POLLIN}, 1, (int)(wait < 1000 ? wait : 1000));
+        poll(&(struct pollfd){.fd = rmd_dns_cares_fd(b->cares), .events = POLLIN}, 1,
+             (int)(wait < 1000 ? wait : 1000));
         waited += wait > 0 ? wait : 1;
         rmd_dns_cares_process(b->cares);
     }
@@ -172,7 +172,8 @@ static void mx_text(const struct rmd_mx_answer *a, char *out, size_t n) {
     out[0] = 0;
     for (int i = 0; i < a->n; i++) {
         size_t len = strlen(out);
-        rmd_format(out + len, n - len, "%s%u %s", i ? ", " : "", a->mx[i].preference, a->mx[i].host[0] ? a->mx[i].host : ".");
+        rmd_format(out + len, n - len, "%s%u %s", i ? ", " : "", a->mx[i].preference,
+                   a->mx[i].host[0] ? a->mx[i].host : ".");
     }
 }
 
@@ -398,7 +399,8 @@ static size_t put_rr(uint8_t *p, const char *owner, uint16_t type, uint32_t ttl,
 
 static const uint8_t mx_data[] = "\0\12\2mx\3bad\0"; /* 10 mx.bad. */
 static const uint8_t dotted_mx_data[] = "\0\12\4m.x \3bad\0";
-static const uint8_t soa_data[] = "\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\7"; /* . . serial refresh retry expire minimum 7 */
+static const uint8_t soa_data[] =
+    "\0\0\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\7"; /* . . serial refresh retry expire minimum 7 */
 static const uint8_t invented[4] = {203, 0, 113, 9};
 
 /* Length of the answer in r, of which the first q_n bytes are header and question; 0: none. */
@@ -538,8 +540,8 @@ static void a_bad_server_is_a_temporary_failure(void **state) {
             assert_int_equal(seen.mx.n, 0);
         }
     }
-    assert_int_equal(ask_mx(&b, "soa.bad").mx.ttl_s, 7);     /* the SOA's minimum */
-    assert_int_equal(ask_mx(&b, "nosoa.bad").mx.ttl_s, 20);  /* the configured one */
+    assert_int_equal(ask_mx(&b, "soa.bad").mx.ttl_s, 7);                                      /* the SOA's minimum */
+    assert_int_equal(ask_mx(&b, "nosoa.bad").mx.ttl_s, 20);                                   /* the configured one */
     assert_int_equal(ask_addr(&b, "rewrite.bad", true, false).addr.status, RMD_DNS_TEMPFAIL); /* known by now */
     assert_int_equal(ask_mx(&b, "rewrite.two.bad").mx.status, RMD_DNS_TEMPFAIL);
     assert_int_equal(atomic_load(&s.canaries), 1);
@@ -587,7 +589,12 @@ static void answers_are_cached_joined_and_in_order(void **state) {
 
 static void names_that_are_none_are_never_asked(void **state) {
     (void)state;
-    static const char *const names[] = {"", ".", "a..b", "trailing.", "sp ace.test", "semi;colon.test",
+    static const char *const names[] = {"",
+                                        ".",
+                                        "a..b",
+                                        "trailing.",
+                                        "sp ace.test",
+                                        "semi;colon.test",
                                         "a23456789012345678901234567890123456789012345678901234567890abcd.test"};
     struct backend b = {0};
     struct rmd_clock clock = {.ctx = &b, .now = backend_now};

@@ -1,7 +1,8 @@
 /* Bus port in memory, for tests that need no network: the same verbs as proto/io/bus.h, no threads, deterministic.
  *
- * Keys are public keys as they are (no cryptography). A client's connection is made, or refused, by connect(); frames queue up to
- * RMD_BUS_FAKE_FRAMES in each direction. A cut connection ends its session with what is queued in both directions. */
+ * Keys are public keys as they are (no cryptography). A client's connection is made, or refused, by connect(); frames
+ * queue up to RMD_BUS_FAKE_FRAMES in each direction. A cut connection ends its session with what is queued in both
+ * directions. */
 #ifndef REMUDA_TEST_BUS_FAKE_H
 #define REMUDA_TEST_BUS_FAKE_H
 

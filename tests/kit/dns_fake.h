@@ -1,7 +1,7 @@
 /* DNS port out of a table, in virtual time: for the simulator and for tests. Deterministic, no threads, no sockets.
  *
- * A query is answered delay_ms after it came, from within step(); answers are cached for their TTL, so a changed table shows only
- * when the TTL is over, as in the world. Names that the table doesn't have are NXDOMAIN. */
+ * A query is answered delay_ms after it came, from within step(); answers are cached for their TTL, so a changed
+ * table shows only when the TTL is over, as in the world. Names that the table doesn't have are NXDOMAIN. */
 #ifndef REMUDA_TEST_DNS_FAKE_H
 #define REMUDA_TEST_DNS_FAKE_H
 
@@ -24,7 +24,8 @@ struct rmd_dns rmd_dns_fake_port(struct rmd_dns_fake *f);
 void rmd_dns_fake_mx(struct rmd_dns_fake *f, const char *domain, const char *mx, uint32_t ttl_s);
 void rmd_dns_fake_addr(struct rmd_dns_fake *f, const char *host, const char *addresses, uint32_t ttl_s);
 void rmd_dns_fake_cname(struct rmd_dns_fake *f, const char *name, const char *target);
-void rmd_dns_fake_fault(struct rmd_dns_fake *f, const char *name, enum rmd_dns_fault fault); /* name NULL: every name */
+void rmd_dns_fake_fault(struct rmd_dns_fake *f, const char *name,
+                        enum rmd_dns_fault fault); /* name NULL: every name */
 void rmd_dns_fake_remove(struct rmd_dns_fake *f, const char *name);
 
 void rmd_dns_fake_step(struct rmd_dns_fake *f, int64_t now_ms);

@@ -43,8 +43,8 @@ static uint16_t free_port(void) {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t n = sizeof a;
         int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        bool ok = bind(udp, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(udp, (struct sockaddr *)&a, &n) == 0 &&
-                  bind(tcp, (struct sockaddr *)&a, sizeof a) == 0;
+        bool ok = bind(udp, (struct sockaddr *)&a, sizeof a) == 0 &&
+                  getsockname(udp, (struct sockaddr *)&a, &n) == 0 && bind(tcp, (struct sockaddr *)&a, sizeof a) == 0;
         close(udp);
         close(tcp);
         if (ok)
@@ -55,9 +55,11 @@ static uint16_t free_port(void) {
 
 static int write_config(const struct rmd_dns_server *s, const struct rmd_dns_zone *zones, size_t n) {
     struct rmd_buf conf = {0};
-    rmd_buf_addf(&conf, "server:\n  rundir: \"%s\"\n  listen: 127.0.0.1@%u\n  udp-workers: 1\n  tcp-workers: 1\n"
-                        "  background-workers: 1\ndatabase:\n  storage: \"%s\"\nlog:\n - target: stderr\n   any: error\nzone:\n",
-                 s->dir, s->port, s->dir);
+    rmd_buf_addf(
+        &conf,
+        "server:\n  rundir: \"%s\"\n  listen: 127.0.0.1@%u\n  udp-workers: 1\n  tcp-workers: 1\n"
+        "  background-workers: 1\ndatabase:\n  storage: \"%s\"\nlog:\n - target: stderr\n   any: error\nzone:\n",
+        s->dir, s->port, s->dir);
     int rc = RMD_OK;
     for (size_t i = 0; i < n && rc == RMD_OK; i++) {
         char name[128];
@@ -96,7 +98,8 @@ static bool answers(uint16_t port, const char *zone) {
     q[n++] = 0;
     memcpy(q + n, "\0\6\0\1", 4);
     n += 4;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     uint8_t reply[512];
     bool ok = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && send(fd, q, n, 0) == (ssize_t)n &&

@@ -1,5 +1,5 @@
-/* A real authoritative server (Knot DNS) for tests: zones in a temporary directory, loopback, a port of the kernel's choice.
- * The child is killed by its pid at stop(), and by the kernel when the test dies. */
+/* A real authoritative server (Knot DNS) for tests: zones in a temporary directory, loopback, a port of the kernel's
+ * choice. The child is killed by its pid at stop(), and by the kernel when the test dies. */
 #ifndef REMUDA_TEST_DNS_SERVER_H
 #define REMUDA_TEST_DNS_SERVER_H
 
