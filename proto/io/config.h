@@ -29,8 +29,8 @@ struct rmd_config_row {
     const char *help;
 };
 
-/* rows end with key == NULL. out is zeroed first and then owns its strings. RMD_EINVAL: every finding is a line in
- * err. */
+/* rows end with key == NULL. The fields of out are zeroed first, and it then owns its strings; none of them is NULL.
+ * RMD_EINVAL: every finding is a line in err, and out is released. */
 int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *out, struct rmd_buf *err) RMD_CHECKED;
 /* From memory; name stands for the file in errors (tests, fuzzing). */
 int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,
