@@ -31,8 +31,12 @@ enum {
     RMD_DRAIN_PER_STEP = 2048,       /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
     RMD_SUPPRESS_REPEAT_MS = 2000,
+    RMD_LEASE_REPEAT_MS = 5000,      /* a lease that wasn't acknowledged is sent again */
+    RMD_LEASE_BYTES = 200 << 10,     /* of rows: a lease fits one part */
+    RMD_NODE_RETURN_WAIT_MS = 3600000, /* when the stream names none */
     RMD_INCIDENTS_KEPT = 1000,
     RMD_AVOID_MAX = 8,
+    RMD_TAKEN_KEPT_MS = 7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
     RMD_NODE_OVERLOAD_REST_MS = 2000,
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
@@ -271,11 +275,10 @@ struct rmd_lease {
     struct rmd_chunk **own_chunk;
     uint8_t boot[RMD_UUID_BYTES], journal[RMD_UUID_BYTES];
     int64_t granted_wall_ms, doubt_wall_ms;
-    int64_t not_live_mono_ms; /* RMD_NEVER: follows the node's validity */
+    int64_t doubt_mono_ms, sent_mono_ms;
     uint64_t epoch;
     uint64_t credit_out;
-    bool acked, dirty, sent, written;
-    uint64_t built_tag; /* commit that holds it */
+    bool acked, dirty;
     struct rmd_list dirty_link;
 };
 
@@ -535,7 +538,8 @@ void rmd_leases_flush(struct rmd_coord *c, uint64_t tag);
 void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l);
 struct rmd_slice rmd_lease_row(const struct rmd_lease *l, uint32_t index);
 struct rmd_chunk *rmd_lease_chunk(const struct rmd_lease *l, uint32_t index, uint32_t *row);
-bool rmd_lease_ready(struct rmd_coord *c, struct rmd_lease *l); /* its chunks are loaded; else asks for them */
+bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l); /* its lane, stream and campaign may send */
+void rmd_lease_load(struct rmd_coord *c, struct rmd_lease *l); /* at start: asks for chunks and entry */
 
 /* ---- report.c */
 void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r);

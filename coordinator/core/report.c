@@ -1,0 +1,284 @@
+/* Reports: outcomes of a node's journal, settled once, in order.
+ *
+ * Outcomes carry journal numbers. Only the next number is settled; repeated ones are acknowledged again, a gap is answered with the
+ * position that is known, and the node starts over from there. One report is one batch: settled bits, records, leases, ledger, the
+ * campaign's counters and the node's position; the acknowledgement follows when it is durable.
+ *
+ * Whatever an outcome says, its index in its lease counts once. When the message was settled by another copy already, only its RCPTs count. */
+#include "coordinator/core/core.h"
+
+struct item {
+    struct rmd_lease *lease;
+    uint32_t index, row;
+    struct rmd_chunk *chunk;
+    struct rmd_campaign *campaign;
+    struct rmd_slice bytes;
+};
+
+/* RCPTs of a grant, or of one that was booked already when its fate was unknown. */
+static void book(struct rmd_coord *c, struct rmd_lease *l, uint32_t rcpts) {
+    if (l->state == RMD_LEASE_GRANTED) {
+        rmd_caps_return(&l->caps, 1);
+        rmd_caps_book(&c->ledger, &l->caps, rcpts);
+    } else if (rcpts > 1) {
+        rmd_caps_book(&c->ledger, &l->caps, rcpts - 1);
+    }
+}
+
+/* The record with which a message goes back; scratch memory, strings of the former one. */
+static Remuda__DeferredRecord *record_of(struct rmd_coord *c, const struct item *x) {
+    const struct rmd_lease *l = x->lease;
+    if (!l->own)
+        return rmd_deferred_of_row(c, x->chunk, x->row, l->provider_id);
+    Remuda__DeferredRecord *d = rmd_arena_alloc(&c->scratch, sizeof *d);
+    *d = *l->own[x->index];
+    d->provider = l->provider_id;
+    d->not_before_wall_ms = c->now.wall_ms;
+    return d;
+}
+
+static void set_last_reply(struct rmd_coord *c, Remuda__DeferredRecord *d, const Remuda__Outcome *o) {
+    enum { KEPT = 300 };
+    if (!o->reply)
+        return;
+    size_t n = o->reply->text.len < KEPT ? o->reply->text.len : KEPT;
+    char *s = rmd_arena_alloc(&c->scratch, n + 1);
+    for (size_t i = 0; i < n; i++) { /* a protobuf string is UTF-8 */
+        uint8_t b = o->reply->text.data[i];
+        s[i] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
+    }
+    d->last_reply = s;
+}
+
+static void avoid(struct rmd_coord *c, Remuda__DeferredRecord *d, uint32_t source) {
+    uint32_t *v = rmd_arena_alloc(&c->scratch, (RMD_AVOID_MAX + 1) * sizeof *v);
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_avoid_network_of && n < RMD_AVOID_MAX; i++) {
+        if (d->avoid_network_of[i] == source)
+            return;
+        v[n++] = d->avoid_network_of[i];
+    }
+    if (n == RMD_AVOID_MAX) /* the oldest refusal makes room */
+        memmove(v, v + 1, --n * sizeof *v);
+    v[n++] = source;
+    d->avoid_network_of = v;
+    d->n_avoid_network_of = n;
+}
+
+static bool for_our_sake(const struct rmd_verdict *v) {
+    unsigned scopes = RMD_SCOPE_SOURCE | RMD_SCOPE_LANE | RMD_SCOPE_NETWORK;
+    return v->move && (v->scope & scopes);
+}
+
+static uint64_t incident_of(const struct rmd_lease *l) {
+    if (!l->source)
+        return 0;
+    return l->source->all.incident ? l->source->all.incident : l->lane ? l->lane->incident : 0;
+}
+
+/* Attempted, later again. */
+static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+    struct rmd_campaign *k = x->campaign;
+    struct rmd_lease *l = x->lease;
+    k->rec->deferrals++;
+    rmd_campaign_dirty(c, k);
+    Remuda__DeferredRecord *d = record_of(c, x);
+    d->attempts++;
+    d->last_class = v->class;
+    d->sticky_source = 0;
+    set_last_reply(c, d, o);
+    struct rmd_retry r = rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
+    d->not_before_wall_ms = r.not_before_wall_ms;
+    if (for_our_sake(v)) {
+        avoid(c, d, l->source_id);
+        /* Nothing is wrong with the recipient: another network may try at once, unless every one refused. */
+        if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d)) {
+            d->not_before_wall_ms = c->now.wall_ms;
+            rmd_incident_returned(c, incident_of(l), 1);
+        }
+    } else if (v->action == RMD_ACTION_RETRY_SAME || v->class == RMD_CLASS_GREYLISTED) {
+        d->sticky_source = l->source_id;
+    }
+    Remuda__EventRecord *e = rmd_event_message(c, "deferred", k, x->bytes, l, o);
+    e->attempt = d->attempts;
+    if (k->draining) {
+        rmd_settle_deferred(c, x->chunk, d, rmd_campaign_drain_kind(k), NULL);
+        return;
+    }
+    rmd_deferred_put(c, k, d);
+    e->not_before_wall_ms = d->not_before_wall_ms;
+}
+
+/* The dot was sent and no reply came: the stream's policy decides, and it is counted and named. */
+static void uncertain(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+    struct rmd_campaign *k = x->campaign;
+    k->rec->uncertain++;
+    c->uncertain++;
+    rmd_campaign_dirty(c, k);
+    Remuda__EventRecord *e = rmd_event_message(c, "uncertain", k, x->bytes, x->lease, o);
+    Remuda__DeferredRecord *d = record_of(c, x);
+    e->attempt = ++d->attempts;
+    d->uncertain++;
+    d->last_class = v->class;
+    d->sticky_source = 0;
+    if (k->stream->rec->uncertain_policy == 1) {
+        rmd_settle_deferred(c, x->chunk, d, RMD_SETTLED_HELD, "the final dot was sent and its reply never came");
+    } else if (k->draining) {
+        rmd_settle_deferred(c, x->chunk, d, rmd_campaign_drain_kind(k), NULL);
+    } else {
+        d->not_before_wall_ms =
+            rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng).not_before_wall_ms;
+        rmd_deferred_put(c, k, d);
+        e->not_before_wall_ms = d->not_before_wall_ms;
+    }
+}
+
+/* Given back; the receiver has nothing. */
+static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o) {
+    struct rmd_campaign *k = x->campaign;
+    struct rmd_lease *l = x->lease;
+    rmd_event_message(c, "returned", k, x->bytes, l, NULL)->text =
+        rmd_arena_str(rmd_arena_after(c), rmd_slice_str(rmd_return_name(o->returned_reason)));
+    if (l->source && o->returned_reason == RMD_RETURN_NO_ADDRESS)
+        l->source->rest_until_mono_ms = c->now.mono_ms + RMD_SOURCE_TROUBLE_REST_MS;
+    if (o->returned_reason == RMD_RETURN_OVERLOAD)
+        l->node->hold_mono_ms = c->now.mono_ms + RMD_NODE_OVERLOAD_REST_MS;
+    if (k->draining) {
+        rmd_settle_row(c, x->chunk, x->row, rmd_campaign_drain_kind(k), NULL);
+        return;
+    }
+    uint64_t incident = incident_of(l);
+    rmd_incident_returned(c, incident, 1);
+    if (!l->own && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
+        rmd_entry_set(c, l->entry, x->row);
+        if (incident)
+            l->entry->incident = incident;
+        return;
+    }
+    Remuda__DeferredRecord *d = record_of(c, x);
+    if (o->returned_reason == RMD_RETURN_PROVIDER_CHANGED || l->pq->provider < 0) {
+        struct rmd_row_head h;
+        if (rmd_row_head(x->bytes, &h))
+            rmd_site_forget(c, rmd_arena_str(&c->scratch, rmd_address_domain(h.email)));
+        d->provider = 0; /* its domain is resolved anew */
+        d->sticky_source = 0;
+    } else if (o->rcpts) {
+        /* Interrupted after an attempt had begun: not at once again, should it be this message that hurts. */
+        d->not_before_wall_ms += 1000;
+    }
+    rmd_deferred_put(c, k, d);
+}
+
+static void count(struct rmd_lease *l, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+    struct rmd_lane none = {0};
+    struct rmd_lane *lane = l->lane ? l->lane : &none;
+    switch (o->kind) {
+    case RMD_OUTCOME_DELIVERED:
+        lane->delivered++;
+        if (l->source)
+            l->source->delivered++;
+        break;
+    case RMD_OUTCOME_BOUNCED:
+        lane->bounced++;
+        if (l->source)
+            l->source->bounced++;
+        break;
+    case RMD_OUTCOME_DEFERRED:
+    case RMD_OUTCOME_UNCERTAIN:
+        lane->deferred++;
+        if (l->source)
+            l->source->deferred++;
+        break;
+    default:
+        break;
+    }
+    if (for_our_sake(v))
+        lane->blocked++;
+}
+
+static void settled(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, enum rmd_settled kind) {
+    if (!rmd_settle(c, x->chunk, x->row, kind))
+        return;
+    Remuda__EventRecord *e = rmd_event_message(c, rmd_settled_name(kind), x->campaign, x->bytes, x->lease, o);
+    c->cur->fx.v[c->cur->fx.n - 1].probe = RMD_PROBE_SETTLED;
+    e->attempt = 1 + (x->lease->own && x->lease->own[x->index] ? x->lease->own[x->index]->attempts : 0);
+}
+
+static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+    if (for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT)) { /* nobody is punished for our reputation */
+        deferred(c, x, o, v);
+        return;
+    }
+    settled(c, x, o, v->class == RMD_CLASS_EXPIRED ? RMD_SETTLED_EXPIRED : RMD_SETTLED_BOUNCED);
+    struct rmd_row_head h;
+    if (v->action == RMD_ACTION_SUPPRESS && (v->scope & RMD_SCOPE_RECIPIENT) && rmd_row_head(x->bytes, &h))
+        rmd_suppress_bounce(c, x->campaign->rec->tenant, h.email, o);
+}
+
+/* A message that was dealt again, or held, after its lease was in doubt: only an answer of the receiver is news. */
+static void late(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o) {
+    bool final = o->kind == RMD_OUTCOME_DELIVERED || o->kind == RMD_OUTCOME_BOUNCED;
+    if (!final)
+        return;
+    settled(c, x, o, o->kind == RMD_OUTCOME_DELIVERED ? RMD_SETTLED_DELIVERED : RMD_SETTLED_BOUNCED);
+    rmd_doubt_other_copy(c, x->campaign, x->bytes, x->lease);
+}
+
+static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outcome *o) {
+    struct rmd_lease *l = rmd_lease_find(n, o->lease);
+    if (!l || o->index >= l->n || rmd_bit_get(l->done, o->index) ||
+        !rmd_slice_eq(rmd_slice(l->journal, sizeof l->journal), rmd_slice(n->rec->journal_uuid.data, n->rec->journal_uuid.len)))
+        return;
+    struct item x = {.lease = l, .index = o->index, .campaign = l->campaign, .bytes = rmd_lease_row(l, o->index)};
+    x.chunk = rmd_lease_chunk(l, o->index, &x.row);
+    struct rmd_verdict v;
+    rmd_verdict_from_wire(o->verdict, &v);
+    /* A host that went down may have lost its marks: what it gives back from before may have been sent. */
+    bool lost = memcmp(l->boot, n->boot, sizeof l->boot) != 0;
+    if (o->kind == RMD_OUTCOME_RETURNED && lost && l->state != RMD_LEASE_TAKEN)
+        return;
+    book(c, l, o->rcpts);
+    count(l, o, &v);
+    if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
+        if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
+            rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text = (char *)(uintptr_t) "another copy; settled before";
+    } else if (l->state == RMD_LEASE_TAKEN) {
+        late(c, &x, o);
+    } else if (o->kind == RMD_OUTCOME_DELIVERED) {
+        settled(c, &x, o, RMD_SETTLED_DELIVERED);
+    } else if (o->kind == RMD_OUTCOME_BOUNCED) {
+        bounced(c, &x, o, &v);
+    } else if (o->kind == RMD_OUTCOME_DEFERRED) {
+        deferred(c, &x, o, &v);
+    } else if (o->kind == RMD_OUTCOME_UNCERTAIN) {
+        uncertain(c, &x, o, &v);
+    } else {
+        returned(c, &x, o);
+    }
+    rmd_lease_done(c, l, o->index);
+}
+
+void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r) {
+    const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
+    if (!rmd_slice_eq(rmd_slice(r->journal_uuid.data, r->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
+        return;
+    if (r->first_n <= n->rec->settled_n + 1 && r->first_n > 0) {
+        for (size_t i = 0; i < r->n_outcome; i++) {
+            if (r->first_n + i != n->rec->settled_n + 1)
+                continue; /* settled before */
+            outcome(c, n, r->outcome[i]);
+            n->rec->settled_n++;
+            n->dirty = c->nodes_dirty = true;
+        }
+    }
+    Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_REPORT_ACK, RMD_PROBE_REPORT_SETTLED);
+    struct rmd_arena *a = rmd_arena_after(c);
+    f->report_ack = rmd_arena_alloc(a, sizeof *f->report_ack);
+    remuda__report_ack__init(f->report_ack);
+    f->report_ack->journal_uuid.data = rmd_arena_dup(a, uuid->data, uuid->len);
+    f->report_ack->journal_uuid.len = uuid->len;
+    f->report_ack->up_to_n = n->rec->settled_n;
+    rmd_recall_settled(c, n);
+    rmd_suppress_check(c);
+    c->deal = true;
+}

@@ -1,0 +1,225 @@
+/* Scheduler: which lane gets what.
+ *
+ * For each (provider, stream) with ready work, streams in deficit round robin by the weight of their priority, campaigns of a stream in turn:
+ * the first lane of the stream's pool, in a fixed order of preference, that may take work. A fixed order concentrates a provider's work on the
+ * fewest lanes that fit it: the next lane gets some only when the one before is full (leases outstanding, a cap, or its node's window). The
+ * order differs between providers, so that every source is somebody's first.
+ *
+ * A part of each lane's cap (1/10), and one of its leases, is kept for streams of priority 0 when a source serves one. */
+#include "coordinator/core/core.h"
+
+enum { PRIORITY_SHARE = 10, QUANTUM = RMD_COORD_LEASE_MESSAGES / 2 };
+
+static int64_t weight(uint32_t priority) {
+    return priority == 0 ? 8 : priority == 1 ? 4 : priority == 2 ? 2 : 1;
+}
+
+static uint64_t preference(const struct rmd_lane *l, uint32_t provider) {
+    return rmd_mix64((uint64_t)provider << 32 | l->source->rec->id);
+}
+
+void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
+    if (q->candidates_rev == c->sources_rev + 1 || q->provider < 0)
+        return;
+    q->candidates_rev = c->sources_rev + 1;
+    q->candidate = rmd_realloc(q->candidate, (c->sources.n + 1) * sizeof *q->candidate);
+    q->n_candidates = 0;
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        if (!rmd_stream_uses(q->stream, s) || s->rec->state == RMD_SOURCE_RETIRED)
+            continue;
+        struct rmd_lane *l = rmd_lane_of(c, s, (size_t)q->provider);
+        size_t i = q->n_candidates++;
+        for (; i > 0 && preference(q->candidate[i - 1], q->provider_id) > preference(l, q->provider_id); i--)
+            q->candidate[i] = q->candidate[i - 1];
+        q->candidate[i] = l;
+    }
+}
+
+static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l) {
+    struct rmd_caps caps;
+    rmd_caps_of(c, l, q->stream, &caps);
+    uint64_t r = rmd_caps_room(&c->ledger, &caps);
+    if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
+        return r;
+    uint64_t kept = caps.limit[0] / PRIORITY_SHARE, lane = rmd_account_available(&c->ledger, caps.account[0], caps.limit[0]);
+    uint64_t rest = lane > kept ? lane - kept : 0;
+    return r < rest ? r : rest;
+}
+
+/* A source that could be used but for the moment: for stickiness and avoidance. */
+static bool standing(const struct rmd_source *s, const struct rmd_lane *l) {
+    return s->rec->state == RMD_SOURCE_ACTIVE && s->all.state == RMD_LANE_OPEN && (!l || l->state == RMD_LANE_OPEN);
+}
+
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+    struct rmd_source *s = l->source;
+    if (s->rec->state != RMD_SOURCE_ACTIVE)
+        return rmd_source_state_name(s->rec->state);
+    if (s->all.state != RMD_LANE_OPEN)
+        return rmd_lane_state_name(s->all.state);
+    if (l->state != RMD_LANE_OPEN)
+        return rmd_lane_state_name(l->state);
+    if (!s->node || s->node->rec->state)
+        return "no node";
+    if (!s->node->connected)
+        return "node not connected";
+    if (s->trouble || c->now.mono_ms < s->rest_until_mono_ms)
+        return s->trouble ? s->trouble : "its address had trouble a moment ago";
+    if (c->now.mono_ms < s->node->hold_mono_ms)
+        return "node over its limits";
+    if (!room(c, q, l))
+        return "lane caps";
+    uint32_t most = RMD_COORD_LANE_LEASES - (q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0);
+    if (l->leases >= most)
+        return "leases outstanding";
+    if (s->node->credit <= 0)
+        return "node's window";
+    return NULL;
+}
+
+/* Refused for the sake of an IP in this network. Void when the pool has nothing outside of it and that lane is open again. */
+bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, const struct rmd_source *s) {
+    bool avoids = false;
+    for (size_t i = 0; i < r->n_avoid_network_of && !avoids; i++) {
+        const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
+        avoids = x && x->net == s->net;
+    }
+    return avoids && rmd_sched_elsewhere(c, q, r);
+}
+
+/* Some source of the pool, on a network that hasn't refused it, is in service. */
+bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r) {
+    rmd_sched_candidates(c, q);
+    for (size_t k = 0; k < q->n_candidates; k++) {
+        const struct rmd_source *s = q->candidate[k]->source;
+        bool refused = false;
+        for (size_t i = 0; i < r->n_avoid_network_of && !refused; i++) {
+            const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
+            refused = x && x->net == s->net;
+        }
+        if (!refused && standing(s, q->candidate[k]))
+            return true;
+    }
+    return false;
+}
+
+/* Records that stick to a source go to it, unless it is out of service: then anybody may have them. */
+static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct rmd_lane *l) {
+    if (!q->sticky || q->sticky == l->source->rec->id)
+        return true;
+    const struct rmd_source *s = rmd_source_find(c, q->sticky);
+    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, s->lane[l->provider]);
+}
+
+static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+    uint64_t r = room(c, q, l);
+    uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES;
+    rmd_list_for(it, &q->dqs) {
+        struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
+        uint32_t n = d->n_items && may_take(c, d, l) ? rmd_lease_build_own(c, l, d, max) : 0;
+        if (n)
+            return n;
+    }
+    rmd_list_for_safe(it, &q->cqs) {
+        struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
+            continue;
+        rmd_list_for_safe(et, &x->entries) {
+            struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
+            if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed)
+                continue;
+            uint32_t n = rmd_lease_build_chunk(c, l, e, max);
+            if (n) {
+                rmd_list_remove(&x->in_pq); /* the next campaign's turn */
+                rmd_list_push(&q->cqs, &x->in_pq);
+                return n;
+            }
+        }
+    }
+    return 0;
+}
+
+static bool has_ready(const struct rmd_pq *q) {
+    if (q->provider < 0 || q->stream->rec->state != 0)
+        return false;
+    rmd_list_for(it, &q->cqs) {
+        if (rmd_container(it, struct rmd_cq, in_pq)->n_entries)
+            return true;
+    }
+    rmd_list_for(it, &q->dqs) {
+        if (rmd_container(it, struct rmd_dq, in_pq)->n_items)
+            return true;
+    }
+    return false;
+}
+
+/* One lease for this queue; 0 when no lane may take any of its ready work. */
+static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
+    rmd_sched_candidates(c, q);
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        struct rmd_lane *l = q->candidate[i];
+        if (rmd_sched_lane_why(c, q, l))
+            continue;
+        uint32_t n = deal_lane(c, q, l);
+        if (n)
+            return n;
+    }
+    return 0;
+}
+
+void rmd_sched_deal(struct rmd_coord *c) {
+    unsigned leases = 0;
+    bool any = true;
+    while (any) {
+        any = false;
+        rmd_list_for(it, &c->all_pqs) {
+            struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
+            if (!has_ready(q)) {
+                q->deficit = 0;
+                continue;
+            }
+            q->deficit += QUANTUM * weight(q->stream->rec->priority);
+            while (q->deficit > 0) {
+                uint32_t n = deal_one(c, q);
+                if (!n) {
+                    q->deficit = 0;
+                    break;
+                }
+                q->deficit -= n;
+                any = true;
+                if (++leases >= RMD_DEALS_PER_STEP) {
+                    c->deal = c->more = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
+    if (!q->queued && !q->deferred)
+        return "";
+    if (c->meta->restored)
+        return "store restored from a backup: waits for \"resume\"";
+    if (c->stalled)
+        return "store stalled";
+    if (q->provider < 0)
+        return "the domain's MX can't be resolved yet";
+    if (rmd_tenant_paused(c, q->stream->rec->tenant) || q->stream->rec->state)
+        return "paused";
+    rmd_sched_candidates(c, q);
+    if (!q->n_candidates)
+        return "no source in the pool";
+    const char *first = NULL;
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        const char *why = rmd_sched_lane_why(c, q, q->candidate[i]);
+        if (!why)
+            return q->queued ? "" : "time of the next attempt";
+        if (!first || strcmp(why, "lane caps") == 0 || strcmp(why, "leases outstanding") == 0)
+            first = why; /* what would help at once says most */
+    }
+    return first;
+}
