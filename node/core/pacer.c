@@ -44,7 +44,9 @@ void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms) {
     p->next_us = rate ? from + (MINUTE_US + RMD_PACER_SLACK_US + rate - 1) / rate : now_ms * 1000;
 }
 
-void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms) {
+void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
+    if (p->hold_until_ms < now_ms + hold_ms)
+        p->hold_until_ms = now_ms + hold_ms;
     count(p, now_ms);
     uint32_t rate = rmd_pacer_rate(p), lately = p->window_n > p->window_last ? p->window_n : p->window_last;
     if (!rate || (lately && lately < rate))
@@ -63,8 +65,8 @@ void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms) {
         p->rest_until_ms = until_ms;
 }
 
-void rmd_pacer_success(struct rmd_pacer *p) {
-    if (!p->slowed || ++p->good < p->slowed)
+void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms) {
+    if (!p->slowed || now_ms < p->hold_until_ms || ++p->good < p->slowed)
         return;
     p->good = 0;
     uint32_t step = p->peak / RMD_PACER_STEPS;

@@ -6,10 +6,10 @@
  * slack, a millisecond, is the clock's grain: without it a late tick would cost throughput at high rates. There is no
  * burst beyond it.
  *
- * Adaptive: a rate verdict halves the rate (of what was allowed, or else of what was lately done); after each
- * minute's worth of successes it rises by a twentieth of what it was before, until the ceiling is reached. Width
- * (connections) likewise: halved, then one more after WIDTH_STEP successes on each. A rest holds everything until its
- * end and leaves the slowed rate in force. */
+ * Adaptive: a rate verdict halves the rate (of what was allowed, or else of what was lately done) and holds it for
+ * the verdict's duration; then, after each minute's worth of successes it rises by a twentieth of what it was before,
+ * until the ceiling is reached. Width (connections) likewise: halved, then one more after WIDTH_STEP successes on
+ * each. A rest holds everything until its end and leaves the slowed rate in force. */
 #ifndef REMUDA_NODE_PACER_H
 #define REMUDA_NODE_PACER_H
 
@@ -25,11 +25,12 @@ enum {
 struct rmd_pacer {
     int64_t next_us; /* of the owner's monotonic clock */
     int64_t rest_until_ms;
-    uint32_t ceiling;  /* starts a minute; 0: none */
-    uint32_t slowed;   /* starts a minute since a verdict; 0: not slowed */
-    uint32_t peak;     /* what it was before the verdict */
-    uint32_t good;     /* successes since the last step up */
-    int64_t window_ms; /* begin of the minute that is being counted */
+    int64_t hold_until_ms; /* no step up before */
+    uint32_t ceiling;      /* starts a minute; 0: none */
+    uint32_t slowed;       /* starts a minute since a verdict; 0: not slowed */
+    uint32_t peak;         /* what it was before the verdict */
+    uint32_t good;         /* successes since the last step up */
+    int64_t window_ms;     /* begin of the minute that is being counted */
     uint32_t window_n, window_last;
 };
 
@@ -38,9 +39,9 @@ uint32_t rmd_pacer_rate(const struct rmd_pacer *p); /* starts a minute now; 0: n
 int64_t rmd_pacer_due_ms(const struct rmd_pacer *p,
                          int64_t now_ms);                 /* a start may happen from then on; <= now: at once */
 void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms); /* a start happens; only when due */
-void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms);
+void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms);
 void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms);
-void rmd_pacer_success(struct rmd_pacer *p);
+void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms);
 bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms); /* nothing learned that would be lost with it */
 
 /* Connections at once. */

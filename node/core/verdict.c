@@ -45,10 +45,10 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
 static void slow(struct rmd_worker *w, const struct rmd_cause *c) {
     int64_t now = w->now.mono_ms;
     if (is_other(c->lane)) {
-        rmd_pacer_slow(&c->site->pacer, now);
+        rmd_pacer_slow(&c->site->pacer, now, c->verdict->duration_ms);
         rmd_width_slow(&c->site->width, c->site->conns ? c->site->conns : 1);
     } else {
-        rmd_pacer_slow(&c->lane->pacer, now);
+        rmd_pacer_slow(&c->lane->pacer, now, c->verdict->duration_ms);
         rmd_width_slow(&c->lane->width, c->lane->conns ? c->lane->conns : 1);
     }
 }
@@ -74,13 +74,13 @@ static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
     bool whole = (v->scope & ours) && !v->at_provider;
     bool lane = v->scope & (ours | RMD_SCOPE_LANE);
     if (lane && !whole && v->action == RMD_ACTION_REST && is_other(c->lane)) {
-        rmd_pacer_slow(&c->site->pacer, w->now.mono_ms);
+        rmd_pacer_slow(&c->site->pacer, w->now.mono_ms, v->duration_ms);
         rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
     } else if (whole) {
         stop(w, &c->lane->source->stop, v);
         stop_source(w, c->lane->source, RMD_RETURN_SOURCE_STOPPED);
     } else if (lane) {
-        rmd_pacer_slow(&c->lane->pacer, w->now.mono_ms);
+        rmd_pacer_slow(&c->lane->pacer, w->now.mono_ms, v->duration_ms);
         stop(w, &c->lane->stop, v);
         rmd_worker_stop_lane(w, c->lane, RMD_RETURN_SOURCE_STOPPED);
     } else if (v->scope & RMD_SCOPE_DESTINATION) {
@@ -108,9 +108,8 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
 }
 
 void rmd_worker_success(struct rmd_worker *w, struct rmd_wsite *site) {
-    (void)w;
-    rmd_pacer_success(&site->pacer);
-    rmd_pacer_success(&site->lane->pacer);
+    rmd_pacer_success(&site->pacer, w->now.mono_ms);
+    rmd_pacer_success(&site->lane->pacer, w->now.mono_ms);
     rmd_width_success(&site->width, rmd_site_limit(site));
     rmd_width_success(&site->lane->width, rmd_lane_limit(site->lane));
 }

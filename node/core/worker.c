@@ -103,6 +103,7 @@ static void free_lanes(struct rmd_worker *w) {
 void rmd_worker_free(struct rmd_worker *w) {
     if (!w)
         return;
+    rmd_heap_release(&w->timers); /* touches its nodes: before their owners go */
     bury(w);
     for (uint32_t i = 0; i < w->conn_cap; i++)
         rmd_worker_conn_free(w->conn[i]);
@@ -139,7 +140,6 @@ void rmd_worker_free(struct rmd_worker *w) {
     rmd_mxfail_release(&w->fail);
     rmd_set64_release(&w->suppressed[0]);
     rmd_set64_release(&w->suppressed[1]);
-    rmd_heap_release(&w->timers);
     rmd_arena_release(&w->scratch);
     rmd_renderer_free(w->renderer);
     free(w);
