@@ -80,6 +80,7 @@ struct rmd_node *rmd_node_new(const struct rmd_node_options *o) {
         n->address[i] = rmd_strdup(o->address[i]);
     rmd_list_init(&n->finished);
     rmd_list_init(&n->fetching);
+    rmd_list_init(&n->unused);
     rmd_list_init(&n->batches);
     rmd_list_init(&n->alarms);
     rmd_list_init(&n->recalls);

@@ -27,7 +27,7 @@ enum {
     RMD_NODE_STOP_MS = 9000,              /* an orderly end takes no longer */
     RMD_NODE_TEMPLATE_KEEP_MS = 3600000,
     RMD_NODE_TEMPLATE_BYTES_MAX = 64 << 20,
-    RMD_NODE_TEMPLATES_MAX = 10000,
+    RMD_NODE_TEMPLATES_UNUSED_MAX = 512, /* that no lease uses; the oldest go */
     RMD_NODE_LEASE_PARTS_MAX = 256,
     RMD_NODE_LEASE_ROWS_MAX = 100000,
     RMD_NODE_PARTIAL_BYTES_MAX = 64 << 20, /* all incomplete leases together */

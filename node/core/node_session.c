@@ -223,7 +223,10 @@ void node_trouble(struct rmd_node *n, const struct rmd_mail *m) {
         return;
     rmd_copy(t->text, sizeof t->text, text);
     t->told = false;
-    node_log(n, "source %u: %s", m->source, *text ? text : "trouble is over");
+    if (m->source)
+        node_log(n, "source %u: %s", m->source, *text ? text : "trouble is over");
+    else if (*text)
+        node_log(n, "%s", text);
     if (n->state == NODE_SERVING)
         n->heartbeat_at = n->now.mono_ms;
 }
@@ -248,7 +251,7 @@ void node_heartbeat(struct rmd_node *n) {
         s->source = t->source;
         s->text = rmd_arena_str(a, rmd_slice_str(t->text));
         if (*t->text && !*h->trouble)
-            h->trouble = rmd_arena_printf(a, "source %u: %s", t->source, t->text);
+            h->trouble = t->source ? rmd_arena_printf(a, "source %u: %s", t->source, t->text) : s->text;
         if (!*t->text && t->told) { /* mended, and said twice: the second time makes up for a lost frame */
             rmd_map_remove_u64(&n->trouble, t->source);
             free(t);

@@ -50,7 +50,7 @@ struct node_template {
     uint32_t leases;     /* that use it */
     int64_t unused_since;
     uint8_t *sent;       /* bitmap: workers that have it */
-    struct rmd_list in_fetching;
+    struct rmd_list in_fetching, in_unused;
 };
 
 /* Parts of a lease that isn't complete. */
@@ -152,7 +152,8 @@ struct rmd_node {
     struct rmd_set64 overtaken; /* ids that a recall named before they came: given back when they come */
     struct rmd_list finished; /* all outcomes journaled, in order of last_n */
     struct rmd_map templates; /* hash -> struct node_template */
-    struct rmd_list fetching;
+    struct rmd_list fetching, unused; /* unused: oldest first */
+    uint32_t n_unused;
     int64_t templates_swept_at;
     struct rmd_map suppressed; /* hash, tenant, stream -> struct suppressed */
     int64_t suppressed_swept_at;

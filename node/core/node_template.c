@@ -10,6 +10,7 @@ enum { FETCHES_MAX = 4, SWEEP_MS = 60000 };
 
 void node_template_free(struct node_template *t) {
     rmd_list_remove(&t->in_fetching);
+    rmd_list_remove(&t->in_unused);
     rmd_buf_release(&t->bytes);
     free(t->sent);
     free(t);
@@ -23,7 +24,21 @@ static struct node_template *template_new(struct rmd_node *n, const uint8_t *has
     t->asked_at = RMD_NEVER;
     t->unused_since = n->now.mono_ms;
     rmd_map_set(&n->templates, rmd_slice(t->hash, sizeof t->hash), t);
+    rmd_list_push(&n->unused, &t->in_unused);
+    n->n_unused++;
     return t;
+}
+
+/* No lease uses it: neither the journal nor any worker keeps it. */
+static void forget(struct rmd_node *n, struct node_template *t) {
+    for (uint32_t w = 0; w < n->o.workers; w++)
+        if (rmd_bit_get(t->sent, w))
+            memcpy(node_mail(n, w, RMD_MAIL_TEMPLATE)->template_hash, t->hash, sizeof t->hash);
+    if (t->ready)
+        memcpy(node_effect(n, RMD_NF_JOURNAL_TEMPLATE_DROP)->hash, t->hash, sizeof t->hash);
+    n->n_unused--;
+    rmd_map_remove(&n->templates, rmd_slice(t->hash, sizeof t->hash));
+    node_template_free(t);
 }
 
 struct node_template *node_template_use(struct rmd_node *n, const uint8_t *hash) {
@@ -32,7 +47,10 @@ struct node_template *node_template_use(struct rmd_node *n, const uint8_t *hash)
         t = template_new(n, hash);
     if (!t->ready && !rmd_list_linked(&t->in_fetching))
         rmd_list_push(&n->fetching, &t->in_fetching);
-    t->leases++;
+    if (t->leases++ == 0) {
+        rmd_list_remove(&t->in_unused);
+        n->n_unused--;
+    }
     return t;
 }
 
@@ -41,6 +59,9 @@ void node_template_unuse(struct rmd_node *n, struct node_template *t) {
     if (--t->leases == 0) {
         t->unused_since = n->now.mono_ms;
         rmd_list_remove(&t->in_fetching); /* nobody waits for it any more */
+        rmd_list_push(&n->unused, &t->in_unused);
+        if (++n->n_unused > RMD_NODE_TEMPLATES_UNUSED_MAX)
+            forget(n, rmd_container(n->unused.next, struct node_template, in_unused));
     }
 }
 
@@ -158,28 +179,14 @@ void node_template_frame(struct rmd_node *n, const Remuda__Template *m) {
         start_over(n, t, "what came does not have this hash");
 }
 
-/* ---------------------------------------------------------------- forgetting */
-
-static void forget(struct rmd_node *n, struct node_template *t) {
-    for (uint32_t w = 0; w < n->o.workers; w++)
-        if (rmd_bit_get(t->sent, w))
-            memcpy(node_mail(n, w, RMD_MAIL_TEMPLATE)->template_hash, t->hash, sizeof t->hash);
-    if (t->ready)
-        memcpy(node_effect(n, RMD_NF_JOURNAL_TEMPLATE_DROP)->hash, t->hash, sizeof t->hash);
-    rmd_map_remove(&n->templates, rmd_slice(t->hash, sizeof t->hash));
-    node_template_free(t);
-}
-
 void node_template_sweep(struct rmd_node *n) {
     if (n->now.mono_ms - n->templates_swept_at < SWEEP_MS)
         return;
     n->templates_swept_at = n->now.mono_ms;
-    uint32_t it = 0;
-    void *v;
-    while (rmd_map_next(&n->templates, &it, NULL, &v)) {
-        struct node_template *t = v;
-        bool crowded = n->templates.n > RMD_NODE_TEMPLATES_MAX;
-        if (!t->leases && (crowded || n->now.mono_ms - t->unused_since >= RMD_NODE_TEMPLATE_KEEP_MS))
-            forget(n, t);
+    while (!rmd_list_empty(&n->unused)) {
+        struct node_template *t = rmd_container(n->unused.next, struct node_template, in_unused);
+        if (n->now.mono_ms - t->unused_since < RMD_NODE_TEMPLATE_KEEP_MS)
+            return;
+        forget(n, t);
     }
 }
