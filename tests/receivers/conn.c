@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { LINGER_US = 1000000 };
+
 static void conn_ready(struct rmd_rcv *r, struct rmd_rcv_watch *w, uint32_t events);
 
 static void hold_fire(struct rmd_rcv *r, struct rmd_rcv_timer *t) {
@@ -69,6 +71,37 @@ void rmd_rcv_conn_open(struct rmd_rcv *r, struct rmd_rcv_listener *l, int fd, co
     rmd_rcv_conn_work(r, c);
 }
 
+/* A connection that only lingers no longer counts against its client. */
+static void uncount(struct rmd_rcv_conn *c) {
+    if (c->lingering)
+        return;
+    c->client->connections--;
+    c->provider->open--;
+}
+
+/* Everything is said. Closing with input unread would reset the connection, and the last reply could be lost on its
+ * way; so only our direction ends now, and what still comes is dropped until the peer closes too, for a second at
+ * most. */
+static void linger(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
+    if (c->peer_closed) {
+        rmd_rcv_conn_close(r, c);
+        return;
+    }
+    uncount(c);
+    c->lingering = true;
+    rmd_rcv_tls_free(c);
+    shutdown(c->watch.fd, SHUT_WR);
+    rmd_rcv_timer_set(r, &c->idle, r->now_us + LINGER_US);
+    rmd_rcv_watch_set(r, &c->watch, EPOLLIN);
+}
+
+static void lingering_read(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
+    char drop[4096];
+    ssize_t n = recv(c->watch.fd, drop, sizeof drop, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        rmd_rcv_conn_close(r, c);
+}
+
 void rmd_rcv_conn_close(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
     if (c->dead)
         return;
@@ -79,8 +112,7 @@ void rmd_rcv_conn_close(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
     rmd_rcv_watch_set(r, &c->watch, 0);
     rmd_rcv_tls_free(c);
     close(c->watch.fd);
-    c->client->connections--;
-    c->provider->open--;
+    uncount(c);
     r->conns_n--;
     rmd_list_remove(&c->all);
     rmd_list_push(&r->dead, &c->all);
@@ -175,6 +207,8 @@ static void in_compact(struct rmd_rcv_conn *c) {
 
 void rmd_rcv_conn_work(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
     bool moved = true;
+    if (c->lingering)
+        return;
     while (moved && !c->dead) {
         for (moved = false; may_step(c) && rmd_rcv_smtp_step(r, c);)
             moved = true;
@@ -188,7 +222,7 @@ void rmd_rcv_conn_work(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
         return;
     bool sent_all = c->out_pos == c->out.len;
     if (c->closing && sent_all) {
-        rmd_rcv_conn_close(r, c);
+        linger(r, c);
         return;
     }
     if (c->peer_closed && sent_all && !c->held && !c->dnsbl_wait) {
@@ -223,6 +257,10 @@ static void in_read(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
 static void conn_ready(struct rmd_rcv *r, struct rmd_rcv_watch *w, uint32_t events) {
     struct rmd_rcv_conn *c = rmd_container(w, struct rmd_rcv_conn, watch);
     bool held = c->held || c->dnsbl_wait;
+    if (c->lingering) {
+        lingering_read(r, c);
+        return;
+    }
     if (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) {
         /* what the peer sent before it left still counts, when we may read it */
         if (held)

@@ -151,7 +151,6 @@ static int do_forget(struct call *k) {
 
 static int do_stats(struct call *k) {
     const struct rmd_rcv_provider *p = k->p;
-    rmd_buf_addf(k->out, "%s", k->out->len > 3 ? "," : "");
     rmd_rcv_json_quote(k->out, rmd_slice_str(p->name));
     rmd_buf_addf(k->out, ":{\"open\":%u", p->open);
 #define COUNTER(name) rmd_rcv_json_int(k->out, #name, (int64_t)p->n_##name);

@@ -109,6 +109,7 @@ static int start(struct rmd_rcv *r, const struct options *o, struct rmd_rcv_watc
     rmd_list_init(&r->conns);
     rmd_list_init(&r->dead);
     r->now_us = rmd_rcv_boot_us();
+    r->serial = (uint64_t)r->now_us / 1000; /* so that ids of an earlier run in the same log aren't used again */
     if (r->epoll_fd < 0 || signals_watch(r, signals)) {
         (void)rmd_format(err, n, "epoll or signalfd: %m");
         return RMD_EIO;

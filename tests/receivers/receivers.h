@@ -114,10 +114,11 @@ struct rmd_rcv_listener {
     char addr[64]; /* as configured, "127.0.0.1:25" or "[::1]:25" */
 };
 
-#define RCV_COUNTERS(X)                                                                                          \
-    X(connections)                                                                                               \
-    X(accepted) X(rcpts) X(refused) X(greylisted) X(blocked) X(cuts) X(smuggling) X(violations) X(dnsbl_queries) \
-        X(dnsbl_listed) X(tls)
+#define RCV_COUNTERS(X)                                                                                              \
+    X(connections)                                                                                                   \
+    X(accepted)                                                                                                      \
+    X(rcpts) X(refused) X(greylisted) X(blocked) X(cuts) X(smuggling) X(violations) X(dnsbl_queries) X(dnsbl_listed) \
+        X(tls)
 
 struct rmd_rcv_provider {
     char *name, *host;
@@ -161,7 +162,7 @@ struct rmd_rcv_conn {
     size_t in_pos, out_pos;
     enum rmd_rcv_state state;
     bool held, gated, dnsbl_wait, dnsbl_done; /* see gate() in smtp.c */
-    bool closing, dead, peer_closed, drip, seen_input;
+    bool closing, lingering, dead, peer_closed, drip;
     size_t verdict_at;      /* out bytes after which the blocking reply has left; 0: none pending */
     struct rmd_buf verdict; /* its JSON members */
     bool extended, greeted, refused_greeting, mail, utf8, body8, chunking;

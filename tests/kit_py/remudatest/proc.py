@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 PR_SET_PDEATHSIG = 1
@@ -143,7 +144,8 @@ class Work:
         self.owner = os.getpid()
         atexit.register(self.close)
         for signum in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) == signal.SIG_DFL:
+            main = threading.current_thread() is threading.main_thread()  # only it may set handlers
+            if main and signal.getsignal(signum) == signal.SIG_DFL:
                 signal.signal(signum, lambda n, _: sys.exit(128 + n))
 
     def path(self, *parts):
