@@ -589,6 +589,7 @@ void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remud
 void rmd_suppress_acked(struct rmd_coord *c, struct rmd_node *n, uint64_t id);
 void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_suppress_check(struct rmd_coord *c);
+void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
 
 /* ---- restore.c */

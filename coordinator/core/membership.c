@@ -103,20 +103,21 @@ static void identify(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hell
         c->meta_dirty = true;
     if (r->boot_id.len && !attests)
         doubt_all(c, n, "its host restarted");
-    if (r->journal_uuid.len && !same(&r->journal_uuid, &h->journal_uuid)) {
+    bool known = same(&r->journal_uuid, &h->journal_uuid);
+    if (r->journal_uuid.len && !known) {
         doubt_all(c, n, "its journal is another one");
         r->settled_n = 0;
         r->alarm_n = 0;
         n->alarms_seen = 0;
     }
     memcpy(n->boot, h->boot_id.data, sizeof n->boot);
-    if (!attests || !same(&r->journal_uuid, &h->journal_uuid))
+    if (!attests || !known)
         n->dirty = c->nodes_dirty = true;
     rmd_bytes_set(&r->boot_id, h->boot_id.data, h->boot_id.len);
     rmd_bytes_set(&r->journal_uuid, h->journal_uuid.data, h->journal_uuid.len);
     n->high_water = h->lease_high_water;
     n->journal_end = h->journal_position;
-    if (h->epoch_seen > c->epoch || h->reported_position > r->settled_n)
+    if (h->epoch_seen > c->epoch || (known && h->reported_position > r->settled_n))
         rmd_restore_from_backup(c, n->rec->name);
 }
 

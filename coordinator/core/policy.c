@@ -1,6 +1,11 @@
 /* Policy frames: everything a node must know besides its leases, complete each time. Built when something changed, once a step. */
 #include "coordinator/core/core.h"
 
+/* A resting lane isn't stopped: the node that read the verdict paces it; it only gets no new leases. */
+static bool stopped(const struct rmd_lane *l) {
+    return l->state == RMD_LANE_QUARANTINED || l->state == RMD_LANE_PROBING;
+}
+
 static Remuda__SourcePolicy *source_policy(struct rmd_coord *c, const struct rmd_source *s, struct rmd_arena *a) {
     Remuda__SourcePolicy *p = rmd_arena_alloc(a, sizeof *p);
     remuda__source_policy__init(p);
@@ -9,10 +14,10 @@ static Remuda__SourcePolicy *source_policy(struct rmd_coord *c, const struct rmd
     p->public_address = rmd_arena_str(a, rmd_slice_str(s->rec->address));
     p->helo = rmd_arena_str(a, rmd_slice_str(s->rec->helo));
     p->state = s->rec->state;
-    p->quarantined = s->all.state != RMD_LANE_OPEN;
+    p->quarantined = stopped(&s->all);
     p->quarantined_provider = rmd_arena_alloc(a, (c->o.n_providers + 1) * sizeof *p->quarantined_provider);
     for (size_t i = 0; i < c->o.n_providers; i++) {
-        if (s->lane[i] && s->lane[i]->state != RMD_LANE_OPEN)
+        if (s->lane[i] && stopped(s->lane[i]))
             p->quarantined_provider[p->n_quarantined_provider++] = c->o.provider[i]->id;
     }
     return p;

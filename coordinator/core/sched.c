@@ -80,14 +80,31 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     return NULL;
 }
 
-/* Refused for the sake of an IP in this network. Void when the pool has nothing outside of it and that lane is open again. */
+/* Refused for the sake of an IP in this network: not from there while that lane is closed; later only when the pool has nothing else. */
 bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, const struct rmd_source *s) {
     bool avoids = false;
-    for (size_t i = 0; i < r->n_avoid_network_of && !avoids; i++) {
+    for (size_t i = 0; i < r->n_avoid_network_of; i++) {
         const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
-        avoids = x && x->net == s->net;
+        if (!x || x->net != s->net)
+            continue;
+        if (!standing(x, q->provider >= 0 ? x->lane[q->provider] : NULL))
+            return true;
+        avoids = true;
     }
     return avoids && rmd_sched_elsewhere(c, q, r);
+}
+
+/* Work that came back from a quarantine moves to disjoint networks, or waits. */
+static bool entry_avoids(struct rmd_coord *c, struct rmd_entry *e, const struct rmd_lane *l) {
+    if (!e->incident)
+        return false;
+    const struct rmd_incident *i = rmd_incident_find(c, e->incident);
+    if (!i || i->rec->state) {
+        e->incident = 0;
+        return false;
+    }
+    const struct rmd_source *x = rmd_source_find(c, i->rec->source);
+    return x && x->net == l->source->net;
 }
 
 /* Some source of the pool, on a network that hasn't refused it, is in service. */
@@ -129,7 +146,7 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
             continue;
         rmd_list_for_safe(et, &x->entries) {
             struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
-            if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed)
+            if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
                 continue;
             uint32_t n = rmd_lease_build_chunk(c, l, e, max);
             if (n) {

@@ -1,0 +1,256 @@
+/* Alarms: a node read a verdict that must not wait. The failover policy decides (failover.h), this file carries it out: the quarantine or
+ * pause is in the step's batch, and recall, policy and acknowledgement leave when it is durable.
+ *
+ * An alarm's number is answered once. Repeats are acknowledged and change nothing; of numbers that come out of order, the last 64 are
+ * remembered. After a restart an older one may be taken twice: that finds the lane closed and changes nothing either. */
+#include "coordinator/core/core.h"
+
+static bool seen_before(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
+    Remuda__NodeRecord *r = n->rec;
+    if (r->alarm_n)
+        n->alarms_seen |= 1;
+    if (number <= r->alarm_n) {
+        uint64_t back = r->alarm_n - number;
+        if (back >= 64 || n->alarms_seen >> back & 1)
+            return true;
+        n->alarms_seen |= 1ULL << back;
+        return false;
+    }
+    uint64_t step = number - r->alarm_n;
+    n->alarms_seen = (step < 64 ? n->alarms_seen << step : 0) | 1;
+    r->alarm_n = number;
+    n->dirty = c->nodes_dirty = true;
+    return false;
+}
+
+static void ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number, int probe) {
+    Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_ALARM_ACK, probe);
+    struct rmd_arena *a = rmd_arena_after(c);
+    f->alarm_ack = rmd_arena_alloc(a, sizeof *f->alarm_ack);
+    remuda__alarm_ack__init(f->alarm_ack);
+    f->alarm_ack->n = rmd_arena_dup(a, &number, sizeof number);
+    f->alarm_ack->n_n = 1;
+}
+
+static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint32_t provider, uint32_t class) {
+    rmd_list_for(it, &c->incidents) {
+        struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
+        if (i->rec->state == 0 && i->rec->source == source && i->rec->provider == provider && i->rec->class_ == class)
+            return i;
+    }
+    return NULL;
+}
+
+static void cause(char out[RMD_REPLY_TEXT_MAX + 64], const Remuda__Alarm *a) {
+    out[0] = 0;
+    if (!a->reply)
+        return;
+    int n = rmd_format(out, 64, "%u %s%s", a->reply->code, a->reply->enhanced, *a->reply->enhanced ? " " : "");
+    size_t at = n > 0 ? (size_t)n : 0;
+    for (size_t i = 0; i < a->reply->text.len && i < RMD_REPLY_TEXT_MAX; i++) { /* a protobuf string is UTF-8 */
+        uint8_t b = a->reply->text.data[i];
+        out[at++] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
+    }
+    out[at] = 0;
+}
+
+struct scene {
+    struct rmd_source *source;
+    size_t provider;
+    uint32_t provider_id;
+    struct rmd_stream *stream;
+    const Remuda__Alarm *alarm;
+    const struct rmd_verdict *verdict;
+    struct rmd_failover_decision d;
+    int64_t ms; /* 0: until resolved */
+};
+
+/* The incident of this trouble: the one that is open, or a new one. */
+static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x, uint32_t provider) {
+    struct rmd_incident *i = find_open(c, x->source->rec->id, provider, x->verdict->class);
+    if (i)
+        return i;
+    int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
+    char text[RMD_REPLY_TEXT_MAX + 64];
+    cause(text, x->alarm);
+    i = rmd_incident_open(c, x->d.why);
+    Remuda__IncidentRecord *r = i->rec;
+    r->class_ = x->verdict->class;
+    r->scope = x->verdict->scope;
+    r->source = x->source->rec->id;
+    r->provider = provider;
+    rmd_str_set(&r->cause, text);
+    rmd_str_set(&r->next_step, x->d.next_step ? x->d.next_step : "");
+    r->read_wall_ms = c->now.wall_ms - age;
+    i->read_mono_ms = c->now.mono_ms - age;
+    r->detect_us = age * 1000;
+    return i;
+}
+
+/* Nothing eligible: the work waits, and the incident says so. */
+static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
+    Remuda__DeferredRecord r = REMUDA__DEFERRED_RECORD__INIT;
+    uint32_t id = x->source->rec->id;
+    r.avoid_network_of = &id;
+    r.n_avoid_network_of = 1;
+    struct rmd_pq *q = x->stream ? rmd_pq_get(c, x->provider_id, x->stream) : NULL;
+    if (!q || (x->d.move && rmd_sched_elsewhere(c, q, &r)))
+        return;
+    char text[400];
+    rmd_copy(text, sizeof text, i->rec->next_step);
+    if (rmd_format(text, sizeof text, "%s%s%s", i->rec->next_step, *i->rec->next_step ? " " : "",
+                   x->d.move ? "The work waits: the pool has no source in service on another network; add one, or resolve this incident."
+                             : "The work waits: this cause never moves work to another source.") < 0)
+        return; /* too long to say more */
+    rmd_str_set(&i->rec->next_step, text);
+}
+
+static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_source *s, struct rmd_lane *l, uint32_t provider,
+                       enum rmd_lane_state state, struct rmd_incident *i) {
+    bool was = l->state >= RMD_LANE_QUARANTINED;
+    rmd_lane_set(c, s, l, state, x->ms, i ? i->rec->id : 0);
+    Remuda__EventRecord *e = rmd_core_event(c, state == RMD_LANE_RESTING ? "source.resting" : "source.quarantined");
+    e->source = s->rec->id;
+    e->provider = provider;
+    e->incident = i ? i->rec->id : 0;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(x->d.why));
+    if (state != RMD_LANE_QUARANTINED || was)
+        return;
+    if (i && !i->rec->quarantined_wall_ms)
+        i->rec->quarantined_wall_ms = c->now.wall_ms;
+    if (i)
+        i->dirty = true;
+    rmd_recall_source(c, s, provider, RMD_RETURN_SOURCE_STOPPED, -1);
+}
+
+static void pause_stream(struct rmd_coord *c, const struct scene *x) {
+    struct rmd_stream *s = x->stream;
+    if (!s || s->rec->state)
+        return;
+    s->rec->state = 1;
+    rmd_str_set(&s->rec->reason, x->d.why);
+    struct rmd_key k = rmd_key_stream(s->rec->tenant, s->rec->id);
+    rmd_core_put(c, &k, s->rec);
+    rmd_recall_stream(c, s, RMD_RETURN_PAUSED, -1);
+    Remuda__EventRecord *e = rmd_core_event(c, "stream.paused");
+    e->stream = s->rec->id;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(x->d.why));
+}
+
+/* The campaigns of the stream that this lane was sending. */
+static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
+    uint32_t it = 0;
+    void *v;
+    while (x->source->node && rmd_map_next(&x->source->node->leases, &it, NULL, &v)) {
+        const struct rmd_lease *l = v;
+        if (l->source != x->source || l->provider_id != x->provider_id || (x->stream && l->campaign->stream != x->stream))
+            continue;
+        char id[27];
+        rmd_id_format(&l->campaign->id, id);
+        rmd_str_set(&i->rec->campaign, id);
+        rmd_campaign_set_state(c, l->campaign, RMD_CAMPAIGN_PAUSED, x->d.why);
+    }
+}
+
+static void carry_out(struct rmd_coord *c, const struct scene *x) {
+    struct rmd_incident *i = NULL;
+    struct rmd_lane *lane = rmd_lane_of(c, x->source, x->provider);
+    switch (x->d.what) {
+    case RMD_FAILOVER_NOTHING:
+        return;
+    case RMD_FAILOVER_REST_LANE:
+        close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_RESTING, NULL);
+        return;
+    case RMD_FAILOVER_QUARANTINE_LANE:
+        i = incident(c, x, x->provider_id);
+        close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_QUARANTINED, i);
+        break;
+    case RMD_FAILOVER_QUARANTINE_SOURCE:
+        i = incident(c, x, 0);
+        close_lane(c, x, x->source, &x->source->all, 0, RMD_LANE_QUARANTINED, i);
+        break;
+    case RMD_FAILOVER_QUARANTINE_NETWORK: {
+        i = incident(c, x, x->provider_id);
+        uint32_t it = 0;
+        void *v;
+        while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+            struct rmd_source *s = v;
+            if (s->net == x->source->net)
+                close_lane(c, x, s, rmd_lane_of(c, s, x->provider), x->provider_id, RMD_LANE_QUARANTINED, i);
+        }
+        break;
+    }
+    case RMD_FAILOVER_PAUSE_STREAM:
+        i = incident(c, x, x->provider_id);
+        pause_stream(c, x);
+        break;
+    case RMD_FAILOVER_PAUSE_CAMPAIGN:
+        i = incident(c, x, x->provider_id);
+        pause_campaigns(c, x, i);
+        break;
+    case RMD_FAILOVER_ALERT:
+        i = incident(c, x, x->provider_id);
+        break;
+    }
+    i->dirty = true;
+    if (x->d.what != RMD_FAILOVER_ALERT)
+        say_waiting(c, x, i);
+    rmd_core_log(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id), rmd_failover_name(x->d.what),
+                 x->d.why);
+}
+
+static void decide(struct rmd_coord *c, struct scene *x) {
+    struct rmd_refusal refusal = {.wall_ms = c->now.wall_ms,
+                                  .source = x->source->rec->id,
+                                  .provider = x->provider_id,
+                                  .network = x->source->net->hash,
+                                  .class = x->verdict->class};
+    static const struct rmd_refusals none;
+    rmd_refusals_add(&x->source->refusals, &refusal);
+    rmd_refusals_add(&x->source->net->refusals, &refusal);
+    if (x->stream)
+        rmd_refusals_add(&x->stream->refusals, &refusal);
+    struct rmd_failover_input in = {
+        .verdict = x->verdict,
+        .source = refusal.source,
+        .provider = refusal.provider,
+        .network = refusal.network,
+        .other_provider = c->other,
+        .provider_name = rmd_provider_name(c, x->provider_id),
+        .source_name = x->source->rec->address,
+        .now_wall_ms = c->now.wall_ms,
+        .of_source = &x->source->refusals,
+        .of_network = &x->source->net->refusals,
+        .of_domain = x->stream ? &x->stream->refusals : &none,
+        .transactional = x->stream && x->stream->rec->priority == 0,
+    };
+    x->d = rmd_failover_decide(&in);
+    x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
+}
+
+void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a, bool in_hello) {
+    const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
+    if (!in_hello && !rmd_slice_eq(rmd_slice(a->journal_uuid.data, a->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
+        return;
+    if (seen_before(c, n, a->n)) {
+        ack(c, n, a->n, -1);
+        return;
+    }
+    struct rmd_source *s = rmd_source_find(c, a->source);
+    ssize_t p = rmd_provider_index(c, a->provider);
+    if (!s || s->node != n || p < 0 || !a->verdict) { /* a node may speak of its own sources only */
+        rmd_core_log(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored", n->rec->name,
+                     (unsigned long long)a->n, a->source);
+        ack(c, n, a->n, -1);
+        return;
+    }
+    struct rmd_verdict v;
+    rmd_verdict_from_wire(a->verdict, &v);
+    struct scene x = {.source = s, .provider = (size_t)p, .provider_id = a->provider, .alarm = a, .verdict = &v};
+    x.stream = rmd_stream_find(c, a->stream);
+    decide(c, &x);
+    c->after_probe = x.d.what == RMD_FAILOVER_NOTHING ? -1 : RMD_PROBE_QUARANTINE_SYNCED;
+    carry_out(c, &x);
+    ack(c, n, a->n, -1);
+    c->deal = true;
+}
