@@ -15,7 +15,7 @@
 
 #include <base/text.h>
 
-enum { BASE64_LINE_BYTES = 57, BOUNDARY_TRIES = 8 };
+enum { BASE64_LINE_BYTES = 57, BOUNDARY_TRIES = 8, TOKEN_MAX = 127, PARAM_NAME_MAX = 40, PARAM_MAX_BYTES = 512 };
 
 static void emit(struct tpl *c, GMimeObject *object, bool top, unsigned depth);
 
@@ -76,7 +76,7 @@ static void put_base64_lines(struct rmd_buf *out, struct rmd_slice s) {
 
 /* ---------------------------------------------------------------- fields of a part */
 
-static const char *decoded_disposition(GMimeObject *o) {
+static char *encoded_disposition(GMimeObject *o) {
     GMimeContentDisposition *d = g_mime_object_get_content_disposition(o);
     return d ? g_mime_content_disposition_encode(d, NULL) : NULL;
 }
@@ -108,7 +108,7 @@ static void put_other_field(struct tpl *c, GMimeObject *o, GMimeHeader *h, bool 
     }
     char *encoded = NULL;
     if (rmd_case_eq(n, rmd_slice_str("Content-Disposition")))
-        encoded = (char *)(uintptr_t)decoded_disposition(o);
+        encoded = encoded_disposition(o);
     else if (rmd_case_eq(n, rmd_slice_str("Content-Description")))
         encoded = g_mime_utils_header_encode_text(NULL, g_mime_header_get_value(h), "utf-8");
     if (encoded)
@@ -397,6 +397,38 @@ static void put_multipart(struct tpl *c, GMimeObject *o, bool top, unsigned dept
     rmd_buf_addf(&c->ready, "\r\n--%s--%s", boundary, top ? "\r\n" : "");
 }
 
+static bool is_token(const char *s, size_t max) {
+    size_t n = s ? strlen(s) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (s[i] <= ' ' || s[i] >= 0x7f || strchr("()<>@,;:\\\"/[]?=", s[i]))
+            return false;
+    return n > 0 && n <= max;
+}
+
+static bool are_params(GMimeParamList *list) {
+    for (int i = 0; i < g_mime_param_list_length(list); i++) {
+        GMimeParam *p = g_mime_param_list_get_parameter_at(list, i);
+        const char *value = g_mime_param_get_value(p);
+        struct rmd_slice v = rmd_slice_str(value ? value : "");
+        if (!is_token(g_mime_param_get_name(p), PARAM_NAME_MAX) || v.n > PARAM_MAX_BYTES || !rmd_utf8_valid(v))
+            return false;
+        for (size_t k = 0; k < v.n; k++)
+            if (v.p[k] < ' ' || v.p[k] == 0x7f)
+                return false;
+    }
+    return true;
+}
+
+/* GMime 3.2 never comes back from encoding a parameter whose name isn't a token, or is longer than a line. */
+static bool is_writable(GMimeObject *o) {
+    GMimeContentType *type = g_mime_object_get_content_type(o);
+    GMimeContentDisposition *d = g_mime_object_get_content_disposition(o);
+    return is_token(g_mime_content_type_get_media_type(type), TOKEN_MAX) &&
+           is_token(g_mime_content_type_get_media_subtype(type), TOKEN_MAX) &&
+           are_params(g_mime_content_type_get_parameters(type)) &&
+           (!d || are_params(g_mime_content_disposition_get_parameters(d)));
+}
+
 static bool is_sealed(GMimeContentType *type) {
     return g_mime_content_type_is_type(type, "multipart", "signed") ||
            g_mime_content_type_is_type(type, "multipart", "encrypted");
@@ -410,7 +442,9 @@ static void emit(struct tpl *c, GMimeObject *o, bool top, unsigned depth) {
                         RMD_TEMPLATE_PARTS_MAX, TPL_DEPTH_MAX);
         return;
     }
-    if (is_sealed(type))
+    if (!is_writable(o))
+        tpl_finding(c, line_of_part(c, o), "Content-Type or Content-Disposition of a part is malformed");
+    else if (is_sealed(type))
         tpl_finding(c, line_of_part(c, o), "a part that is signed or encrypted (multipart/%s) can't be a template",
                     g_mime_content_type_get_media_subtype(type));
     else if (GMIME_IS_MULTIPART(o) && g_mime_multipart_get_count(GMIME_MULTIPART(o)) > 0)

@@ -5,6 +5,11 @@
  * bodies in a charset that can be turned into UTF-8, every {{field}} a known column (email included;
  * {{field|fallback}} gives a fallback for empty values), no {{ }} inside addr-specs that aren't whole fields, size
  * limits. Each finding has a line of the template. */
+/* What the writer of a template has to know: "{{name}}", "{{ name }}" and "{{name|fallback}}" are fields; "\{{" is a
+ * literal "{{". Fields are possible in Subject, X- and other text fields, in display names, as a whole address (but
+ * in From), inside the URLs of List- fields, and in text parts that aren't attachments. Message-ID, Bcc, Received and
+ * what else belongs to one message or to mail that was received are findings. Bodies leave in 7 bits; boundaries are
+ * made anew. */
 #ifndef REMUDA_TEMPLATE_COMPILE_H
 #define REMUDA_TEMPLATE_COMPILE_H
 

@@ -183,6 +183,17 @@ static char *take_stand_ins(struct tpl *c, const char *text, const struct stand_
     return out;
 }
 
+/* An address without fields must be one that can be sent to. */
+static void check_address(struct tpl *c, const struct field *f, const struct tpl_vec *pieces, const char *shown) {
+    const Remuda__Piece *p = pieces->n == 1 ? pieces->v[0] : NULL;
+    struct rmd_slice address = p ? rmd_slice(p->literal.data, p->literal.len) : rmd_slice("", 0);
+    const char *why = p || pieces->n == 0 ? rmd_address_check(address, true) : "has \"{{\" in it";
+    if (why)
+        tpl_finding(c, f->line, "%s: the address \"%.100s\" %s", f->name_str, shown, why);
+    if (!rmd_is_ascii(address))
+        c->needs_smtputf8 = true;
+}
+
 static Remuda__Mailbox *mailbox(struct tpl *c, const struct field *f, InternetAddressMailbox *m,
                                 const struct stand_ins *s) {
     struct tpl_place place = {.what = f->name_str, .line = f->line};
@@ -193,15 +204,10 @@ static Remuda__Mailbox *mailbox(struct tpl *c, const struct field *f, InternetAd
     if (name)
         tpl_pieces(c, rmd_slice_str(take_stand_ins(c, name, s, &fields)), &place, &display);
     char *with_fields = take_stand_ins(c, addr ? addr : "", s, &fields);
-    if (fields == 0) {
-        const char *why = rmd_address_check(rmd_slice_str(with_fields), true);
-        if (why)
-            tpl_finding(c, f->line, "%s: the address \"%.100s\" %s", f->name_str, with_fields, why);
-        if (!rmd_is_ascii(rmd_slice_str(with_fields)))
-            c->needs_smtputf8 = true;
-    }
-    tpl_pieces(c, rmd_slice_str(with_fields), &place, &address);
-    if (fields && address.n != 1 && c->findings == 0)
+    size_t before = c->findings;
+    if (tpl_pieces(c, rmd_slice_str(with_fields), &place, &address) == 0)
+        check_address(c, f, &address, with_fields);
+    else if (address.n != 1 && c->findings == before)
         tpl_finding(c, f->line, "%s: an address is either one whole field, like <{{email}}>, or has none: \"%.100s\"",
                     f->name_str, with_fields);
     Remuda__Mailbox *out = rmd_arena_alloc(&c->arena, sizeof *out);

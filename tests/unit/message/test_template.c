@@ -91,6 +91,12 @@ static void findings(void **state) {
          "line 2: a part that is signed"},
         {F "Reply-To: <x{{name}}@y.example>\n\nx\n", "line 2: Reply-To: an address is either one whole field"},
         {F "Reply-To: a@b@c\n\nx\n", "line 2: Reply-To"},
+        {F "Content-Type: text/plain; ch\xc3\xa9=x; charset=utf-8\n\n\xc3\xa9 {{name}}\n",
+         "Content-Type or Content-Disposition of a part is malformed"},
+        {F "To: \\{{x@news.example\n\nx\n", "line 2: To: the address"},
+        {F "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nContent-Type: "
+           "text/html\n\nx\n--b--\n",
+         "is in one part twice"},
         {F "To: friends: a@b.example;\n\nx\n", "line 2: To has a group"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
