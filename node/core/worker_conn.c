@@ -90,10 +90,10 @@ void rmd_worker_conn_close(struct rmd_worker *w, struct rmd_wconn *c) {
     }
     lane->hungry = w->hungry = false;
     rmd_worker_site_touch(w, site);
+    while (!rmd_list_empty(&w->starved)) /* those that waited come first */
+        rmd_worker_wake_lane(w, rmd_container(w->starved.next, struct rmd_lane, starved));
     rmd_worker_wake(w, site, false);
     rmd_worker_wake_lane(w, lane);
-    while (!rmd_list_empty(&w->starved))
-        rmd_worker_wake_lane(w, rmd_container(w->starved.next, struct rmd_lane, starved));
 }
 
 /* --- dialling */
