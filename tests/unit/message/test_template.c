@@ -93,7 +93,7 @@ static void findings(void **state) {
         {F "Reply-To: a@b@c\n\nx\n", "line 2: Reply-To"},
         {F "Content-Type: text/plain; ch\xc3\xa9=x; charset=utf-8\n\n\xc3\xa9 {{name}}\n",
          "Content-Type or Content-Disposition of a part is malformed"},
-        {F "To: \\{{x@news.example\n\nx\n", "line 2: To: the address"},
+        {F "To: \\{{x@nodot\n\nx\n", "line 2: To: the address \"\\{{x@nodot\" has a domain without a dot"},
         {F "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nContent-Type: "
            "text/html\n\nx\n--b--\n",
          "is in one part twice"},
