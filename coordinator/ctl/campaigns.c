@@ -1,0 +1,192 @@
+/* remuda status, campaign, queue. */
+#include "coordinator/ctl/ctl.h"
+
+/* GET, printed as JSON or handed to show(). */
+static int get(struct rmd_ctl *c, const char *path, void (*show)(const json_t *)) {
+    json_t *answer = NULL;
+    int rc = rmd_ctl_call(c, "GET", path, NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        show(answer);
+    json_decref(answer);
+    return rc;
+}
+
+static int get_plain(struct rmd_ctl *c, const char *path, void (*show)(const json_t *)) {
+    int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
+    return rc >= 0 ? rc : get(c, path, show);
+}
+
+static void line(const char *name, const json_t *o, const char *key, const char *what) {
+    char n[32];
+    rmd_format_count((uint64_t)rmd_json_i(o, key), n);
+    printf("  %-12s %14s  %s\n", name, n, what);
+}
+
+static void show_status(const json_t *o) {
+    char up[32];
+    rmd_format_duration(rmd_json_i(o, "uptime_ms"), up);
+    printf("remuda %s, up %s, epoch %lld\n", rmd_json_s(o, "version"), up, (long long)rmd_json_i(o, "epoch"));
+    printf("nodes    %lld of %lld connected\n", (long long)rmd_json_i(o, "nodes_connected"),
+           (long long)rmd_json_i(o, "nodes"));
+    printf("sources  %lld active, %lld with a quarantine\n", (long long)rmd_json_i(o, "sources_active"),
+           (long long)rmd_json_i(o, "sources_quarantined"));
+    printf("trouble  %lld open incidents%s\n", (long long)rmd_json_i(o, "open_incidents"),
+           rmd_json_i(o, "open_incidents") ? " (`remuda incident list`)" : "");
+    if (*rmd_json_s(o, "stalled"))
+        printf("STORE    not durable now: %s; nothing new is dealt until it is\n", rmd_json_s(o, "stalled"));
+    if (*rmd_json_s(o, "history_trouble"))
+        printf("HISTORY  %s\n", rmd_json_s(o, "history_trouble"));
+    if (json_is_true(json_object_get(o, "restored_paused")))
+        printf("PAUSED   the store was restored from a backup: `remuda resume-restored` when all nodes are back\n");
+    puts("recipients");
+    line("unsorted", o, "unsorted", "accepted, their domains not looked up yet");
+    line("queued", o, "queued", "waiting for a lane");
+    line("deferred", o, "deferred", "to be tried again later");
+    line("leased", o, "leased", "at a node");
+    line("in doubt", o, "in_doubt", "at a node that did not report");
+    line("delivered", o, "delivered", "accepted by their receivers");
+    line("bounced", o, "bounced", "refused for good");
+    line("suppressed", o, "suppressed", "not contacted");
+    line("expired", o, "expired", "given up after their age limit");
+    line("held", o, "held", "may have been delivered; not tried again");
+    line("uncertain", o, "uncertain", "attempts that ended without a reply to the final dot");
+}
+
+int rmd_ctl_status(struct rmd_ctl *c) {
+    return get_plain(c, "/v1/status", show_status);
+}
+
+static void show_campaigns(const json_t *o) {
+    struct rmd_table *t = rmd_table_new("ID|NAME|STREAM|STATE|>ROWS|>DELIVERED|>BOUNCED|>WAITING|SUBMITTED");
+    json_t *k;
+    size_t i;
+    json_array_foreach(json_object_get(o, "campaigns"), i, k) {
+        char when[32];
+        rmd_table_cell(t, rmd_json_s(k, "id"));
+        rmd_table_cell(t, *rmd_json_s(k, "name") ? rmd_json_s(k, "name") : rmd_json_s(k, "subject"));
+        rmd_table_cell(t, rmd_json_s(k, "stream"));
+        rmd_table_cell(t, rmd_json_s(k, "state"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(k, "rows"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(k, "delivered"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(k, "bounced"));
+        rmd_table_count(t, (uint64_t)(rmd_json_i(k, "queued") + rmd_json_i(k, "leased") + rmd_json_i(k, "deferred")));
+        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "accepted"), when));
+    }
+    rmd_table_print(t, "no campaigns yet; `remuda send --help` tells how to submit one");
+}
+
+int rmd_ctl_campaign_list(struct rmd_ctl *c) {
+    return get_plain(c, "/v1/campaigns", show_campaigns);
+}
+
+static void show_campaign(const json_t *k) {
+    char when[32];
+    printf("campaign %s  %s\n", rmd_json_s(k, "id"), rmd_json_s(k, "name"));
+    printf("  from      %s\n  subject   %s\n  stream    %s\n  state     %s%s%s\n", rmd_json_s(k, "from"),
+           rmd_json_s(k, "subject"), rmd_json_s(k, "stream"), rmd_json_s(k, "state"),
+           *rmd_json_s(k, "reason") ? ": " : "", rmd_json_s(k, "reason"));
+    printf("  accepted  %s", rmd_ctl_when(rmd_json_s(k, "accepted"), when));
+    printf("\n  finished  %s\n", rmd_ctl_when(rmd_json_s(k, "finished"), when));
+    line("rows", k, "rows", "");
+    line("rejected", k, "rejected", "at submission");
+    line("queued", k, "queued", "");
+    line("leased", k, "leased", "at a node");
+    line("deferred", k, "deferred", "to be tried again later");
+    line("delivered", k, "delivered", "");
+    line("bounced", k, "bounced", "");
+    line("suppressed", k, "suppressed", "");
+    line("expired", k, "expired", "");
+    line("held", k, "held", "");
+    line("cancelled", k, "cancelled", "");
+    line("uncertain", k, "uncertain", "attempts that ended without a reply to the final dot");
+    line("in doubt", k, "in_doubt", "attempts at a node that vanished");
+    line("deferrals", k, "deferrals", "attempts that were deferred");
+}
+
+int rmd_ctl_campaign_show(struct rmd_ctl *c) {
+    const char *id;
+    bool watch = false;
+    const struct rmd_ctl_option o[] = {{"watch", NULL, &watch}, {0}};
+    int rc = rmd_ctl_options(c, o, &id, 1, 1);
+    if (rc >= 0)
+        return rc;
+    char *e = rmd_ctl_escape(c, id), path[256];
+    rmd_format(path, sizeof path, "/v1/campaigns/%s", e);
+    free(e);
+    if (watch)
+        rc = rmd_ctl_watch(c, id);
+    return watch && (rc != CTL_OK || c->json) ? rc : get(c, path, show_campaign);
+}
+
+/* POST /v1/FAMILY/NAME/VERB with a reason, then the one line that says what is so now. */
+static int post_verb(struct rmd_ctl *c, const char *family) {
+    const char *name, *reason = "";
+    const struct rmd_ctl_option o[] = {{"reason", &reason, NULL}, {0}};
+    int rc = rmd_ctl_options(c, o, &name, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *answer = NULL;
+    char *e = rmd_ctl_escape(c, name), path[512];
+    rmd_format(path, sizeof path, "/v1/%s/%s/%s", family, e, c->command->verb);
+    free(e);
+    rc = rmd_ctl_call(c, "POST", path, json_pack("{s:s}", "reason", reason), &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf("%s %s: %s is done\n", c->command->family, name, c->command->verb);
+    json_decref(answer);
+    return rc;
+}
+
+int rmd_ctl_campaign_verb(struct rmd_ctl *c) {
+    return post_verb(c, "campaigns");
+}
+int rmd_ctl_source_verb(struct rmd_ctl *c) {
+    return post_verb(c, "sources");
+}
+int rmd_ctl_node_verb(struct rmd_ctl *c) {
+    return post_verb(c, "nodes");
+}
+int rmd_ctl_stream_verb(struct rmd_ctl *c) {
+    return post_verb(c, "streams");
+}
+int rmd_ctl_incident_resolve(struct rmd_ctl *c) {
+    return post_verb(c, "incidents");
+}
+
+static void show_queue(const json_t *o) {
+    struct rmd_table *t = rmd_table_new("PROVIDER|STREAM|>QUEUED|>LEASED|>DEFERRED|NEXT ATTEMPT|WAITS FOR");
+    json_t *q;
+    size_t i;
+    json_array_foreach(json_object_get(o, "queues"), i, q) {
+        char when[32];
+        rmd_table_cell(t, rmd_json_s(q, "provider"));
+        rmd_table_cell(t, rmd_json_s(q, "stream"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(q, "queued"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(q, "leased"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(q, "deferred"));
+        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(q, "next_attempt"), when));
+        rmd_table_cell(t, rmd_json_s(q, "waits_for"));
+    }
+    rmd_table_print(t, "nothing waits");
+    if (rmd_json_i(o, "unsorted"))
+        printf("and %lld recipients whose domains are being looked up\n", (long long)rmd_json_i(o, "unsorted"));
+}
+
+int rmd_ctl_queue(struct rmd_ctl *c) {
+    return get_plain(c, "/v1/queue", show_queue);
+}
+
+int rmd_ctl_resume_restored(struct rmd_ctl *c) {
+    int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
+    json_t *answer = NULL;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "POST", "/v1/resume-restored", json_object(), &answer);
+    if (rc == CTL_OK)
+        puts("the restored store deals again");
+    json_decref(answer);
+    return rc;
+}

@@ -1,0 +1,82 @@
+/* The table of commands with their help: one place for usage lines, --help and the list. */
+#include "coordinator/ctl/ctl.h"
+
+/* clang-format off */
+const struct rmd_ctl_command rmd_ctl_commands[] = {
+    {"send", NULL, "--template FILE.eml --recipients LIST.csv --stream NAME [options]", "Submit a campaign",
+     "  --template FILE    an RFC 5322 message; {{field}} in headers and bodies stands for a column of the list,\n"
+     "                     {{field|fallback}} has a value for empty ones\n"
+     "  --recipients FILE  CSV with a header row and a column `email`\n"
+     "  --stream NAME      which stream sends it (`remuda stream list`)\n"
+     "  --name TEXT        a name for people\n"
+     "  --key TEXT         idempotency key: sending twice with it queues once\n"
+     "  --strict           queue nothing when any row is bad\n"
+     "  --valid-for TIME   give up after that (\"2d\", \"36h\"); at most the stream's age limit\n"
+     "  --rejects FILE     where bad rows are listed (default: LIST.csv.rejects)\n"
+     "  --watch            stay until every recipient is settled\n"
+     "\n"
+     "  remuda send --template news.eml --recipients list.csv --stream bulk --watch\n"
+     "\n"
+     "Exit code 5: accepted, but some rows were rejected.\n", rmd_ctl_send},
+    {"status", NULL, "", "What the cluster is doing, in one screen", "", rmd_ctl_status},
+    {"campaign", "list", "", "Campaigns with their progress", "", rmd_ctl_campaign_list},
+    {"campaign", "show", "ID [--watch]", "One campaign", "  --watch  stay until it is settled\n", rmd_ctl_campaign_show},
+    {"campaign", "pause", "ID [--reason TEXT]", "Stop dealing a campaign's recipients", "What is open at a receiver ends; the rest waits for `resume`.\n", rmd_ctl_campaign_verb},
+    {"campaign", "resume", "ID [--reason TEXT]", "Go on with a paused campaign", "", rmd_ctl_campaign_verb},
+    {"campaign", "cancel", "ID [--reason TEXT]", "End a campaign; nothing more of it is sent", "", rmd_ctl_campaign_verb},
+    {"source", "add", "ADDRESS --node NAME --helo HOST --pool POOL [options]", "Add a sending IP address",
+     "  --node NAME        the node whose host has the address\n"
+     "  --helo HOST        what it says in EHLO; must resolve to ADDRESS, and ADDRESS back to it\n"
+     "  --pool POOL        pool of sources it belongs to (several: comma-separated)\n"
+     "  --bind ADDRESS     address to bind on the host when it is behind NAT (default: ADDRESS)\n"
+     "  --label TEXT       where it stands: provider, site\n"
+     "  --cap N            recipients in any 24 hours, in all (\"50k\"); 0: no cap\n"
+     "  --lane-cap N       recipients in any 24 hours at each provider\n"
+     "  --lane-caps LIST   for some providers: google=2k,outlook=500\n"
+     "\n"
+     "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --lane-cap 2k\n", rmd_ctl_source_add},
+    {"source", "list", "", "Sources with state, caps and counts", "", rmd_ctl_source_list},
+    {"source", "show", "ADDRESS", "One source with its lanes", "", rmd_ctl_source_show},
+    {"source", "caps", "ADDRESS [--cap N] [--lane-cap N] [--lane-caps LIST]", "Set the caps of a source", "Caps that are not named become \"none\".\n", rmd_ctl_source_caps},
+    {"source", "pause", "ADDRESS [--reason TEXT]", "Stop sending from an address; its work moves", "", rmd_ctl_source_verb},
+    {"source", "resume", "ADDRESS [--reason TEXT]", "Use a paused source again", "", rmd_ctl_source_verb},
+    {"source", "retire", "ADDRESS [--reason TEXT]", "Take an address out of service for good", "", rmd_ctl_source_verb},
+    {"node", "add", "NAME --key Z85|FILE", "Enrol a node by its public key", "  --key  what `remuda keygen` printed, or the .pub file\n", rmd_ctl_node_add},
+    {"node", "list", "", "Nodes: connected, leases, trouble", "", rmd_ctl_node_list},
+    {"node", "revoke", "NAME [--reason TEXT]", "Refuse a node from now on", "Its messages that may have been sent stay in doubt until `node forget` or the stream's wait is over.\n", rmd_ctl_node_verb},
+    {"node", "forget", "NAME [--reason TEXT]", "Stop waiting for a lost node's outcomes", "Its messages in doubt follow their stream's uncertain policy: retry (may reach people twice) or hold.\n", rmd_ctl_node_verb},
+    {"stream", "set", "NAME [options]", "Make or change a stream",
+     "  --pool POOL              sources it may use\n"
+     "  --sending-domain D       DKIM d= and domain of From\n"
+     "  --return-domain D        envelope senders (VERP); default: the sending domain\n"
+     "  --key SELECTOR=PATH      DKIM key, PEM, absolute path on the coordinator's host (several: comma-separated)\n"
+     "  --unsubscribe-url URL    https, with {token}: one-click unsubscribe\n"
+     "  --unsubscribe-mailto A   address, with {token}\n"
+     "  --priority N             lower is sooner; 0 is transactional\n"
+     "  --age-limit TIME         give up after that (default 3d)\n"
+     "  --retry-min TIME, --retry-max TIME   bounds of the back-off (15min, 4h)\n"
+     "  --uncertain retry|hold   what to do when nobody can tell whether it was delivered\n"
+     "  --node-return-wait TIME  how long to wait for a lost node's outcomes (1h)\n"
+     "  --domain-cap N           recipients in any 24 hours at each provider for the sending domain\n"
+     "  --canonicalization C     of DKIM: relaxed/relaxed\n"
+     "\n"
+     "  remuda stream set bulk --pool bulk --sending-domain news.example.net --key s1=/etc/remuda/keys/s1.pem\n", rmd_ctl_stream_set},
+    {"stream", "list", "", "Streams", "", rmd_ctl_stream_list},
+    {"stream", "pause", "NAME [--reason TEXT]", "Stop a stream", "", rmd_ctl_stream_verb},
+    {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "", rmd_ctl_stream_verb},
+    {"queue", NULL, "", "What waits, by provider and stream, and for what", "", rmd_ctl_queue},
+    {"events", NULL, "[-f] [--last N] [--type T] [--campaign ID] [--recipient ADDRESS]", "What happened, line by line",
+     "  -f, --follow       stay and show new ones\n  --last N           the last N (default 20; 0: all)\n"
+     "  --type T           \"delivered\", \"deferred\", \"bounced\", ...; \"incident.\" for a family\n", rmd_ctl_events},
+    {"explain", NULL, "ADDRESS|MESSAGE-ID", "The story of a recipient, and what it waits for", "", rmd_ctl_explain},
+    {"incident", "list", "[--all]", "Trouble: open incidents", "  --all  resolved ones as well\n", rmd_ctl_incident_list},
+    {"incident", "show", "NUMBER", "One incident: cause, time line, what moved, next step", "", rmd_ctl_incident_show},
+    {"incident", "resolve", "NUMBER [--reason TEXT]", "Lift an incident's quarantine", "", rmd_ctl_incident_resolve},
+    {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "Returns when no message to it can start any more.\n", rmd_ctl_suppress_add},
+    {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
+    {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
+    {"keygen", NULL, "PREFIX", "Make a key pair for a coordinator or node", "Writes PREFIX.key (secret, mode 0600) and PREFIX.pub, and prints the public key.\nNever overwrites a key.\n", rmd_ctl_keygen},
+    {"resume-restored", NULL, "", "Leave the pause of a restored store", "After a restore from a backup nothing is dealt until this is said.\n", rmd_ctl_resume_restored},
+    {0},
+};
+/* clang-format on */

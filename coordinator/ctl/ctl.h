@@ -1,0 +1,125 @@
+/* The `remuda` command: a client of the coordinator's API. One file a family of commands; main.c has the table.
+ *
+ * Every command prints a table or sentences for people, and JSON as the API gave it with --json. Exit codes: 0 done,
+ * 1 refused or failed (the reason is on standard error), 2 wrong usage, 3 not found, 4 coordinator not reachable, 5
+ * done, but rows were rejected (`send`), or not settled in time. */
+#ifndef REMUDA_CTL_H
+#define REMUDA_CTL_H
+
+#include <jansson.h>
+
+#include <base/text.h>
+
+enum rmd_ctl_exit {
+    CTL_OK = 0,
+    CTL_FAILED = 1,
+    CTL_USAGE = 2,
+    CTL_NOT_FOUND = 3,
+    CTL_UNREACHABLE = 4,
+    CTL_PARTLY = 5
+};
+
+#define RMD_CTL_SOCKET "/run/remuda/api.sock"
+
+struct rmd_ctl {
+    const char *api; /* path of a Unix socket, or https://host:port */
+    const char *token_file, *ca_file;
+    bool json;
+    bool color; /* standard output is a terminal */
+    void *curl;
+    int argc; /* arguments behind the command's words */
+    char **argv;
+    const struct rmd_ctl_command *command;
+};
+
+struct rmd_ctl_command {
+    const char *family, *verb; /* verb NULL: the family is the command */
+    const char *arguments;     /* for usage lines */
+    const char *brief;         /* one line */
+    const char *help;          /* what `--help` adds: options, an example */
+    int (*run)(struct rmd_ctl *c);
+};
+extern const struct rmd_ctl_command rmd_ctl_commands[];
+
+/* Options of a command: long names only; values are strings in the order of the list. Positional arguments stay. Ends
+ * with name == NULL. Prints the usage and returns CTL_USAGE when something does not fit, -1 when all is well. */
+struct rmd_ctl_option {
+    const char *name;
+    const char **value; /* takes an argument */
+    bool *flag;
+};
+int rmd_ctl_options(struct rmd_ctl *c, const struct rmd_ctl_option *options, const char **positional, int min,
+                    int max);
+int rmd_ctl_usage(struct rmd_ctl *c, const char *fmt, ...) RMD_PRINTF(2, 3);
+
+/* ---- API: CTL_OK with *out (owned by the caller), or an exit code after the error was printed. body is stolen;
+ * NULL: none. */
+int rmd_ctl_call(struct rmd_ctl *c, const char *method, const char *path, json_t *body, json_t **out);
+/* Opens a stream of lines; fn is called a line, and ends it with false. */
+int rmd_ctl_lines(struct rmd_ctl *c, const char *path, bool (*fn)(void *ctx, const char *line), void *ctx);
+/* A segment or value of a URL, percent-encoded; the caller frees. */
+char *rmd_ctl_escape(struct rmd_ctl *c, const char *s);
+/* Submission; progress is told in bytes of the recipients. */
+struct rmd_ctl_upload {
+    json_t *meta;
+    const char *template_path, *recipients_path;
+    void (*progress)(void *ctx, uint64_t sent, uint64_t total);
+    void *ctx;
+};
+int rmd_ctl_submit(struct rmd_ctl *c, const struct rmd_ctl_upload *u, json_t **out, long *status);
+int rmd_ctl_client_open(struct rmd_ctl *c);
+void rmd_ctl_client_close(struct rmd_ctl *c);
+/* Prints the error of an answer; returns the exit code of its status. */
+int rmd_ctl_error(long status, const json_t *answer);
+
+/* ---- output */
+struct rmd_table;
+/* columns: names separated by "|"; a name that begins with ">" is aligned to the right. */
+struct rmd_table *rmd_table_new(const char *columns);
+void rmd_table_add(struct rmd_table *t, const char *fmt, ...) RMD_PRINTF(2, 3); /* cells separated by "|" */
+void rmd_table_cell(struct rmd_table *t,
+                    const char *text); /* cell by cell; rows end by themselves; control characters are shown as "?" */
+void rmd_table_count(struct rmd_table *t, uint64_t n);
+/* Prints and frees; nothing at all prints `empty` instead. */
+void rmd_table_print(struct rmd_table *t, const char *empty);
+void rmd_ctl_print_json(const json_t *j);
+
+/* Members of an answer; "" or 0 when absent. */
+const char *rmd_json_s(const json_t *o, const char *key);
+int64_t rmd_json_i(const json_t *o, const char *key);
+double rmd_json_f(const json_t *o, const char *key);
+/* "2026-11-23 10:00:00" (local time), "-" for null. */
+const char *rmd_ctl_when(const char *rfc3339, char out[32]);
+
+/* ---- commands */
+int rmd_ctl_send(struct rmd_ctl *c);
+int rmd_ctl_status(struct rmd_ctl *c);
+int rmd_ctl_campaign_list(struct rmd_ctl *c);
+int rmd_ctl_campaign_show(struct rmd_ctl *c);
+int rmd_ctl_campaign_verb(struct rmd_ctl *c);
+int rmd_ctl_source_add(struct rmd_ctl *c);
+int rmd_ctl_source_list(struct rmd_ctl *c);
+int rmd_ctl_source_show(struct rmd_ctl *c);
+int rmd_ctl_source_caps(struct rmd_ctl *c);
+int rmd_ctl_source_verb(struct rmd_ctl *c);
+int rmd_ctl_node_add(struct rmd_ctl *c);
+int rmd_ctl_node_list(struct rmd_ctl *c);
+int rmd_ctl_node_verb(struct rmd_ctl *c);
+int rmd_ctl_stream_set(struct rmd_ctl *c);
+int rmd_ctl_stream_list(struct rmd_ctl *c);
+int rmd_ctl_stream_verb(struct rmd_ctl *c);
+int rmd_ctl_queue(struct rmd_ctl *c);
+int rmd_ctl_events(struct rmd_ctl *c);
+int rmd_ctl_explain(struct rmd_ctl *c);
+int rmd_ctl_incident_list(struct rmd_ctl *c);
+int rmd_ctl_incident_show(struct rmd_ctl *c);
+int rmd_ctl_incident_resolve(struct rmd_ctl *c);
+int rmd_ctl_suppress_add(struct rmd_ctl *c);
+int rmd_ctl_suppress_remove(struct rmd_ctl *c);
+int rmd_ctl_suppress_check(struct rmd_ctl *c);
+int rmd_ctl_keygen(struct rmd_ctl *c);
+int rmd_ctl_resume_restored(struct rmd_ctl *c);
+/* Watches a campaign until it is settled: a bar on a terminal, a line every ten seconds elsewhere. */
+int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign);
+
+#endif

@@ -1,0 +1,293 @@
+/* remuda events, explain, incident, suppress. */
+#include <inttypes.h>
+
+#include "coordinator/ctl/ctl.h"
+
+/* ---- events */
+
+/* One line a delivery, as Postfix has taught everybody to read them. */
+static void print_event(const json_t *e) {
+    static const char *const keys[][2] = {{"to", "recipient"}, {"source", "source"}, {"provider", "provider"},
+                                          {"node", "node"},    {"mx", "mx"},         {"stage", "stage"},
+                                          {"class", "class"},  {"rule", "rule"}};
+    char when[32];
+    printf("%s %-12s", rmd_ctl_when(rmd_json_s(e, "at"), when), rmd_json_s(e, "type"));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (*rmd_json_s(e, keys[i][1]))
+            printf(" %s=%s", keys[i][0], rmd_json_s(e, keys[i][1]));
+    if (rmd_json_i(e, "attempt"))
+        printf(" attempt=%" PRId64, rmd_json_i(e, "attempt"));
+    if (rmd_json_i(e, "incident"))
+        printf(" incident=%" PRId64, rmd_json_i(e, "incident"));
+    if (*rmd_json_s(e, "not_before"))
+        printf(" next=%s", rmd_ctl_when(rmd_json_s(e, "not_before"), when));
+    if (*rmd_json_s(e, "reply")) {
+        printf(" (");
+        for (const char *p = rmd_json_s(e, "reply"); *p; p++)
+            putchar((unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p);
+        printf(")");
+    }
+    if (*rmd_json_s(e, "text"))
+        printf(" %s", rmd_json_s(e, "text"));
+    putchar('\n');
+}
+
+static bool on_line(void *ctx, const char *line) {
+    struct rmd_ctl *c = ctx;
+    json_t *e = c->json ? NULL : json_loads(line, 0, NULL);
+    if (c->json)
+        puts(line);
+    else if (e)
+        print_event(e);
+    json_decref(e);
+    return fflush(stdout) == 0;
+}
+
+static void add_query(struct rmd_ctl *c, struct rmd_buf *path, const char *key, const char *value) {
+    if (!value)
+        return;
+    char *e = rmd_ctl_escape(c, value);
+    rmd_buf_addf(path, "&%s=%s", key, e);
+    free(e);
+}
+
+int rmd_ctl_events(struct rmd_ctl *c) {
+    const char *last = "20", *type = NULL, *campaign = NULL, *recipient = NULL;
+    bool follow = false;
+    const struct rmd_ctl_option o[] = {{"last", &last, NULL},         {"type", &type, NULL},
+                                       {"campaign", &campaign, NULL}, {"recipient", &recipient, NULL},
+                                       {"follow", NULL, &follow},     {0}};
+    int rc = rmd_ctl_options(c, o, NULL, 0, 0);
+    uint64_t n;
+    if (rc >= 0)
+        return rc;
+    if (rmd_parse_u64(rmd_slice_str(last), &n) < 0)
+        return rmd_ctl_usage(c, "--last: \"%s\" is not a number", last);
+    struct rmd_buf path = {0};
+    if (n && !campaign && !recipient)
+        rmd_buf_addf(&path, "/v1/events?after=-%" PRIu64, n);
+    else
+        rmd_buf_addstr(&path, "/v1/events?after=0");
+    add_query(c, &path, "type", type);
+    add_query(c, &path, "campaign", campaign);
+    add_query(c, &path, "recipient", recipient);
+    add_query(c, &path, "follow", follow ? "1" : NULL);
+    rc = rmd_ctl_lines(c, rmd_buf_str(&path), on_line, c);
+    rmd_buf_release(&path);
+    return rc;
+}
+
+/* ---- explain */
+
+static void show_match(const json_t *m) {
+    json_t *x;
+    size_t i;
+    char when[32];
+    printf("message %s to %s\n  campaign  %s\n  state     %s", rmd_json_s(m, "message"), rmd_json_s(m, "recipient"),
+           rmd_json_s(m, "campaign"), rmd_json_s(m, "state"));
+    if (rmd_json_i(m, "attempts"))
+        printf(", %" PRId64 " attempt%s", rmd_json_i(m, "attempts"), rmd_json_i(m, "attempts") == 1 ? "" : "s");
+    if (*rmd_json_s(m, "not_before"))
+        printf(", next not before %s", rmd_ctl_when(rmd_json_s(m, "not_before"), when));
+    putchar('\n');
+    json_array_foreach(json_object_get(m, "lines"), i, x) printf("  %s\n", json_string_value(x));
+    json_array_foreach(json_object_get(m, "events"), i, x) {
+        printf("  ");
+        print_event(x);
+    }
+}
+
+static int show_explain(const json_t *a, const char *what) {
+    json_t *list = json_object_get(a, "matches"), *m;
+    size_t i;
+    if (json_is_true(json_object_get(a, "suppressed")))
+        printf("%s is suppressed: `remuda suppress check` tells why\n", what);
+    json_array_foreach(list, i, m) show_match(m);
+    if (json_array_size(list))
+        return CTL_OK;
+    fprintf(stderr, "remuda: nothing is known of %s: no campaign has it, and history says nothing\n", what);
+    return CTL_NOT_FOUND;
+}
+
+int rmd_ctl_explain(struct rmd_ctl *c) {
+    const char *what;
+    int rc = rmd_ctl_options(c, NULL, &what, 1, 1);
+    if (rc >= 0)
+        return rc;
+    struct rmd_buf path = {0};
+    json_t *answer = NULL;
+    char *e = rmd_ctl_escape(c, what);
+    rmd_buf_addf(&path, "/v1/explain?%s=%s", strchr(what, '@') ? "address" : "message", e);
+    free(e);
+    rc = rmd_ctl_call(c, "GET", rmd_buf_str(&path), NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        rc = show_explain(answer, what);
+    json_decref(answer);
+    rmd_buf_release(&path);
+    return rc;
+}
+
+/* ---- incidents */
+
+int rmd_ctl_incident_list(struct rmd_ctl *c) {
+    bool all = false;
+    const struct rmd_ctl_option o[] = {{"all", NULL, &all}, {0}};
+    int rc = rmd_ctl_options(c, o, NULL, 0, 0);
+    json_t *answer = NULL, *x;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "GET", all ? "/v1/incidents?all=1" : "/v1/incidents", NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    if (rc == CTL_OK && !c->json) {
+        struct rmd_table *t = rmd_table_new(">NO|OPENED|SOURCE|PROVIDER|CLASS|STATE|>MOVED|>WAITING|WHAT");
+        json_array_foreach(json_object_get(answer, "incidents"), i, x) {
+            char when[32];
+            rmd_table_count(t, (uint64_t)rmd_json_i(x, "id"));
+            rmd_table_cell(t, rmd_ctl_when(rmd_json_s(x, "opened"), when));
+            rmd_table_cell(t, rmd_json_s(x, "source"));
+            rmd_table_cell(t, rmd_json_s(x, "provider"));
+            rmd_table_cell(t, rmd_json_s(x, "class"));
+            rmd_table_cell(t, rmd_json_s(x, "state"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(x, "moved"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(x, "waiting"));
+            rmd_table_cell(t, rmd_json_s(x, "title"));
+        }
+        rmd_table_print(t, all ? "no incidents" : "no open incidents");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static void show_incident(const json_t *x) {
+    static const char *const times[][2] = {{"read", "reply read"},
+                                           {"opened", "opened"},
+                                           {"quarantined", "quarantined"},
+                                           {"redealt", "work re-dealt"},
+                                           {"resolved", "resolved"}};
+    char when[32];
+    json_t *m;
+    size_t i;
+    printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
+    printf("  source    %s at %s\n  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "source"),
+           rmd_json_s(x, "provider"), rmd_json_s(x, "class"), rmd_json_s(x, "scope"), rmd_json_s(x, "cause"));
+    for (i = 0; i < sizeof times / sizeof times[0]; i++)
+        if (*rmd_json_s(x, times[i][0]))
+            printf("  %s  %s\n", rmd_ctl_when(rmd_json_s(x, times[i][0]), when), times[i][1]);
+    printf("  detected in %.1f ms", rmd_json_f(x, "detect_ms"));
+    if (json_is_real(json_object_get(x, "redeal_ms")))
+        printf(", re-dealt in %.1f ms", rmd_json_f(x, "redeal_ms"));
+    printf("\n  moved     %" PRId64 " recipients", rmd_json_i(x, "moved"));
+    json_array_foreach(json_object_get(x, "moved_to"), i, m) printf("%s%s", i ? ", " : " to ", json_string_value(m));
+    printf("\n  waiting   %" PRId64 "\n", rmd_json_i(x, "waiting"));
+    if (*rmd_json_s(x, "next_step"))
+        printf("  next      %s\n", rmd_json_s(x, "next_step"));
+    if (*rmd_json_s(x, "resolution"))
+        printf("  resolved  %s\n", rmd_json_s(x, "resolution"));
+}
+
+int rmd_ctl_incident_show(struct rmd_ctl *c) {
+    const char *number;
+    int rc = rmd_ctl_options(c, NULL, &number, 1, 1);
+    uint64_t n;
+    json_t *answer = NULL, *x, *found = NULL;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    if (rmd_parse_u64(rmd_slice_str(number), &n) < 0)
+        return rmd_ctl_usage(c, "\"%s\" is not an incident's number", number);
+    rc = rmd_ctl_call(c, "GET", "/v1/incidents?all=1", NULL, &answer);
+    json_array_foreach(json_object_get(answer, "incidents"), i, x) if ((uint64_t)rmd_json_i(x, "id") == n) found = x;
+    if (rc == CTL_OK && !found) {
+        fprintf(stderr, "remuda: there is no incident %s\n", number);
+        rc = CTL_NOT_FOUND;
+    } else if (rc == CTL_OK && c->json) {
+        rmd_ctl_print_json(found);
+    } else if (rc == CTL_OK) {
+        show_incident(found);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- suppressions */
+
+static char *suppression_path(struct rmd_ctl *c, const char *address, const char *stream) {
+    struct rmd_buf b = {0};
+    size_t n;
+    char *e = rmd_ctl_escape(c, address);
+    rmd_buf_addf(&b, "/v1/suppressions/%s", e);
+    free(e);
+    if (stream) {
+        e = rmd_ctl_escape(c, stream);
+        rmd_buf_addf(&b, "?stream=%s", e);
+        free(e);
+    }
+    return (char *)rmd_buf_take(&b, &n);
+}
+
+int rmd_ctl_suppress_add(struct rmd_ctl *c) {
+    const char *address, *stream = NULL, *reason = "";
+    const struct rmd_ctl_option o[] = {{"stream", &stream, NULL}, {"reason", &reason, NULL}, {0}};
+    int rc = rmd_ctl_options(c, o, &address, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *body = json_pack("{s:s, s:s}", "address", address, "reason", reason), *answer = NULL;
+    if (stream)
+        json_object_set_new(body, "stream", json_string(stream));
+    rc = rmd_ctl_call(c, "POST", "/v1/suppressions", body, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf("%s is suppressed: nothing to it can start any more\n", rmd_json_s(answer, "address"));
+    json_decref(answer);
+    return rc;
+}
+
+int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
+    const char *address, *stream = NULL;
+    const struct rmd_ctl_option o[] = {{"stream", &stream, NULL}, {0}};
+    int rc = rmd_ctl_options(c, o, &address, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *answer = NULL;
+    char *path = suppression_path(c, address, stream);
+    rc = rmd_ctl_call(c, "DELETE", path, NULL, &answer);
+    free(path);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf("%s may be contacted again\n", rmd_json_s(answer, "address"));
+    json_decref(answer);
+    return rc;
+}
+
+int rmd_ctl_suppress_check(struct rmd_ctl *c) {
+    const char *address;
+    int rc = rmd_ctl_options(c, NULL, &address, 1, 1);
+    json_t *answer = NULL, *x;
+    size_t i;
+    char when[32];
+    if (rc >= 0)
+        return rc;
+    char *path = suppression_path(c, address, NULL);
+    rc = rmd_ctl_call(c, "GET", path, NULL, &answer);
+    free(path);
+    if (rc != CTL_OK)
+        return rc;
+    bool suppressed = json_is_true(json_object_get(answer, "suppressed"));
+    if (c->json)
+        rmd_ctl_print_json(answer);
+    else if (!suppressed)
+        printf("%s is not suppressed\n", rmd_json_s(answer, "address"));
+    json_array_foreach(json_object_get(answer, "entries"), i, x) if (!c->json)
+        printf("%s is suppressed since %s for %s: %s%s%s\n", rmd_json_s(answer, "address"),
+               rmd_ctl_when(rmd_json_s(x, "since"), when),
+               *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", rmd_json_s(x, "reason"),
+               *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
+    json_decref(answer);
+    return suppressed ? CTL_OK : CTL_NOT_FOUND;
+}

@@ -1,0 +1,186 @@
+/* remuda: the table of commands, options that all of them share, help. */
+#include <stdarg.h>
+#include <unistd.h>
+
+#include <remuda/version.h>
+
+#include "coordinator/ctl/ctl.h"
+
+static const char intro[] = "remuda: submit mail, look after sources, see what is going on.\n"
+                            "\n"
+                            "usage: remuda [--api SOCKET|URL] [--json] COMMAND [...]\n"
+                            "\n";
+
+static const char outro[] = "\n"
+                            "  --api WHERE     Unix socket of the coordinator (default " RMD_CTL_SOCKET
+                            ", or $REMUDA_API), or https://host:port\n"
+                            "  --token-file F  bearer token for https\n"
+                            "  --ca F          certificate to trust for https\n"
+                            "  --json          the API's answer instead of a table\n"
+                            "  --version       version\n"
+                            "  --help          this text; `remuda COMMAND --help` explains one command\n"
+                            "\n"
+                            "A first campaign: keygen, node add, source add, stream set, send --watch.\n"
+                            "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 coordinator not "
+                            "reachable, 5 done in part.\n";
+
+static int show_help(void) {
+    size_t width = 0;
+    fputs(intro, stdout);
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++) {
+        size_t n = strlen(k->family) + (k->verb ? strlen(k->verb) + 1 : 0);
+        width = n > width ? n : width;
+    }
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++) {
+        int n = printf("  %s%s%s", k->family, k->verb ? " " : "", k->verb ? k->verb : "");
+        printf("%*s%s\n", (int)width + 4 - n, "", k->brief);
+    }
+    fputs(outro, stdout);
+    return CTL_OK;
+}
+
+static void usage_line(const struct rmd_ctl_command *k, FILE *to) {
+    fprintf(to, "usage: remuda %s%s%s%s%s\n", k->family, k->verb ? " " : "", k->verb ? k->verb : "",
+            *k->arguments ? " " : "", k->arguments);
+}
+
+static int show_command(const struct rmd_ctl_command *k) {
+    printf("%s\n\n", k->brief);
+    usage_line(k, stdout);
+    if (*k->help)
+        printf("\n%s", k->help);
+    return CTL_OK;
+}
+
+int rmd_ctl_usage(struct rmd_ctl *c, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("remuda: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    usage_line(c->command, stderr);
+    fprintf(stderr, "`remuda %s%s%s --help` tells more.\n", c->command->family, c->command->verb ? " " : "",
+            c->command->verb ? c->command->verb : "");
+    return CTL_USAGE;
+}
+
+static const struct rmd_ctl_option *find_option(const struct rmd_ctl_option *o, const char *name, size_t n) {
+    for (; o && o->name; o++)
+        if (strlen(o->name) == n && strncmp(o->name, name, n) == 0)
+            return o;
+    return NULL;
+}
+
+/* One "--name", "--name=value" or "--name value"; moves *i over what it used. */
+static int take_option(struct rmd_ctl *c, const struct rmd_ctl_option *options, int *i) {
+    const char *a = c->argv[*i] + 2, *eq = strchr(a, '=');
+    const struct rmd_ctl_option *o = find_option(options, a, eq ? (size_t)(eq - a) : strlen(a));
+    if (!o)
+        return rmd_ctl_usage(c, "there is no option --%s here", a);
+    if (o->flag) {
+        *o->flag = true;
+        return eq ? rmd_ctl_usage(c, "--%s takes no value", o->name) : -1;
+    }
+    if (!eq && *i + 1 >= c->argc)
+        return rmd_ctl_usage(c, "--%s needs a value", o->name);
+    *o->value = eq ? eq + 1 : c->argv[++*i];
+    return -1;
+}
+
+int rmd_ctl_options(struct rmd_ctl *c, const struct rmd_ctl_option *options, const char **positional, int min,
+                    int max) {
+    int n = 0;
+    for (int i = 0; i < c->argc; i++) {
+        const char *a = c->argv[i];
+        if (strcmp(a, "-f") == 0)
+            a = c->argv[i] = (char *)(uintptr_t) "--follow";
+        if (strncmp(a, "--", 2) == 0 && a[2]) {
+            int rc = take_option(c, options, &i);
+            if (rc >= 0)
+                return rc;
+        } else if (n == max) {
+            return rmd_ctl_usage(c, "unexpected argument \"%s\"", a);
+        } else {
+            positional[n++] = a;
+        }
+    }
+    return n < min ? rmd_ctl_usage(c, "an argument is missing") : -1;
+}
+
+/* Options that stand anywhere on the line; the others are kept in order. Returns the exit code to end with, or -1. */
+static int common_options(struct rmd_ctl *c, int argc, char **argv, bool *help) {
+    int n = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        const char **value = strcmp(a, "--api") == 0          ? &c->api
+                             : strcmp(a, "--token-file") == 0 ? &c->token_file
+                             : strcmp(a, "--ca") == 0         ? &c->ca_file
+                                                              : NULL;
+        if (value && i + 1 == argc) {
+            fprintf(stderr, "remuda: %s needs a value\n", a);
+            return CTL_USAGE;
+        }
+        if (value)
+            *value = argv[++i];
+        else if (strcmp(a, "--json") == 0)
+            c->json = true;
+        else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)
+            *help = true;
+        else if (strcmp(a, "--version") == 0)
+            return printf("remuda %s\n", RMD_VERSION) > 0 ? CTL_OK : CTL_FAILED;
+        else
+            argv[n++] = argv[i];
+    }
+    c->argc = n;
+    c->argv = argv;
+    return -1;
+}
+
+static const struct rmd_ctl_command *find_command(const struct rmd_ctl *c, bool *family) {
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++) {
+        if (strcmp(k->family, c->argv[0]) != 0)
+            continue;
+        *family = true;
+        if (!k->verb || (c->argc > 1 && strcmp(k->verb, c->argv[1]) == 0))
+            return k;
+    }
+    return NULL;
+}
+
+static int unknown(const struct rmd_ctl *c, bool family) {
+    if (!family) {
+        fprintf(stderr, "remuda: there is no command \"%s\"; `remuda --help` lists them\n", c->argv[0]);
+        return CTL_USAGE;
+    }
+    fprintf(stderr, "remuda: %s needs one of:", c->argv[0]);
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++)
+        if (strcmp(k->family, c->argv[0]) == 0)
+            fprintf(stderr, " %s", k->verb);
+    fputc('\n', stderr);
+    return CTL_USAGE;
+}
+
+int main(int argc, char **argv) {
+    const char *env = getenv("REMUDA_API");
+    struct rmd_ctl c = {.api = env && *env ? env : RMD_CTL_SOCKET, .color = isatty(STDOUT_FILENO)};
+    bool help = false, family = false;
+    int rc = common_options(&c, argc, argv, &help);
+    if (rc >= 0)
+        return rc;
+    if (c.argc == 0)
+        return help ? show_help() : (show_help(), CTL_USAGE);
+    c.command = find_command(&c, &family);
+    if (!c.command)
+        return unknown(&c, family);
+    if (help)
+        return show_command(c.command);
+    int words = c.command->verb ? 2 : 1;
+    c.argc -= words;
+    c.argv += words;
+    rc = rmd_ctl_client_open(&c);
+    if (rc == CTL_OK)
+        rc = c.command->run(&c);
+    rmd_ctl_client_close(&c);
+    return rc;
+}

@@ -1,0 +1,433 @@
+/* remuda source, node, stream, keygen. */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "coordinator/ctl/ctl.h"
+#include "proto/io/bus.h"
+
+/* ---- options that become members of a request */
+
+/* "50k" -> number; false after a usage error. */
+static bool set_count(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text) {
+    uint64_t n;
+    if (!text)
+        return true;
+    if (rmd_parse_count(rmd_slice_str(text), &n) < 0 || n > INT64_MAX) {
+        rmd_ctl_usage(c, "--%s: \"%s\" is not a number like 500 or 50k", option, text);
+        return false;
+    }
+    json_object_set_new(o, member, json_integer((json_int_t)n));
+    return true;
+}
+
+static bool set_duration(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text) {
+    int64_t ms;
+    if (!text)
+        return true;
+    if (rmd_parse_duration_ms(rmd_slice_str(text), &ms) < 0) {
+        rmd_ctl_usage(c, "--%s: \"%s\" is not a time like 90s, 15min, 4h or 3d", option, text);
+        return false;
+    }
+    json_object_set_new(o, member, json_integer(ms));
+    return true;
+}
+
+static void set_text(json_t *o, const char *member, const char *text) {
+    if (text)
+        json_object_set_new(o, member, json_string(text));
+}
+
+/* Calls fn for each piece of "a,b,c"; false stops. */
+static bool each_piece(const char *list, bool (*fn)(void *ctx, const char *piece), void *ctx) {
+    for (const char *p = list; p && *p;) {
+        size_t n = strcspn(p, ",");
+        char *one = rmd_strndup(p, n);
+        bool go_on = fn(ctx, one);
+        free(one);
+        if (!go_on)
+            return false;
+        p += n + (p[n] == ',');
+    }
+    return true;
+}
+
+struct pieces {
+    struct rmd_ctl *c;
+    json_t *to;
+};
+
+static bool add_name(void *ctx, const char *piece) {
+    json_array_append_new(((struct pieces *)ctx)->to, json_string(piece));
+    return true;
+}
+
+static bool add_lane_cap(void *ctx, const char *piece) {
+    struct pieces *p = ctx;
+    const char *eq = strchr(piece, '=');
+    uint64_t n;
+    if (!eq || rmd_parse_count(rmd_slice_str(eq + 1), &n) < 0) {
+        rmd_ctl_usage(p->c, "--lane-caps: \"%s\" is not provider=number", piece);
+        return false;
+    }
+    char *name = rmd_strndup(piece, (size_t)(eq - piece));
+    json_object_set_new(p->to, name, json_integer((json_int_t)n));
+    free(name);
+    return true;
+}
+
+static bool add_key(void *ctx, const char *piece) {
+    struct pieces *p = ctx;
+    const char *eq = strchr(piece, '=');
+    if (!eq || eq == piece) {
+        rmd_ctl_usage(p->c, "--key: \"%s\" is not SELECTOR=PATH", piece);
+        return false;
+    }
+    json_array_append_new(p->to, json_pack("{s:s%, s:s}", "selector", piece, (size_t)(eq - piece), "path", eq + 1));
+    return true;
+}
+
+static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *sentence, const char *name) {
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf(sentence, name);
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- sources */
+
+struct caps {
+    const char *all, *lane, *lanes;
+};
+
+static bool set_caps(struct rmd_ctl *c, json_t *o, const struct caps *k) {
+    json_t *lanes = json_object();
+    json_object_set_new(o, "lane_caps", lanes);
+    return set_count(c, o, "cap_per_day", "cap", k->all) &&
+           set_count(c, o, "lane_cap_per_day", "lane-cap", k->lane) &&
+           each_piece(k->lanes, add_lane_cap, &(struct pieces){c, lanes});
+}
+
+int rmd_ctl_source_add(struct rmd_ctl *c) {
+    const char *address, *node = NULL, *helo = NULL, *pool = NULL, *bind = NULL, *label = NULL;
+    struct caps k = {0};
+    const struct rmd_ctl_option opt[] = {
+        {"node", &node, NULL},       {"helo", &helo, NULL},         {"pool", &pool, NULL},
+        {"bind", &bind, NULL},       {"label", &label, NULL},       {"cap", &k.all, NULL},
+        {"lane-cap", &k.lane, NULL}, {"lane-caps", &k.lanes, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, &address, 1, 1);
+    if (rc >= 0)
+        return rc;
+    if (!node || !helo || !pool)
+        return rmd_ctl_usage(c, "--node, --helo and --pool are needed");
+    json_t *o = json_pack("{s:s, s:s, s:s, s:[]}", "address", address, "node", node, "helo", helo, "pools"),
+           *answer = NULL;
+    each_piece(pool, add_name, &(struct pieces){c, json_object_get(o, "pools")});
+    set_text(o, "bind", bind);
+    set_text(o, "label", label);
+    if (!set_caps(c, o, &k)) {
+        json_decref(o);
+        return CTL_USAGE;
+    }
+    rc = rmd_ctl_call(c, "POST", "/v1/sources", o, &answer);
+    return finish(c, rc, answer, "source %s added; `remuda source show` tells whether its node can use it\n",
+                  address);
+}
+
+int rmd_ctl_source_caps(struct rmd_ctl *c) {
+    const char *address;
+    struct caps k = {0};
+    const struct rmd_ctl_option opt[] = {
+        {"cap", &k.all, NULL}, {"lane-cap", &k.lane, NULL}, {"lane-caps", &k.lanes, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, &address, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *o = json_object(), *answer = NULL;
+    if (!set_caps(c, o, &k)) {
+        json_decref(o);
+        return CTL_USAGE;
+    }
+    char *e = rmd_ctl_escape(c, address), path[256];
+    rmd_format(path, sizeof path, "/v1/sources/%s/caps", e);
+    free(e);
+    rc = rmd_ctl_call(c, "POST", path, o, &answer);
+    return finish(c, rc, answer, "caps of %s are set\n", address);
+}
+
+static void cap_cell(struct rmd_table *t, const json_t *o) {
+    if (rmd_json_i(o, "cap_per_day"))
+        rmd_table_count(t, (uint64_t)rmd_json_i(o, "cap_per_day"));
+    else
+        rmd_table_cell(t, "none");
+}
+
+static const char *state_of(const json_t *s) {
+    if (*rmd_json_s(s, "trouble"))
+        return "trouble";
+    if (strcmp(rmd_json_s(s, "state"), "active") != 0)
+        return rmd_json_s(s, "state");
+    if (strcmp(rmd_json_s(s, "lane_state"), "open") != 0)
+        return rmd_json_s(s, "lane_state");
+    json_t *l;
+    size_t i;
+    json_array_foreach(json_object_get(s, "lanes"), i,
+                       l) if (strcmp(rmd_json_s(l, "state"), "quarantined") == 0) return "partly quarantined";
+    return json_is_true(json_object_get(s, "node_connected")) ? "active" : "node away";
+}
+
+int rmd_ctl_source_list(struct rmd_ctl *c) {
+    int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
+    json_t *answer = NULL, *s;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "GET", "/v1/sources", NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    if (rc == CTL_OK && !c->json) {
+        struct rmd_table *t =
+            rmd_table_new("SOURCE|NODE|NETWORK|POOLS|STATE|>CAP/24H|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
+        json_array_foreach(json_object_get(answer, "sources"), i, s) {
+            struct rmd_buf pools = {0};
+            json_t *p;
+            size_t k;
+            json_array_foreach(json_object_get(s, "pools"), k, p)
+                rmd_buf_addf(&pools, "%s%s", k ? "," : "", json_string_value(p));
+            rmd_table_cell(t, rmd_json_s(s, "address"));
+            rmd_table_cell(t, rmd_json_s(s, "node"));
+            rmd_table_cell(t, rmd_json_s(s, "network"));
+            rmd_table_cell(t, rmd_buf_str(&pools));
+            rmd_table_cell(t, state_of(s));
+            cap_cell(t, s);
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "used_24h"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "delivered"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "deferred"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "bounced"));
+            rmd_buf_release(&pools);
+        }
+        rmd_table_print(t, "no sources yet; `remuda source add --help` tells how to add one");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static void show_source(const json_t *s) {
+    json_t *l;
+    size_t i;
+    printf("source %s  %s\n", rmd_json_s(s, "address"), state_of(s));
+    if (strcmp(rmd_json_s(s, "bind"), rmd_json_s(s, "address")) != 0)
+        printf("  bound as  %s\n", rmd_json_s(s, "bind"));
+    printf("  node      %s (%s)\n  HELO      %s\n  network   %s %s\n", rmd_json_s(s, "node"),
+           json_is_true(json_object_get(s, "node_connected")) ? "connected" : "not connected", rmd_json_s(s, "helo"),
+           rmd_json_s(s, "network"), rmd_json_s(s, "label"));
+    if (*rmd_json_s(s, "reason"))
+        printf("  reason    %s\n", rmd_json_s(s, "reason"));
+    if (*rmd_json_s(s, "trouble"))
+        printf("  TROUBLE   %s\n", rmd_json_s(s, "trouble"));
+    struct rmd_table *t =
+        rmd_table_new("LANE|STATE|>CAP/24H|>USED|>OUTSTANDING|MORE IN|>DELIVERED|>DEFERRED|>BOUNCED|>INCIDENT");
+    json_array_foreach(json_object_get(s, "lanes"), i, l) {
+        char wait[32];
+        rmd_format_duration(rmd_json_i(l, "frees_in_ms"), wait);
+        rmd_table_cell(t, rmd_json_s(l, "provider"));
+        rmd_table_cell(t, rmd_json_s(l, "state"));
+        cap_cell(t, l);
+        rmd_table_count(t, (uint64_t)rmd_json_i(l, "used_24h"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(l, "outstanding"));
+        rmd_table_cell(t, rmd_json_i(l, "frees_in_ms") ? wait : "now");
+        rmd_table_count(t, (uint64_t)rmd_json_i(l, "delivered"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(l, "deferred"));
+        rmd_table_count(t, (uint64_t)rmd_json_i(l, "bounced"));
+        if (rmd_json_i(l, "incident"))
+            rmd_table_count(t, (uint64_t)rmd_json_i(l, "incident"));
+        else
+            rmd_table_cell(t, "");
+    }
+    rmd_table_print(t, "  no lanes yet: nothing was sent from here");
+}
+
+int rmd_ctl_source_show(struct rmd_ctl *c) {
+    const char *address;
+    int rc = rmd_ctl_options(c, NULL, &address, 1, 1);
+    json_t *answer = NULL;
+    if (rc >= 0)
+        return rc;
+    char *e = rmd_ctl_escape(c, address), path[256];
+    rmd_format(path, sizeof path, "/v1/sources/%s", e);
+    free(e);
+    rc = rmd_ctl_call(c, "GET", path, NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        show_source(answer);
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- nodes */
+
+int rmd_ctl_node_add(struct rmd_ctl *c) {
+    const char *name, *key = NULL;
+    const struct rmd_ctl_option opt[] = {{"key", &key, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, &name, 1, 1);
+    if (rc >= 0)
+        return rc;
+    if (!key)
+        return rmd_ctl_usage(c, "--key is needed: what `remuda keygen` printed on the node's host");
+    uint8_t raw[RMD_KEY_BYTES];
+    char text[41], err[256];
+    if (rmd_curve_parse(key, raw) < 0) {
+        if (rmd_curve_read_file(key, false, raw, err, sizeof err) < 0)
+            return rmd_ctl_usage(c, "--key: neither a public key of 40 characters nor a file with one: %s", err);
+    }
+    rmd_curve_format(raw, text);
+    json_t *answer = NULL;
+    rc = rmd_ctl_call(c, "POST", "/v1/nodes", json_pack("{s:s, s:s}", "name", name, "key", text), &answer);
+    return finish(c, rc, answer, "node %s is enrolled; it may connect now\n", name);
+}
+
+int rmd_ctl_node_list(struct rmd_ctl *c) {
+    int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
+    json_t *answer = NULL, *n;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "GET", "/v1/nodes", NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    if (rc == CTL_OK && !c->json) {
+        struct rmd_table *t = rmd_table_new("NODE|HOST|STATE|HEARD|>LEASES|>MESSAGES|>IN DOUBT|>CONNECTIONS|TROUBLE");
+        json_array_foreach(json_object_get(answer, "nodes"), i, n) {
+            bool on = json_is_true(json_object_get(n, "connected"));
+            char heard[32] = "never";
+            if (json_is_integer(json_object_get(n, "last_heard_ms")))
+                rmd_format_duration(rmd_json_i(n, "last_heard_ms"), heard);
+            rmd_table_cell(t, rmd_json_s(n, "name"));
+            rmd_table_cell(t, rmd_json_s(n, "hostname"));
+            rmd_table_cell(t, on ? "connected" : strcmp(rmd_json_s(n, "state"), "revoked") == 0 ? "revoked" : "away");
+            rmd_table_cell(t, heard);
+            rmd_table_count(t, (uint64_t)rmd_json_i(n, "leases"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(n, "messages_leased"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(n, "in_doubt"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(n, "connections"));
+            rmd_table_cell(t, rmd_json_s(n, "trouble"));
+        }
+        rmd_table_print(t, "no nodes yet; `remuda node add --help` tells how to enrol one");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- streams */
+
+int rmd_ctl_stream_set(struct rmd_ctl *c) {
+    const char *name, *pool = NULL, *sending = NULL, *ret = NULL, *key = NULL, *url = NULL, *mailto = NULL,
+                      *priority = NULL, *age = NULL;
+    const char *rmin = NULL, *rmax = NULL, *uncertain = NULL, *wait = NULL, *cap = NULL, *canon = NULL;
+    const struct rmd_ctl_option opt[] = {
+        {"pool", &pool, NULL},         {"sending-domain", &sending, NULL}, {"return-domain", &ret, NULL},
+        {"key", &key, NULL},           {"unsubscribe-url", &url, NULL},    {"unsubscribe-mailto", &mailto, NULL},
+        {"priority", &priority, NULL}, {"age-limit", &age, NULL},          {"retry-min", &rmin, NULL},
+        {"retry-max", &rmax, NULL},    {"uncertain", &uncertain, NULL},    {"node-return-wait", &wait, NULL},
+        {"domain-cap", &cap, NULL},    {"canonicalization", &canon, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, &name, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *o = json_object(), *answer = NULL, *keys = json_array();
+    set_text(o, "pool", pool);
+    set_text(o, "sending_domain", sending);
+    set_text(o, "return_domain", ret);
+    set_text(o, "unsubscribe_url", url);
+    set_text(o, "unsubscribe_mailto", mailto);
+    set_text(o, "uncertain_policy", uncertain);
+    set_text(o, "canonicalization", canon);
+    bool fine = set_count(c, o, "priority", "priority", priority) &&
+                set_count(c, o, "domain_cap_per_day", "domain-cap", cap) &&
+                set_duration(c, o, "age_limit_ms", "age-limit", age) &&
+                set_duration(c, o, "retry_min_ms", "retry-min", rmin) &&
+                set_duration(c, o, "retry_max_ms", "retry-max", rmax) &&
+                set_duration(c, o, "node_return_wait_ms", "node-return-wait", wait) &&
+                each_piece(key, add_key, &(struct pieces){c, keys});
+    if (key)
+        json_object_set(o, "keys", keys);
+    json_decref(keys);
+    if (!fine) {
+        json_decref(o);
+        return CTL_USAGE;
+    }
+    char *e = rmd_ctl_escape(c, name), path[512];
+    rmd_format(path, sizeof path, "/v1/streams/%s", e);
+    free(e);
+    rc = rmd_ctl_call(c, "PUT", path, o, &answer);
+    return finish(c, rc, answer, "stream %s is set\n", name);
+}
+
+int rmd_ctl_stream_list(struct rmd_ctl *c) {
+    int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
+    json_t *answer = NULL, *s;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "GET", "/v1/streams", NULL, &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    if (rc == CTL_OK && !c->json) {
+        struct rmd_table *t = rmd_table_new("STREAM|POOL|SENDING DOMAIN|>PRIORITY|SELECTORS|UNCERTAIN|STATE");
+        json_array_foreach(json_object_get(answer, "streams"), i, s) {
+            struct rmd_buf keys = {0}, state = {0};
+            json_t *k;
+            size_t n;
+            json_array_foreach(json_object_get(s, "keys"), n, k)
+                rmd_buf_addf(&keys, "%s%s", n ? "," : "", rmd_json_s(k, "selector"));
+            rmd_buf_addf(&state, "%s%s%s", rmd_json_s(s, "state"), *rmd_json_s(s, "reason") ? ": " : "",
+                         rmd_json_s(s, "reason"));
+            rmd_table_cell(t, rmd_json_s(s, "name"));
+            rmd_table_cell(t, rmd_json_s(s, "pool"));
+            rmd_table_cell(t, rmd_json_s(s, "sending_domain"));
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "priority"));
+            rmd_table_cell(t, keys.len ? rmd_buf_str(&keys) : "unsigned");
+            rmd_table_cell(t, rmd_json_s(s, "uncertain_policy"));
+            rmd_table_cell(t, rmd_buf_str(&state));
+            rmd_buf_release(&keys);
+            rmd_buf_release(&state);
+        }
+        rmd_table_print(t, "no streams yet; `remuda stream set --help` tells how to make one");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* ---- keys */
+
+int rmd_ctl_keygen(struct rmd_ctl *c) {
+    const char *prefix;
+    int rc = rmd_ctl_options(c, NULL, &prefix, 1, 1);
+    if (rc >= 0)
+        return rc;
+    char secret_path[4096], public_path[4096], err[256] = "", text[41];
+    uint8_t public_key[RMD_KEY_BYTES], secret_key[RMD_KEY_BYTES];
+    struct stat st;
+    rmd_format(secret_path, sizeof secret_path, "%s.key", prefix);
+    rmd_format(public_path, sizeof public_path, "%s.pub", prefix);
+    if (stat(secret_path, &st) == 0) {
+        fprintf(stderr, "remuda: %s exists already and is not overwritten\n", secret_path);
+        return CTL_FAILED;
+    }
+    rc = rmd_curve_generate(public_key, secret_key);
+    if (rc == RMD_OK)
+        rc = rmd_curve_write_file(secret_path, true, secret_key, err, sizeof err);
+    if (rc == RMD_OK)
+        rc = rmd_curve_write_file(public_path, false, public_key, err, sizeof err);
+    explicit_bzero(secret_key, sizeof secret_key);
+    if (rc < 0) {
+        fprintf(stderr, "remuda: %s\n", *err ? err : "no key could be made");
+        return CTL_FAILED;
+    }
+    rmd_curve_format(public_key, text);
+    if (c->json)
+        printf("{\"secret\": \"%s\", \"public\": \"%s\", \"key\": \"%s\"}\n", secret_path, public_path, text);
+    else
+        printf("secret key  %s (keep it on this host)\npublic key  %s\n%s\n", secret_path, public_path, text);
+    return CTL_OK;
+}
