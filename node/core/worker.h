@@ -26,7 +26,7 @@
 enum rmd_mail_kind {
     /* to a worker */
     RMD_MAIL_POLICY,   /* policy: complete; keys handle-loaded by the worker through the sign port */
-    RMD_MAIL_TEMPLATE, /* template_hash, bytes; without bytes: no lease uses it any more, forget it */
+    RMD_MAIL_TEMPLATE, /* template_hash, bytes */
     RMD_MAIL_LEASE,    /* lease with skip/started bitmaps from replay */
     RMD_MAIL_VALID,    /* valid_until_mono_ms for all leases of the session; 0: session lost, start nothing new after it */
     RMD_MAIL_RECALL,   /* recall */
@@ -35,7 +35,7 @@ enum rmd_mail_kind {
     /* from a worker */
     RMD_MAIL_RECALL_DONE,   /* id: nothing in its scope will start; all its outcomes were emitted before */
     RMD_MAIL_SUPPRESS_DONE, /* id: nothing open or startable for these addresses */
-    RMD_MAIL_TROUBLE,       /* source, text ("" = mended): address not on this host, ... */
+    RMD_MAIL_TROUBLE,       /* source (0: none in particular), text ("" = mended): address not on this host, key unreadable, ... */
     RMD_MAIL_STOPPED,
 };
 
@@ -85,7 +85,7 @@ enum rmd_worker_effect_kind {
     RMD_WF_DIAL,     /* conn, source_addr (bind), dest_addr, port */
     RMD_WF_TLS,      /* conn, name (SNI host); resume sessions by (source, host) */
     RMD_WF_SEND,     /* conn, bytes, dot */
-    RMD_WF_CLOSE,    /* conn; its number may be used again for another DIAL */
+    RMD_WF_CLOSE,    /* conn; its number may be used again for another DIAL. Exactly one for each DIAL, also after RMD_WE_FAILED */
     RMD_WF_MAIL,     /* mail, to the node core */
 };
 
