@@ -86,11 +86,12 @@ static bool add_key(void *ctx, const char *piece) {
     return true;
 }
 
-static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *sentence, const char *name) {
+static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *before, const char *name,
+                  const char *after) {
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
     else if (rc == CTL_OK)
-        printf(sentence, name);
+        printf("%s%s%s\n", before, name, after);
     json_decref(answer);
     return rc;
 }
@@ -152,7 +153,7 @@ int rmd_ctl_source_caps(struct rmd_ctl *c) {
     rmd_format(path, sizeof path, "/v1/sources/%s/caps", e);
     free(e);
     rc = rmd_ctl_call(c, "POST", path, o, &answer);
-    return finish(c, rc, answer, "caps of %s are set\n", address);
+    return finish(c, rc, answer, "caps of ", address, " are set");
 }
 
 static void cap_cell(struct rmd_table *t, const json_t *o) {
@@ -284,7 +285,7 @@ int rmd_ctl_node_add(struct rmd_ctl *c) {
     rmd_curve_format(raw, text);
     json_t *answer = NULL;
     rc = rmd_ctl_call(c, "POST", "/v1/nodes", json_pack("{s:s, s:s}", "name", name, "key", text), &answer);
-    return finish(c, rc, answer, "node %s is enrolled; it may connect now\n", name);
+    return finish(c, rc, answer, "node ", name, " is enrolled; it may connect now");
 }
 
 int rmd_ctl_node_list(struct rmd_ctl *c) {
@@ -360,7 +361,7 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     rmd_format(path, sizeof path, "/v1/streams/%s", e);
     free(e);
     rc = rmd_ctl_call(c, "PUT", path, o, &answer);
-    return finish(c, rc, answer, "stream %s is set\n", name);
+    return finish(c, rc, answer, "stream ", name, " is set");
 }
 
 int rmd_ctl_stream_list(struct rmd_ctl *c) {
