@@ -132,8 +132,8 @@ int rmd_ctl_source_add(struct rmd_ctl *c) {
         return CTL_USAGE;
     }
     rc = rmd_ctl_call(c, "POST", "/v1/sources", o, &answer);
-    return finish(c, rc, answer, "source %s added; `remuda source show` tells whether its node can use it\n",
-                  address);
+    return finish(c, rc, answer, "source ", address,
+                  " added; `remuda source show` tells whether its node can use it");
 }
 
 int rmd_ctl_source_caps(struct rmd_ctl *c) {
