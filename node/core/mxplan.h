@@ -1,10 +1,9 @@
 /* MX plan: in which order the hosts and addresses of a domain are dialled (RFC 5321 section 5.1). Pure.
  *
  * Hosts by preference, shuffled within equal preference by the owner's generator; of each host the addresses of the
- * source's family, shuffled too; addresses that failed lately from the same source come last within their host, and a host that has no other waits until the rest
- * was tried.
- * Special addresses (rmd_addr_is_special) are left out unless a network of the policy allows them. At most
- * RMD_MXPLAN_DIALS addresses are tried.
+ * source's family, shuffled too; addresses that failed lately from the same source come last within their host, and a
+ * host that has no other waits until the rest was tried. Special addresses (rmd_addr_is_special) are left out unless
+ * a network of the policy allows them. At most RMD_MXPLAN_DIALS addresses are tried.
  *
  *   new -> host -> [owner resolves it] -> addresses -> (address, next)* -> host of the next ... -> host == NULL:
  * exhausted */

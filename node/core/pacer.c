@@ -51,7 +51,7 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
     uint32_t rate = rmd_pacer_rate(p), lately = p->window_n > p->window_last ? p->window_n : p->window_last;
     if (!rate || (lately && lately < rate))
         rate = lately; /* halving a rate that wasn't used would change nothing */
-    if (!rate) /* nothing is known of what it can bear */
+    if (!rate)         /* nothing is known of what it can bear */
         rate = 2 * RMD_PACER_UNKNOWN;
     if (!p->slowed)
         p->peak = p->ceiling ? p->ceiling : rate;

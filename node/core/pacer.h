@@ -19,7 +19,7 @@ enum {
     RMD_PACER_SLACK_US = 1000,
     RMD_PACER_STEPS = 20,     /* additive steps from nothing to the former rate */
     RMD_PACER_FREE = 1 << 20, /* a rate so high that it is none */
-    RMD_PACER_UNKNOWN = 6,      /* starts a minute after a verdict that came before anything was sent */
+    RMD_PACER_UNKNOWN = 6,    /* starts a minute after a verdict that came before anything was sent */
     RMD_WIDTH_STEP = 20,
 };
 

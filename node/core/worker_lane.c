@@ -164,6 +164,12 @@ enum progress {
     WORKER_WAITS
 }; /* PLACE: no connection more in the lane */
 
+/* One timer serves several reasons to wait: the first of them wakes. */
+static void sooner(struct rmd_worker *w, struct rmd_timer *t, int64_t due_ms) {
+    if (!t->heap.pos || t->heap.key > due_ms)
+        rmd_worker_arm(w, t, due_ms);
+}
+
 /* An idle connection that nobody has work for gives its place away. */
 static void make_room(struct rmd_worker *w, struct rmd_list *idle, bool of_lane) {
     rmd_list_for(it, idle) {
@@ -184,7 +190,7 @@ static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *sit
     if (site->conns >= (wanted < limit ? wanted : limit) || site->dialing >= (site->ready ? site->ready : 1))
         return SITE_WAITS;
     if (now < site->dial_after_ms) {
-        rmd_worker_arm(w, &site->timer, site->dial_after_ms);
+        sooner(w, &site->timer, site->dial_after_ms);
         return SITE_WAITS;
     }
     if (lane->conns >= rmd_width_limit(&lane->width, rmd_lane_limit(lane))) {
@@ -195,7 +201,7 @@ static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *sit
     }
     int64_t due = rmd_pacer_due_ms(&lane->connects, now);
     if (due > now) {
-        rmd_worker_arm(w, &lane->timer, due);
+        sooner(w, &lane->timer, due);
         return LANE_WAITS;
     }
     if (w->conns >= w->o.connection_limit) {
@@ -225,12 +231,12 @@ static enum progress try_site(struct rmd_worker *w, struct rmd_wsite *site) {
     }
     int64_t due = rmd_pacer_due_ms(&site->pacer, now);
     if (due > now) {
-        rmd_worker_arm(w, &site->timer, due);
+        sooner(w, &site->timer, due);
         return SITE_WAITS;
     }
     due = rmd_pacer_due_ms(&lane->pacer, now);
     if (due > now) {
-        rmd_worker_arm(w, &lane->timer, due);
+        sooner(w, &lane->timer, due);
         return LANE_WAITS;
     }
     if (rmd_list_empty(&site->idle))

@@ -149,7 +149,8 @@ static void lease_begin(struct rmd_worker *w, struct rmd_wlease *l) {
 static struct rmd_wlease *lease_new(struct rmd_worker *w, const struct rmd_mail *mail) {
     struct rmd_arena arena = {0};
     Remuda__Lease *pb = rmd_pb_decode(&remuda__lease__descriptor, mail->bytes, &arena);
-    if (!pb || rmd_map_get_u64(&w->leases, pb->id) || pb->campaign.len != sizeof(struct rmd_id) || pb->template_hash.len != RMD_HASH_BYTES) {
+    if (!pb || rmd_map_get_u64(&w->leases, pb->id) || pb->campaign.len != sizeof(struct rmd_id) ||
+        pb->template_hash.len != RMD_HASH_BYTES) {
         rmd_arena_release(&arena);
         return NULL;
     }

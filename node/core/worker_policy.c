@@ -183,7 +183,8 @@ static void settle_sources(struct rmd_worker *w) {
         if (w->o.workers < 2 || w->policy->source[i]->id % w->o.workers == w->o.index)
             set_source(w, w->policy->source[i]);
     it = 0;
-    while (rmd_map_next(&w->lanes, &it, NULL, &v)) /* all of them, before anything looks at a former policy's memory */
+    while (
+        rmd_map_next(&w->lanes, &it, NULL, &v)) /* all of them, before anything looks at a former policy's memory */
         set_lane(w, v);
     it = 0;
     while (rmd_map_next(&w->sources, &it, NULL, &v)) {
