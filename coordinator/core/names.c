@@ -6,17 +6,17 @@ const char *rmd_coord_provider_name(struct rmd_coord *c, uint32_t provider) {
 }
 
 const char *rmd_coord_source_address(struct rmd_coord *c, uint32_t source) {
-    const struct rmd_source *s = rmd_map_get_u64(&c->sources, source);
+    const struct rmd_source *s = rmd_map_get(&c->sources, rmd_slice(&source, sizeof source));
     return s ? s->rec->address : "";
 }
 
 const char *rmd_coord_node_name(struct rmd_coord *c, uint32_t node) {
-    const struct rmd_node *n = rmd_map_get_u64(&c->nodes, node);
+    const struct rmd_node *n = rmd_map_get(&c->nodes, rmd_slice(&node, sizeof node));
     return n ? n->rec->name : "";
 }
 
 const char *rmd_coord_stream_name(struct rmd_coord *c, uint32_t stream) {
-    const struct rmd_stream *s = rmd_map_get_u64(&c->streams, stream);
+    const struct rmd_stream *s = rmd_map_get(&c->streams, rmd_slice(&stream, sizeof stream));
     return s ? s->rec->name : "";
 }
 
