@@ -1,7 +1,6 @@
 /* HTTP over a Unix socket or TLS, with libcurl. */
 #include <curl/curl.h>
 #include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "coordinator/ctl/ctl.h"
@@ -95,14 +94,15 @@ static void end(struct transfer *t) {
 
 static int unreachable(const struct transfer *t, CURLcode rc) {
     const char *api = t->c->api;
-    struct stat st;
+    long error = 0;
+    curl_easy_getinfo(t->c->curl, CURLINFO_OS_ERRNO, &error);
+    bool local = !is_https(t->c) && rc == CURLE_COULDNT_CONNECT && error;
     fprintf(stderr, "remuda: the coordinator does not answer at %s: %s\n", api,
-            *t->error ? t->error : curl_easy_strerror(rc));
-    if (!is_https(t->c) && stat(api, &st) != 0)
-        fprintf(stderr, "There is no such socket. Is remuda-coordinator running? Its api.socket is where --api (or "
-                        "REMUDA_API) must point.\n");
-    else if (!is_https(t->c) && errno == EACCES)
+            local ? strerror((int)error) : *t->error ? t->error : curl_easy_strerror(rc));
+    if (local && error == EACCES)
         fprintf(stderr, "This user may not use the socket: become a member of its group.\n");
+    else if (local)
+        fprintf(stderr, "Is remuda-coordinator running? --api (or REMUDA_API) must name its api.socket.\n");
     return CTL_UNREACHABLE;
 }
 
