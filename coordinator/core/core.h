@@ -296,7 +296,6 @@ struct rmd_suppressing {
     char *address;
     uint32_t *waits; /* node ids */
     uint32_t n_waits;
-    bool durable;
     uint64_t tag;
     int64_t repeat_mono_ms;
 };
@@ -335,6 +334,9 @@ struct rmd_coord {
     struct rmd_time now;
     enum rmd_phase phase;
     int64_t started_wall_ms;
+    Remuda__CampaignRecord **start_campaign; /* rows that wait for RESTORED: they refer to others */
+    Remuda__LeaseRecord **start_lease;
+    size_t n_start_campaigns, n_start_leases;
     uint32_t starting; /* reads of the start that are under way */
 
     struct rmd_coord_effects *out;
@@ -424,7 +426,7 @@ ssize_t rmd_provider_index(const struct rmd_coord *c, uint32_t id);
 const char *rmd_provider_name(const struct rmd_coord *c, uint32_t id);
 void rmd_registry_flush(struct rmd_coord *c);
 void rmd_registry_free(struct rmd_coord *c);
-void rmd_node_free(struct rmd_node *n);
+void rmd_member_free(struct rmd_node *n);
 bool rmd_stream_uses(const struct rmd_stream *st, const struct rmd_source *s);
 bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s);
 uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s);
@@ -454,6 +456,7 @@ void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k
 struct rmd_entry *rmd_entry_get(struct rmd_coord *c, struct rmd_cq *q, struct rmd_chunk *ch);
 void rmd_entry_set(struct rmd_coord *c, struct rmd_entry *e, size_t row);   /* queue it */
 void rmd_entry_clear(struct rmd_coord *c, struct rmd_entry *e, size_t row); /* it left the queue */
+void rmd_entry_known(struct rmd_coord *c, struct rmd_entry *e, struct rmd_slice value); /* what the store says of it */
 void rmd_entry_unref(struct rmd_coord *c, struct rmd_entry *e);
 void rmd_queue_load(struct rmd_coord *c);
 void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_coord_event *e);
@@ -539,7 +542,6 @@ void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l);
 struct rmd_slice rmd_lease_row(const struct rmd_lease *l, uint32_t index);
 struct rmd_chunk *rmd_lease_chunk(const struct rmd_lease *l, uint32_t index, uint32_t *row);
 bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l); /* its lane, stream and campaign may send */
-void rmd_lease_load(struct rmd_coord *c, struct rmd_lease *l); /* at start: asks for chunks and entry */
 
 /* ---- report.c */
 void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r);

@@ -144,6 +144,6 @@ void rmd_doubt_tick(struct rmd_coord *c) {
             lease_tick(c, n, w);
         if (n->granted)
             rmd_core_wake(c, n->valid_until_mono_ms);
-        n->forget = false;
+        n->forget &= n->granted > 0; /* until what it holds has expired */
     }
 }

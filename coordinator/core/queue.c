@@ -333,27 +333,30 @@ void rmd_queue_load(struct rmd_coord *c) {
     }
 }
 
+void rmd_entry_known(struct rmd_coord *c, struct rmd_entry *e, struct rmd_slice value) {
+    if (e->known)
+        return;
+    e->known = true;
+    Remuda__QueueRecord *r = value.p ? rmd_pb_decode(&remuda__queue_record__descriptor, value, &c->scratch) : NULL;
+    if (!r || r->queued.len > RMD_CHUNK_BITS)
+        return;
+    memcpy(e->queued, r->queued.data, r->queued.len);
+    e->n = (uint32_t)rmd_bit_count(e->queued, RMD_CHUNK_ROWS_MAX);
+    e->cq->loaded += e->n; /* queued counts it already */
+    ready(c, e);
+}
+
 static struct rmd_entry *entry_load(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_row *row) {
     size_t n = row->key.n;
     uint32_t group = rmd_get_be32(row->key.p + n - 8), seq = rmd_get_be32(row->key.p + n - 4);
-    Remuda__QueueRecord *r = rmd_pb_decode(&remuda__queue_record__descriptor, row->value, &c->scratch);
-    if (!r || r->queued.len > RMD_CHUNK_BITS)
-        return NULL;
     struct rmd_chunk *ch = rmd_chunk_get(c, q->campaign, group, seq);
     struct rmd_entry *e = rmd_entry_get(c, q, ch);
     rmd_chunk_unref(c, ch);
-    if (e->known) { /* memory is ahead of the store */
-        rmd_entry_unref(c, e);
-        return NULL;
-    }
-    e->known = true;
-    memcpy(e->queued, r->queued.data, r->queued.len);
-    uint32_t bits = (uint32_t)rmd_bit_count(e->queued, RMD_CHUNK_ROWS_MAX);
-    e->n = bits;
-    q->loaded += bits;
-    ready(c, e);
+    bool fresh = !e->known; /* else memory is ahead of the store */
+    rmd_entry_known(c, e, row->value);
+    bool work = fresh && e->n;
     rmd_entry_unref(c, e);
-    return e;
+    return work ? e : NULL; /* with work it stays */
 }
 
 void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_coord_event *e) {

@@ -1,0 +1,102 @@
+/* Explain: why a recipient of this domain and stream isn't being sent right now, or from where it would be. */
+#include "coordinator/core/core.h"
+
+static const char *const account_names[RMD_ACCOUNTS] = {"lane", "source", "network at this provider", "sending domain at this provider"};
+
+static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_buf *out) {
+    struct rmd_caps caps;
+    rmd_caps_of(c, l, st, &caps);
+    for (int i = 0; i < RMD_ACCOUNTS; i++) {
+        if (!caps.limit[i] || rmd_account_available(&c->ledger, caps.account[i], caps.limit[i]))
+            continue;
+        int64_t frees = rmd_account_frees_ms(&c->ledger, caps.account[i], caps.limit[i]);
+        char when[32] = "";
+        if (frees != RMD_NEVER)
+            rmd_format_duration(frees, when);
+        rmd_buf_addf(out, "    cap of the %s: %llu a day, %llu used in 24 h, %llu outstanding; more frees %s%s\n", account_names[i],
+                     (unsigned long long)caps.limit[i], (unsigned long long)caps.account[i]->used,
+                     (unsigned long long)caps.account[i]->outstanding, frees == RMD_NEVER ? "when leases report" : "in ", when);
+    }
+}
+
+static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, bool *chosen, struct rmd_buf *out) {
+    const char *why = rmd_sched_lane_why(c, q, l);
+    const char *node = l->source->node ? l->source->node->rec->name : "no node";
+    rmd_buf_addf(out, "  %s (%s, node %s): ", l->source->rec->address, l->source->network, node);
+    if (!why) {
+        rmd_buf_addf(out, "%s\n", *chosen ? "free; takes over when those before it are full" : "next: the first of the pool's order with room");
+        *chosen = true;
+        return;
+    }
+    rmd_buf_addf(out, "%s", why);
+    uint64_t incident = l->source->all.incident ? l->source->all.incident : l->incident;
+    if (incident)
+        rmd_buf_addf(out, " (incident %llu)", (unsigned long long)incident);
+    int64_t until = l->source->all.until_wall_ms ? l->source->all.until_wall_ms : l->until_wall_ms;
+    if (until) {
+        char at[32];
+        rmd_date_rfc3339(until, at);
+        rmd_buf_addf(out, " until %s", at);
+    }
+    rmd_buf_addc(out, '\n');
+    explain_caps(c, l, q->stream, out);
+}
+
+static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf *out) {
+    rmd_buf_addf(out, "waiting there for this stream: %llu queued, %llu leased, %llu deferred\n", (unsigned long long)q->queued,
+                 (unsigned long long)q->leased, (unsigned long long)q->deferred);
+    int64_t next = RMD_NEVER;
+    rmd_list_for(it, &q->dqs) {
+        const struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
+        if (d->next_wall_ms < next)
+            next = d->next_wall_ms;
+    }
+    if (next != RMD_NEVER) {
+        char at[32];
+        rmd_date_rfc3339(next, at);
+        rmd_buf_addf(out, "next attempt of a deferred recipient: %s\n", at);
+    }
+    const char *why = rmd_sched_why(c, q);
+    if (why && *why)
+        rmd_buf_addf(out, "what binds: %s\n", why);
+    rmd_sched_candidates(c, q);
+    if (!q->n_candidates)
+        rmd_buf_addf(out, "no source is in pool %s\n", q->stream->rec->pool);
+    bool chosen = false;
+    for (size_t i = 0; i < q->n_candidates; i++)
+        explain_lane(c, q, q->candidate[i], &chosen, out);
+}
+
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain, struct rmd_buf *out) {
+    struct rmd_stream *s = rmd_stream_find(c, stream);
+    if (!s || s->rec->tenant != tenant) {
+        rmd_buf_addf(out, "there is no such stream\n");
+        return;
+    }
+    if (!c->meta || c->phase != RMD_PHASE_SERVING)
+        rmd_buf_addf(out, "the coordinator is starting: nothing is dealt yet\n");
+    if (s->rec->state)
+        rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name, *s->rec->reason ? s->rec->reason : "by the operator");
+    if (c->stalled)
+        rmd_buf_addf(out, "the store is stalled: %s\n", c->stalled);
+    const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);
+    if (!d || d->state == RMD_SITE_WAIT) {
+        rmd_buf_addf(out, "%s: its MX hosts aren't known yet; they are asked for when a recipient there is sorted\n", domain);
+        return;
+    }
+    if (d->state == RMD_SITE_GONE) {
+        rmd_buf_addf(out, "%s: %s: recipients there bounce without an attempt\n", domain, d->detail);
+        return;
+    }
+    if (d->state == RMD_SITE_TEMP) {
+        rmd_buf_addf(out, "%s: DNS gives no answer (%s); asked again in %lld s\n", domain, d->detail ? d->detail : "temporary failure",
+                     (long long)((d->until_mono_ms - c->now.mono_ms) / 1000));
+        return;
+    }
+    rmd_buf_addf(out, "%s belongs to provider %s\n", domain, rmd_provider_name(c, d->provider));
+    const struct rmd_pq *known = rmd_map_get_u64(&c->pqs, (uint64_t)d->provider << 32 | s->rec->id);
+    if (known)
+        explain_queue(c, rmd_pq_get(c, d->provider, s), out);
+    else
+        rmd_buf_addf(out, "nothing of this stream waits there\n");
+}

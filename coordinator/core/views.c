@@ -1,0 +1,192 @@
+/* Views: what the API shows, read between steps. Their strings live in an arena of the core that the next view resets. */
+#include "coordinator/core/core.h"
+
+static uint64_t domain_free_sum(const struct rmd_campaign *k) {
+    const Remuda__CampaignRecord *r = k->rec;
+    return r->finished_wall_ms ? 0 : rmd_campaign_unsorted(k);
+}
+
+static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
+    rmd_list_for(it, &c->all_campaigns) {
+        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        out->queued += k->queued;
+        out->leased += k->leased;
+        out->deferred += k->deferred;
+        out->in_doubt += k->in_doubt;
+        out->unsorted += domain_free_sum(k);
+        out->delivered += k->rec->delivered;
+        out->bounced += k->rec->bounced;
+        out->suppressed += k->rec->suppressed;
+        out->expired += k->rec->expired;
+        out->held += k->rec->held;
+        out->uncertain += k->rec->uncertain;
+    }
+}
+
+static bool any_quarantined(const struct rmd_coord *c, const struct rmd_source *s) {
+    bool any = s->all.state >= RMD_LANE_QUARANTINED;
+    for (size_t i = 0; i < c->o.n_providers && !any; i++)
+        any = s->lane[i] && s->lane[i]->state >= RMD_LANE_QUARANTINED;
+    return any;
+}
+
+void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out) {
+    *out = (struct rmd_status_view){.epoch = c->epoch, .malformed_frames = c->malformed, .stalled = c->stalled ? c->stalled : ""};
+    out->ledger_time_ms = c->ledger.now_ms;
+    if (c->meta) {
+        out->incarnation = c->meta->incarnation;
+        out->restored_paused = c->meta->restored;
+    }
+    count_campaigns(c, out);
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        const struct rmd_node *n = v;
+        out->nodes += n->rec->state == 0;
+        out->nodes_connected += n->connected;
+        out->leases += n->granted;
+    }
+    for (it = 0; rmd_map_next(&c->sources, &it, NULL, &v);) {
+        const struct rmd_source *s = v;
+        out->sources_active += s->rec->state == RMD_SOURCE_ACTIVE;
+        out->sources_quarantined += any_quarantined(c, s);
+    }
+    rmd_list_for(jt, &c->incidents)
+        out->open_incidents += rmd_container(jt, struct rmd_incident, link)->rec->state == 0;
+}
+
+static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_view *out) {
+    uint64_t cap = rmd_lane_cap(c, l);
+    int64_t frees = rmd_account_frees_ms(&c->ledger, l->account, cap);
+    *out = (struct rmd_lane_view){
+        .provider = c->o.provider[l->provider]->name,
+        .state = l->state,
+        .until_wall_ms = l->until_wall_ms,
+        .cap = cap,
+        .outstanding = l->account->outstanding,
+        .used_24h = rmd_account_used(&c->ledger, l->account),
+        .delivered = l->delivered,
+        .deferred = l->deferred,
+        .bounced = l->bounced,
+        .blocked = l->blocked,
+        .incident = l->incident,
+        .cap_frees_ms = frees,
+    };
+}
+
+void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_source_view *), void *ctx) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        rmd_arena_reset(&c->view);
+        struct rmd_lane_view *lanes = rmd_arena_alloc(&c->view, (c->o.n_providers + 1) * sizeof *lanes);
+        size_t n = 0;
+        for (size_t i = 0; i < c->o.n_providers; i++) {
+            if (s->lane[i])
+                lane_view(c, s->lane[i], &lanes[n++]);
+        }
+        struct rmd_source_view view = {
+            .record = s->rec,
+            .node_name = s->node ? s->node->rec->name : "",
+            .network = s->network,
+            .node_connected = s->node && s->node->connected,
+            .trouble = s->trouble ? s->trouble : "",
+            .state = s->all.state,
+            .cap = rmd_source_cap(c, s),
+            .outstanding = s->account->outstanding,
+            .used_24h = rmd_account_used(&c->ledger, s->account),
+            .delivered = s->delivered,
+            .deferred = s->deferred,
+            .bounced = s->bounced,
+            .lane = lanes,
+            .n_lanes = n,
+        };
+        fn(ctx, &view);
+    }
+}
+
+void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_node_view *), void *ctx) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        const struct rmd_node *n = v;
+        struct rmd_node_view view = {
+            .record = n->rec,
+            .connected = n->connected,
+            .last_heard_ms_ago = n->heard_mono_ms ? c->now.mono_ms - n->heard_mono_ms : -1,
+            .hostname = n->hostname ? n->hostname : "",
+            .software = n->software ? n->software : "",
+            .trouble = n->trouble ? n->trouble : n->said ? n->said : "",
+            .leases = n->granted,
+            .connections = n->connections,
+            .waiting = n->waiting,
+        };
+        uint32_t jt = 0;
+        void *w;
+        while (rmd_map_next(&n->leases, &jt, NULL, &w)) {
+            const struct rmd_lease *l = w;
+            if (l->state == RMD_LEASE_GRANTED)
+                view.messages_leased += l->left;
+            else if (l->state == RMD_LEASE_DOUBT)
+                view.in_doubt += l->left;
+        }
+        fn(ctx, &view);
+    }
+}
+
+void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__StreamRecord *), void *ctx) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->streams, &it, NULL, &v))
+        fn(ctx, ((const struct rmd_stream *)v)->rec);
+}
+
+void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx) {
+    rmd_list_for(it, &c->all_campaigns) {
+        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        struct rmd_campaign_view view = {
+            .record = k->rec,
+            .leased = k->leased + k->in_doubt,
+            .queued = k->queued + domain_free_sum(k),
+            .deferred = k->deferred,
+        };
+        fn(ctx, &view);
+    }
+}
+
+static int64_t next_attempt(const struct rmd_pq *q) {
+    int64_t at = RMD_NEVER;
+    rmd_list_for(it, &q->dqs) {
+        const struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
+        if (d->n_items) {
+            const struct rmd_ditem *first = rmd_container(d->items.next, struct rmd_ditem, link);
+            if (first->rec->not_before_wall_ms < at)
+                at = first->rec->not_before_wall_ms;
+        }
+        if (d->next_wall_ms < at)
+            at = d->next_wall_ms;
+    }
+    return at == RMD_NEVER ? 0 : at;
+}
+
+void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx) {
+    rmd_list_for(it, &c->all_pqs) {
+        struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
+        struct rmd_queue_view view = {
+            .provider = rmd_provider_name(c, q->provider_id),
+            .stream = q->stream->rec->name,
+            .queued = q->queued,
+            .leased = q->leased,
+            .deferred = q->deferred,
+            .next_attempt_wall_ms = next_attempt(q),
+            .waits_for = rmd_sched_why(c, q),
+        };
+        fn(ctx, &view);
+    }
+}
+
+void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx) {
+    rmd_list_for(it, &c->incidents)
+        fn(ctx, rmd_container(it, struct rmd_incident, link)->rec);
+}
