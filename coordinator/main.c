@@ -32,11 +32,13 @@ enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, EXIT_UNAVAILABLE = 69 };
 static const char usage[] =
     "remuda-coordinator: holds the queue, decides which source sends what, and talks to nodes and operators.\n"
     "\n"
-    "usage: remuda-coordinator [--config PATH] [--check | --dump-config]\n"
+    "usage: remuda-coordinator [--config PATH] [--check | --dump-config] [--takeover]\n"
     "\n"
     "  -c, --config PATH   file, or folder of *.conf files (default " RMD_COORD_CONFIG_PATH ")\n"
     "      --check         read the configuration, say what is wrong with it, and end (0: fine, 78: not)\n"
     "      --dump-config   print the effective configuration with an explanation of each key, and end\n"
+    "      --takeover      with store = postgresql: take the store from a coordinator that is gone or cut off;\n"
+    "                      its writes are refused from then on\n"
     "      --version       print the version and end\n"
     "  -h, --help          this text\n"
     "\n"
@@ -45,14 +47,17 @@ static const char usage[] =
 
 struct options {
     const char *config;
-    bool check, dump;
+    bool check, dump, takeover;
 };
 
 static void parse_options(int argc, char **argv, struct options *o) {
-    static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-        {"dump-config", no_argument, NULL, 'd'},  {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
+                                          {"check", no_argument, NULL, 'k'},
+                                          {"dump-config", no_argument, NULL, 'd'},
+                                          {"takeover", no_argument, NULL, 't'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     *o = (struct options){.config = RMD_COORD_CONFIG_PATH};
     for (int c; (c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;)
         switch (c) {
@@ -64,6 +69,9 @@ static void parse_options(int argc, char **argv, struct options *o) {
             break;
         case 'd':
             o->dump = true;
+            break;
+        case 't':
+            o->takeover = true;
             break;
         case 'v':
             puts("remuda-coordinator " RMD_VERSION);
@@ -119,12 +127,12 @@ static int make_folder(const char *path) {
     return complain(path, err);
 }
 
-static int open_store(struct parts *p) {
+static int open_store(struct parts *p, bool takeover) {
     char err[512] = "", path[1024];
     int rc;
     if (strcmp(p->conf.store, "postgresql") == 0) {
-        rc = rmd_store_pg_open(&(struct rmd_store_pg_options){.conninfo = p->conf.postgresql}, &p->store, err,
-                               sizeof err);
+        rc = rmd_store_pg_open(&(struct rmd_store_pg_options){.conninfo = p->conf.postgresql, .takeover = takeover},
+                               &p->store, err, sizeof err);
     } else {
         rmd_format(path, sizeof path, "%s/store", p->conf.data);
         struct rmd_store_rocks_options o = {.directory = path,
@@ -239,7 +247,7 @@ static void close_parts(struct parts *p) {
     explicit_bzero(p->secret_key, sizeof p->secret_key);
 }
 
-static int serve(struct parts *p) {
+static int serve(struct parts *p, bool takeover) {
     char err[512] = "";
     sigset_t signals;
     sigemptyset(&signals);
@@ -249,8 +257,8 @@ static int serve(struct parts *p) {
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
-    if (make_folder(p->conf.data) < 0 || become(p->conf.user) < 0 || open_store(p) < 0 || open_history(p) < 0 ||
-        open_shell(p) < 0 || open_http(p) < 0)
+    if (make_folder(p->conf.data) < 0 || become(p->conf.user) < 0 || open_store(p, takeover) < 0 ||
+        open_history(p) < 0 || open_shell(p) < 0 || open_http(p) < 0)
         return RMD_EINVAL;
     serving = p->shell;
     pthread_t thread;
@@ -289,7 +297,7 @@ int main(int argc, char **argv) {
         if (rmd_log_level_parse(p.conf.log_level, &level) == RMD_OK)
             rmd_log_init("remuda-coordinator", level, rmd_clock_host());
         rmd_probe_init();
-        code = serve(&p) < 0 ? EXIT_UNAVAILABLE : 0;
+        code = serve(&p, o.takeover) < 0 ? EXIT_UNAVAILABLE : 0;
     }
     close_parts(&p);
     return code;
