@@ -15,8 +15,8 @@
  * it is in the journal; other window (earlier parts, repeats, chunks of templates) is given back by a LeaseAck with id 0. An id at or below the
  * high-water mark that isn't in the journal is refused, unless it is known to have been passed over by a later one in this same session.
  *
- * Templates: a worker gets RMD_MAIL_TEMPLATE before the first lease that needs it, and the same mail with empty bytes when no lease has used the
- * template for RMD_NODE_TEMPLATE_KEEP_MS: both forget it then. */
+ * Templates: a worker gets RMD_MAIL_TEMPLATE before a lease that needs it, unless another unfinished lease with it uses the same one. The node
+ * forgets a template that no lease has used for RMD_NODE_TEMPLATE_KEEP_MS. */
 #ifndef REMUDA_NODE_CORE_H
 #define REMUDA_NODE_CORE_H
 

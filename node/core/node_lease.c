@@ -109,6 +109,8 @@ static bool lease_well_formed(const Remuda__Lease *m) {
 
 /* All outcomes are journaled: it may go once they are acknowledged. */
 static void lease_finished(struct rmd_node *n, struct node_lease *l) {
+    if (l->tmpl && l->state == LEASE_WORKING)
+        l->tmpl->working[l->worker]--;
     if (l->tmpl)
         node_template_unuse(n, l->tmpl);
     l->tmpl = NULL;
@@ -163,7 +165,7 @@ void node_lease_give_back(struct rmd_node *n, struct node_lease *l, enum rmd_ret
 void node_lease_hand_over(struct rmd_node *n, struct node_lease *l) {
     if (l->state != LEASE_WAITING || !l->confirmed || !l->left || !l->tmpl || !l->tmpl->ready || n->stopping)
         return;
-    node_template_tell(n, l->tmpl, l->worker);
+    node_template_working(n, l->tmpl, l->worker);
     struct rmd_mail *m = node_mail(n, l->worker, RMD_MAIL_LEASE);
     m->id = l->id;
     m->source = l->source;

@@ -49,7 +49,7 @@ struct node_template {
     int64_t asked_at;    /* mono_ms of the last Fetch; RMD_NEVER: none is out */
     uint32_t leases;     /* that use it */
     int64_t unused_since;
-    uint8_t *sent;       /* bitmap: workers that have it */
+    uint32_t *working;   /* unfinished leases with each worker */
     struct rmd_list in_fetching, in_unused;
 };
 
@@ -217,7 +217,7 @@ struct node_template *node_template_use(struct rmd_node *n, const uint8_t *hash)
 void node_template_unuse(struct rmd_node *n, struct node_template *t);
 void node_template_frame(struct rmd_node *n, const Remuda__Template *t);
 void node_template_replay(struct rmd_node *n, const struct rmd_node_event *e);
-void node_template_tell(struct rmd_node *n, struct node_template *t, uint32_t worker);
+void node_template_working(struct rmd_node *n, struct node_template *t, uint32_t worker);
 void node_template_fetch_due(struct rmd_node *n);
 void node_template_again(struct rmd_node *n);
 void node_template_sweep(struct rmd_node *n);

@@ -1,4 +1,4 @@
-/* Templates: fetched once a node in chunks, checked against their hash, told to each worker once, forgotten when nobody has used them for a
+/* Templates: fetched once a node in chunks, checked against their hash, told to a worker with the first of its leases, forgotten when nobody has used them for a
  * while. A few are fetched at a time, one chunk of each at a time, so that a lease or a recall never waits behind them. */
 #include "node/core/node_state.h"
 
@@ -12,7 +12,7 @@ void node_template_free(struct node_template *t) {
     rmd_list_remove(&t->in_fetching);
     rmd_list_remove(&t->in_unused);
     rmd_buf_release(&t->bytes);
-    free(t->sent);
+    free(t->working);
     free(t);
 }
 
@@ -20,7 +20,7 @@ static struct node_template *template_new(struct rmd_node *n, const uint8_t *has
     struct node_template *t = rmd_alloc(sizeof *t);
     memcpy(t->hash, hash, sizeof t->hash);
     t->bytes.limit = RMD_NODE_TEMPLATE_BYTES_MAX + 1;
-    t->sent = rmd_alloc(rmd_bit_bytes(n->o.workers));
+    t->working = rmd_alloc(n->o.workers * sizeof *t->working);
     t->asked_at = RMD_NEVER;
     t->unused_since = n->now.mono_ms;
     rmd_map_set(&n->templates, rmd_slice(t->hash, sizeof t->hash), t);
@@ -29,11 +29,8 @@ static struct node_template *template_new(struct rmd_node *n, const uint8_t *has
     return t;
 }
 
-/* No lease uses it: neither the journal nor any worker keeps it. */
+/* No lease uses it: the journal need not keep it. */
 static void forget(struct rmd_node *n, struct node_template *t) {
-    for (uint32_t w = 0; w < n->o.workers; w++)
-        if (rmd_bit_get(t->sent, w))
-            memcpy(node_mail(n, w, RMD_MAIL_TEMPLATE)->template_hash, t->hash, sizeof t->hash);
     if (t->ready)
         memcpy(node_effect(n, RMD_NF_JOURNAL_TEMPLATE_DROP)->hash, t->hash, sizeof t->hash);
     n->n_unused--;
@@ -73,10 +70,10 @@ void node_template_replay(struct rmd_node *n, const struct rmd_node_event *e) {
     t->ready = !t->bytes.overflow && e->bytes.n > 0;
 }
 
-void node_template_tell(struct rmd_node *n, struct node_template *t, uint32_t worker) {
-    if (rmd_bit_get(t->sent, worker))
+/* A lease goes to the worker. Workers keep a template as long as a lease uses it, and longer when they have room. */
+void node_template_working(struct rmd_node *n, struct node_template *t, uint32_t worker) {
+    if (t->working[worker]++)
         return;
-    rmd_bit_set(t->sent, worker);
     struct rmd_mail *m = node_mail(n, worker, RMD_MAIL_TEMPLATE);
     memcpy(m->template_hash, t->hash, sizeof t->hash);
     m->bytes = rmd_slice(rmd_arena_dup(&n->out->arena, t->bytes.p, t->bytes.len), t->bytes.len);

@@ -1,0 +1,198 @@
+/* remuda-node: options, privileges, signals, wiring. Everything else is in node/io/shell.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <remuda/version.h>
+
+#include <base/log.h>
+#include <base/probe.h>
+#include <base/text.h>
+
+#include "node/io/shell.h"
+#include "proto/io/clock.h"
+
+enum { EXIT_USAGE = 64 /* EX_USAGE */, EXIT_CONFIG = 78 /* EX_CONFIG */ };
+
+static const char help[] =
+    "remuda-node: sends what a Remuda coordinator deals to it, from the addresses of this host.\n"
+    "\n"
+    "  remuda-node [--config PATH]                  run, in the foreground; a service manager starts and stops it\n"
+    "  remuda-node --check [--config PATH]          read configuration and keys, say what is wrong, do nothing\n"
+    "  remuda-node --dump-config [--config PATH]    print the configuration in effect, each key with its meaning\n"
+    "  remuda-node --version | --help\n"
+    "\n"
+    "PATH is a file, or a directory whose *.conf files are read in order of name; default " RMD_NODE_CONFIG_PATH ".\n"
+    "\n"
+    "A first node:\n"
+    "  remuda keygen /etc/remuda/node                      # makes node.secret and node.public\n"
+    "  cat > /etc/remuda/node.conf <<EOF\n"
+    "  data = \"/var/lib/remuda-node\";\n"
+    "  bus {\n"
+    "      coordinator = \"tcp://192.0.2.1:7350\";            # where the coordinator listens\n"
+    "      coordinator_key = \"...40 characters...\";         # its public key\n"
+    "      secret_key = \"/etc/remuda/node.secret\";\n"
+    "  }\n"
+    "  EOF\n"
+    "  remuda node add NAME --key $(cat /etc/remuda/node.public)    # at the coordinator: the key is who the node is\n"
+    "\n"
+    "The node has no list of its sources: the coordinator tells it (remuda source add ...). An address that is not on this\n"
+    "host is shown by `remuda source list`.\n"
+    "\n"
+    "Signals: SIGTERM or SIGINT finish open transactions, give back the rest and report, within 10 s; a second one ends at once.\n"
+    "Nothing is lost either way: what was under way is in the journal.\n"
+    "Exit: 0 stopped; 1 failed, the reason is the last line of the log; 64 wrong usage; 78 wrong configuration.\n";
+
+struct choices {
+    const char *config;
+    bool check, dump;
+};
+
+/* -1: go on; else the exit code. */
+static int read_options(int argc, char **argv, struct choices *out) {
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
+        {"dump-config", no_argument, NULL, 'd'},  {"foreground", no_argument, NULL, 'f'},
+        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    *out = (struct choices){.config = RMD_NODE_CONFIG_PATH};
+    for (int o; (o = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        switch (o) {
+        case 'c':
+            out->config = optarg;
+            break;
+        case 'k':
+            out->check = true;
+            break;
+        case 'd':
+            out->dump = true;
+            break;
+        case 'f':
+            break; /* the only way it runs */
+        case 'v':
+            puts("remuda-node " RMD_VERSION);
+            return 0;
+        case 'h':
+            fputs(help, stdout);
+            return 0;
+        default:
+            fputs("remuda-node: see remuda-node --help\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "remuda-node: \"%s\": no such argument; see remuda-node --help\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+static void dump(const struct rmd_node_config *c) {
+    struct rmd_buf out = {0};
+    rmd_config_dump(rmd_node_config_rows, c, &out);
+    fputs(rmd_buf_str(&out), stdout);
+    rmd_buf_release(&out);
+}
+
+/* From root to the user, for good: no group, no saved id is kept. The data directory is made and given to it first. */
+static bool become(const char *name, const char *data) {
+    errno = 0;
+    struct passwd *p = getpwnam(name);
+    if (!p) {
+        rmd_error("node", "user = \"%s\": %s", name, errno ? strerror(errno) : "no such user");
+        return false;
+    }
+    if (mkdir(data, 0700) && errno != EEXIST) {
+        rmd_error("node", "can't make the data directory %s: %s", data, strerror(errno));
+        return false;
+    }
+    int fd = open(data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fchown(fd, p->pw_uid, p->pw_gid)) {
+        rmd_error("node", "can't give the data directory %s to %s: %s", data, name, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    close(fd);
+    if (setgroups(0, NULL) || setgid(p->pw_gid) || setuid(p->pw_uid)) {
+        rmd_error("node", "can't become user %s: %s", name, strerror(errno));
+        return false;
+    }
+    if (p->pw_uid && (setuid(0) == 0 || seteuid(0) == 0)) {
+        rmd_error("node", "became user %s, but root could be had back: not running like this", name);
+        return false;
+    }
+    return true;
+}
+
+static void block_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: the shell reads them from a descriptor */
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(const struct rmd_node_config *c, struct rmd_node_keys *keys) {
+    struct rmd_buf err = {0};
+    if (*c->user && geteuid() == 0 && !become(c->user, c->data))
+        return 1;
+    if (geteuid() == 0)
+        rmd_warn("node", "running as root, which it doesn't need: set user in the configuration");
+    block_signals();
+    struct rmd_node_shell *s = rmd_node_shell_open(c, keys, &err);
+    explicit_bzero(keys, sizeof *keys);
+    if (!s) {
+        rmd_error("node", "%s", rmd_buf_str(&err));
+        rmd_buf_release(&err);
+        return 1;
+    }
+    int rc = rmd_node_shell_run(s);
+    rmd_node_shell_close(s);
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    struct choices choice;
+    int rc = read_options(argc, argv, &choice);
+    if (rc >= 0)
+        return rc;
+    rmd_probe_init();
+    rmd_log_init("remuda-node", RMD_LOG_INFO, rmd_clock_host());
+    struct rmd_node_config c;
+    struct rmd_node_keys keys;
+    struct rmd_buf err = {0};
+    char why[600];
+    if (rmd_node_config_load(choice.config, &c, &err) != RMD_OK) {
+        fputs(rmd_buf_str(&err), stderr);
+        rmd_buf_release(&err);
+        return EXIT_CONFIG;
+    }
+    enum rmd_log_level level;
+    if (rmd_log_level_parse(c.log_level, &level) == RMD_OK)
+        rmd_log_init("remuda-node", level, rmd_clock_host());
+    if (choice.dump) {
+        dump(&c);
+        rc = 0;
+    } else if (rmd_node_config_keys(&c, &keys, why, sizeof why) != RMD_OK) {
+        fprintf(stderr, "%s: %s\n", choice.config, why);
+        rc = EXIT_CONFIG;
+    } else if (choice.check) {
+        printf("%s: in order\n", choice.config);
+        rc = 0;
+    } else {
+        rc = run(&c, &keys);
+    }
+    explicit_bzero(&keys, sizeof keys);
+    rmd_config_release(rmd_node_config_rows, &c);
+    rmd_buf_release(&err);
+    return rc;
+}
