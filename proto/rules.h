@@ -1,21 +1,23 @@
 /* Verdict rules: ordered data that turn a receiver's reply into a verdict (design, section 7). Pure.
  *
- * A rule set is compiled once from text and shared read-only by threads. The first rule that matches wins. A rule can ask for
- * provider names, stages, a reply code or its first digit(s) ("4", "55", "421"), an enhanced code with "x" as a wildcard
- * (a whole part, or its last digits: "4.7.x", "4.7.85x"), and patterns: each is ASCII-case-insensitive text in which "*" stands for any text, "#" for a run of digits, and
- * white space for any white space; a rule matches when any of its patterns occurs anywhere in the reply's text (after the code).
- * "\\*", "\\#" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is white space, and
- * there is white space at both ends: " ptr " finds the word alone.
+ * A rule set is compiled once from text and shared read-only by threads. The first rule that matches wins. A rule can
+ * ask for provider names, stages, a reply code or its first digit(s) ("4", "55", "421"), an enhanced code with "x" as
+ * a wildcard (a whole part, or its last digits: "4.7.x", "4.7.85x"), and patterns: each is ASCII-case-insensitive
+ * text in which "*" stands for any text, "#" for a run of digits, and white space for any white space; a rule matches
+ * when any of its patterns occurs anywhere in the reply's text (after the code).
+ * "\\*", "\\#" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is
+ * white space, and there is white space at both ends: " ptr " finds the word alone.
  *
  * An answer that Remuda made up itself (code 0) never matches a rule: rmd_rules_own() has its own table.
  *
- * The text is libucl (parsed in proto/io/rules_file.c, one struct rmd_rule_def a rule); compile() lints: every rule carries at
- * least one sample that it must match and win, patterns that an earlier rule always shadows are errors, names must be known. */
+ * The text is libucl (parsed in proto/io/rules_file.c, one struct rmd_rule_def a rule); compile() lints: every rule
+ * carries at least one sample that it must match and win, patterns that an earlier rule always shadows are errors,
+ * names must be known. */
 #ifndef REMUDA_RULES_H
 #define REMUDA_RULES_H
 
-#include <base/coll.h>
 #include "proto/verdict.h"
+#include <base/coll.h>
 
 enum {
     RMD_RULES_MAX = 4096,
@@ -26,8 +28,8 @@ enum {
     RMD_RULE_LIST_MAX = 16, /* providers, stages, codes, enhanced codes of one rule */
 };
 
-/* Who wrote a rule. The operator's rules come before the shipped ones, but for one that has the name of a shipped rule: it stands in
- * that rule's place. A shipped rule that only the operator's rules shadow is no finding. */
+/* Who wrote a rule. The operator's rules come before the shipped ones, but for one that has the name of a shipped
+ * rule: it stands in that rule's place. A shipped rule that only the operator's rules shadow is no finding. */
 enum { RMD_RULES_OPERATOR = 0, RMD_RULES_SHIPPED = 1 };
 
 /* A rule as read; strings are the caller's and are copied by add(). Lists end with NULL. */
@@ -40,15 +42,16 @@ struct rmd_rule_def {
     const char *const *code;
     const char *const *enhanced;
     const char *const *pattern;
-    const char *const *sample; /* whole replies: "421 4.7.0 ..."; "provider|stage|reply" when the rule asks for them */
+    const char *const
+        *sample; /* whole replies: "421 4.7.0 ..."; "provider|stage|reply" when the rule asks for them */
     const char *class_name;
     const char *const *scope;
     bool at_provider;
     const char *action;
     int64_t duration_ms;
     bool move;
-    /* 1, 0, -1: by the code: 5xx is permanent, but for a greeting, EHLO or STARTTLS, which are never about a recipient; `fail` and
-     * `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
+    /* 1, 0, -1: by the code: 5xx is permanent, but for a greeting, EHLO or STARTTLS, which are never about a
+     * recipient; `fail` and `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
     int permanent;
     int layer; /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
 };
@@ -58,38 +61,41 @@ struct rmd_rules;
 struct rmd_rules *rmd_rules_new(void);
 /* RMD_EINVAL with a text in err (file and line first) when the rule itself is wrong. */
 int rmd_rules_add(struct rmd_rules *r, const struct rmd_rule_def *def, char *err, size_t err_n) RMD_CHECKED;
-/* Declares a provider's name, so that rules may use it ("other" is known). RMD_EINVAL for an empty or malformed name. */
+/* Declares a provider's name, so that rules may use it ("other" is known). RMD_EINVAL for an empty or malformed name.
+ */
 int rmd_rules_provider(struct rmd_rules *r, const char *name, char *err, size_t err_n) RMD_CHECKED;
 /* Builds the index and lints all samples. Every finding goes to `finding`; RMD_EINVAL when there was any. */
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) RMD_CHECKED;
 void rmd_rules_free(struct rmd_rules *r);
 size_t rmd_rules_count(const struct rmd_rules *r);
 
-/* The verdict of a reply (code > 0). provider: name, or "" when unknown. Rules are asked about 4xx and 5xx alone. Falls back to the
- * code: 2xx delivered, 4xx retry, 5xx fail, class OTHER, rule "code"; before MAIL both try the next host. Never fails. */
-void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider, struct rmd_verdict *out);
+/* The verdict of a reply (code > 0). provider: name, or "" when unknown. Rules are asked about 4xx and 5xx alone.
+ * Falls back to the code: 2xx delivered, 4xx retry, 5xx fail, class OTHER, rule "code"; before MAIL both try the next
+ * host. Never fails. */
+void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
+                        struct rmd_verdict *out);
 
 /* The verdict of an error of our own at a stage: kind names what happened. */
-#define RMD_OWN_ERRORS(X)                                                          \
-    X(DNS_TEMPFAIL, "own:dns-temporary")                                           \
-    X(DNS_NXDOMAIN, "own:no-such-domain")                                          \
-    X(DNS_NO_ADDRESS, "own:no-address")                                            \
-    X(DNS_NULL_MX, "own:null-mx")                                                  \
+#define RMD_OWN_ERRORS(X)                                                                \
+    X(DNS_TEMPFAIL, "own:dns-temporary")                                                 \
+    X(DNS_NXDOMAIN, "own:no-such-domain")                                                \
+    X(DNS_NO_ADDRESS, "own:no-address")                                                  \
+    X(DNS_NULL_MX, "own:null-mx")                                                        \
     X(DNS_SPECIAL, "own:special-address") /* resolves to addresses that we don't dial */ \
-    X(CONNECT_REFUSED, "own:connect-refused")                                      \
-    X(CONNECT_TIMEOUT, "own:connect-timeout")                                      \
-    X(CONNECT_UNREACHABLE, "own:unreachable")                                      \
-    X(SOURCE_ADDRESS, "own:source-address") /* bind failed: not on this host */    \
-    X(TLS_HANDSHAKE, "own:tls-handshake")                                          \
-    X(TLS_NOT_OFFERED, "own:tls-not-offered")                                      \
-    X(REPLY_TIMEOUT, "own:reply-timeout")                                          \
-    X(CONNECTION_LOST, "own:connection-lost")                                      \
-    X(REPLY_MALFORMED, "own:reply-malformed")                                      \
-    X(DEADLINE, "own:transaction-deadline")                                        \
-    X(SIZE_EXCEEDED, "own:size-limit") /* over the SIZE that the server offers */  \
-    X(NO_8BITMIME, "own:no-8bitmime")                                              \
-    X(NO_SMTPUTF8, "own:no-smtputf8")                                              \
-    X(RENDER_FAILED, "own:render")                                                 \
+    X(CONNECT_REFUSED, "own:connect-refused")                                            \
+    X(CONNECT_TIMEOUT, "own:connect-timeout")                                            \
+    X(CONNECT_UNREACHABLE, "own:unreachable")                                            \
+    X(SOURCE_ADDRESS, "own:source-address") /* bind failed: not on this host */          \
+    X(TLS_HANDSHAKE, "own:tls-handshake")                                                \
+    X(TLS_NOT_OFFERED, "own:tls-not-offered")                                            \
+    X(REPLY_TIMEOUT, "own:reply-timeout")                                                \
+    X(CONNECTION_LOST, "own:connection-lost")                                            \
+    X(REPLY_MALFORMED, "own:reply-malformed")                                            \
+    X(DEADLINE, "own:transaction-deadline")                                              \
+    X(SIZE_EXCEEDED, "own:size-limit") /* over the SIZE that the server offers */        \
+    X(NO_8BITMIME, "own:no-8bitmime")                                                    \
+    X(NO_SMTPUTF8, "own:no-smtputf8")                                                    \
+    X(RENDER_FAILED, "own:render")                                                       \
     X(AGE_LIMIT, "own:age-limit")
 
 enum rmd_own_error {

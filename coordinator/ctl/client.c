@@ -98,7 +98,9 @@ static int unreachable(const struct transfer *t, CURLcode rc) {
     curl_easy_getinfo(t->c->curl, CURLINFO_OS_ERRNO, &error);
     bool local = !is_https(t->c) && rc == CURLE_COULDNT_CONNECT && error;
     fprintf(stderr, "remuda: the coordinator does not answer at %s: %s\n", api,
-            local ? strerror((int)error) : *t->error ? t->error : curl_easy_strerror(rc));
+            local       ? strerror((int)error)
+            : *t->error ? t->error
+                        : curl_easy_strerror(rc));
     if (local && error == EACCES)
         fprintf(stderr, "This user may not use the socket: become a member of its group.\n");
     else if (local)

@@ -1,9 +1,9 @@
 /* The schema of coordinator.conf. */
 #include "coordinator/io/coord_config.h"
 
+#include "coordinator/core/retry.h"
 #include <base/log.h>
 #include <base/text.h>
-#include "coordinator/core/retry.h"
 
 #define AT(field) offsetof(struct rmd_coord_config, field)
 
@@ -58,12 +58,16 @@ static void check_store(const char *path, const struct rmd_coord_config *c, stru
 
 static void check_api(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
     if (*c->api_listen && (!*c->api_tls_certificate || !*c->api_tls_key || !*c->api_token_file))
-        rmd_buf_addf(err, "%s: api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n", path);
+        rmd_buf_addf(err,
+                     "%s: api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n",
+                     path);
 }
 
 static void check_rest(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
     if (c->lease_valid_ms <= c->transaction_deadline_ms)
-        rmd_buf_addf(err, "%s: lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n", path);
+        rmd_buf_addf(
+            err, "%s: lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n",
+            path);
     if (c->dns_ttl_min_ms > c->dns_ttl_max_ms)
         rmd_buf_addf(err, "%s: dns.ttl_min: is longer than dns.ttl_max\n", path);
     struct rmd_retry_plan plan;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok gets tmpnam mktemp atoi atol gmtime localtime ctime asctime
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok gets tmpnam mktemp atoi atol gmtime \
+    localtime ctime asctime
 
 #endif

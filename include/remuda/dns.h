@@ -1,4 +1,5 @@
-/* DNS port: what the coordinator needs to find a domain's site, and the node to dial it (RFC 5321 section 5, RFC 7505).
+/* DNS port: what the coordinator needs to find a domain's site, and the node to dial it (RFC 5321 section 5, RFC
+ * 7505).
  *
  * Answers are cached by the implementation for their TTL, bounded below and above by the configuration; negative ones
  * as RFC 2308 says. Names come in ASCII (A-labels), lower case, without a trailing dot. */

@@ -4,7 +4,8 @@
 
 #include <remuda/types.h>
 
-/* Deterministic generator (xoshiro256**), seeded by its owner: from the kernel in production, by number in the simulator. */
+/* Deterministic generator (xoshiro256**), seeded by its owner: from the kernel in production, by number in the
+ * simulator. */
 struct rmd_rng {
     uint64_t s[4];
 };

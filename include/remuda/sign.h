@@ -20,8 +20,8 @@ struct rmd_sign_ops {
     void (*sha256_update)(struct rmd_sha256 *h, const void *p, size_t n);
     void (*sha256_final)(struct rmd_sha256 *h, uint8_t out[RMD_SHA256_BYTES]);
     void (*hmac_sha256)(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[RMD_SHA256_BYTES]);
-    /* PEM private key -> handle; RMD_EFORMAT when it can't be read, RMD_EUNSUPPORTED when neither RSA (>= 1024 bit) nor
-     * Ed25519; err gets a text for the operator. */
+    /* PEM private key -> handle; RMD_EFORMAT when it can't be read, RMD_EUNSUPPORTED when neither RSA (>= 1024 bit)
+     * nor Ed25519; err gets a text for the operator. */
     int (*key_load)(struct rmd_slice pem, void **key, enum rmd_key_kind *kind, char *err, size_t err_n) RMD_CHECKED;
     void (*key_free)(void *key);
     /* Signs the SHA-256 digest of the data (RFC 6376: RSASSA-PKCS1-v1_5; RFC 8463: PureEdDSA over the digest).

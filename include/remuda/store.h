@@ -38,7 +38,8 @@ enum {
     RMD_STORE_QUEUE_MAX = 512 << 20, /* bytes in batches that were submitted and aren't decided */
 };
 
-/* A batch: operations encoded one after the other in one buffer. op is 'P' (put), 'D' (delete), 'R' (delete [key, value)). */
+/* A batch: operations encoded one after the other in one buffer. op is 'P' (put), 'D' (delete), 'R' (delete [key,
+ * value)). */
 struct rmd_batch {
     uint8_t *data;
     size_t len, cap;

@@ -1,19 +1,21 @@
 /* SMTP client (RFC 5321 and extensions), sans-I/O: bytes in, bytes and outcomes out. Pure.
  *
- * One object is one connection. The owner moves bytes, tells time, and reads the actions. Plain sockets and TLS drive the same
- * machine: when it asks for TLS the owner does the handshake and reports it.
+ * One object is one connection. The owner moves bytes, tells time, and reads the actions. Plain sockets and TLS drive
+ * the same machine: when it asks for TLS the owner does the handshake and reports it.
  *
  *   start -> GREETING -> EHLO [-> HELO] [-> STARTTLS -> TLS -> EHLO] -> READY
  *   READY -> transaction: MAIL RCPT DATA (one group when PIPELINING) -> CONTENT -> DOT -> READY
  *   any -> QUIT -> CLOSED;   any -> CLOSED on loss
  *
- * A transaction is one message to one recipient. The content is asked for by RMD_SMTP_NEED_CONTENT after 354; it and the final dot
- * leave in one action, so that the owner can record "dot" before they leave. Content is dot-stuffed here.
+ * A transaction is one message to one recipient. The content is asked for by RMD_SMTP_NEED_CONTENT after 354; it and
+ * the final dot leave in one action, so that the owner can record "dot" before they leave. Content is dot-stuffed
+ * here.
  *
- * Timeouts per state (RFC 5321 section 4.5.3.2): greeting 5 min, EHLO/HELO 5 min, MAIL 5 min, RCPT 5 min, DATA 2 min, block 3 min,
- * dot 10 min; each can be configured, never below a floor. deadline() is the earliest. Replies: at most RMD_SMTP_REPLY_LINES lines of
- * RMD_SMTP_LINE_MAX bytes, kept verbatim; NULs and controls in them are data, never commands. A reply that isn't one (no code, code
- * changing between lines, flood) ends the connection as RMD_OWN_REPLY_MALFORMED. */
+ * Timeouts per state (RFC 5321 section 4.5.3.2): greeting 5 min, EHLO/HELO 5 min, MAIL 5 min, RCPT 5 min, DATA 2 min,
+ * block 3 min, dot 10 min; each can be configured, never below a floor. deadline() is the earliest. Replies: at most
+ * RMD_SMTP_REPLY_LINES lines of RMD_SMTP_LINE_MAX bytes, kept verbatim; NULs and controls in them are data, never
+ * commands. A reply that isn't one (no code, code changing between lines, flood) ends the connection as
+ * RMD_OWN_REPLY_MALFORMED. */
 #ifndef REMUDA_NODE_SMTP_H
 #define REMUDA_NODE_SMTP_H
 
@@ -63,7 +65,7 @@ enum rmd_smtp_end {
 
 struct rmd_smtp_result {
     enum rmd_smtp_end end;
-    bool own;                /* own error instead of a reply */
+    bool own; /* own error instead of a reply */
     enum rmd_own_error error;
     struct rmd_reply reply;  /* text valid until the next call */
     int rcpts;               /* RCPT commands sent */
@@ -84,7 +86,8 @@ void rmd_smtp_free(struct rmd_smtp *c);
 
 /* Input. After each, take actions until RMD_SMTP_NOTHING or RMD_SMTP_IDLE or NEED_CONTENT comes. */
 void rmd_smtp_bytes(struct rmd_smtp *c, struct rmd_slice in, int64_t now_ms);
-void rmd_smtp_sent(struct rmd_smtp *c, int64_t now_ms); /* everything handed out has left for the kernel: restarts the block timer */
+void rmd_smtp_sent(struct rmd_smtp *c,
+                   int64_t now_ms); /* everything handed out has left for the kernel: restarts the block timer */
 void rmd_smtp_tls_done(struct rmd_smtp *c, bool ok, const char *detail, int64_t now_ms);
 void rmd_smtp_lost(struct rmd_smtp *c, const char *detail, int64_t now_ms); /* closed by the peer, reset */
 void rmd_smtp_timeout(struct rmd_smtp *c, int64_t now_ms);                  /* call when deadline() has passed */
@@ -97,8 +100,10 @@ struct rmd_smtp_mail {
     uint64_t size;
     bool eightbit, smtputf8;
 };
-/* Only when IDLE. RMD_EUNSUPPORTED with *why when the server's extensions can't carry it (SIZE, 8BITMIME, SMTPUTF8); nothing was sent. */
-int rmd_smtp_mail(struct rmd_smtp *c, const struct rmd_smtp_mail *m, enum rmd_own_error *why, int64_t now_ms) RMD_CHECKED;
+/* Only when IDLE. RMD_EUNSUPPORTED with *why when the server's extensions can't carry it (SIZE, 8BITMIME, SMTPUTF8);
+ * nothing was sent. */
+int rmd_smtp_mail(struct rmd_smtp *c, const struct rmd_smtp_mail *m, enum rmd_own_error *why,
+                  int64_t now_ms) RMD_CHECKED;
 /* After NEED_CONTENT. The bytes are copied, dot-stuffed. */
 void rmd_smtp_content(struct rmd_smtp *c, struct rmd_slice message, int64_t now_ms);
 void rmd_smtp_quit(struct rmd_smtp *c, int64_t now_ms);

@@ -1,17 +1,18 @@
 /* Worker: everything that one event loop (thread) of a node does with its sources. Pure and stepped.
  *
- * A source, with all its lanes, belongs to exactly one worker (source id modulo workers), so that a verdict stops it at once. Inside:
- * lanes (source x provider) with their leases' messages by site and domain; a pacer a lane and site; connections; MX plans (next host on
- * failure, addresses of both families, special addresses refused); the SMTP machines; rendering and signing through ports.
+ * A source, with all its lanes, belongs to exactly one worker (source id modulo workers), so that a verdict stops it
+ * at once. Inside: lanes (source x provider) with their leases' messages by site and domain; a pacer a lane and site;
+ * connections; MX plans (next host on failure, addresses of both families, special addresses refused); the SMTP
+ * machines; rendering and signing through ports.
  *
- * Effects are executed in order, except that all MARK, OUTCOME and ALARM effects of a step are in the journal (surviving a process
- * crash) before any SEND of that step leaves. OUTCOME and ALARM get their journal numbers from the shell, which passes them to the node
- * core. Slices in effects live until the next step.
+ * Effects are executed in order, except that all MARK, OUTCOME and ALARM effects of a step are in the journal
+ * (surviving a process crash) before any SEND of that step leaves. OUTCOME and ALARM get their journal numbers from
+ * the shell, which passes them to the node core. Slices in effects live until the next step.
  *
- * Promises kept here: no MAIL starts on a stopped lane or source once the verdict was read; none starts later than the lease's validity
- * less the transaction deadline, or after the message's valid_until; each transaction has a total deadline; every message assigned ends in
- * exactly one OUTCOME (kept for leases until the shell drops them); RCPTs are never more than the lease's count (a message that needs
- * another attempt goes back). */
+ * Promises kept here: no MAIL starts on a stopped lane or source once the verdict was read; none starts later than
+ * the lease's validity less the transaction deadline, or after the message's valid_until; each transaction has a
+ * total deadline; every message assigned ends in exactly one OUTCOME (kept for leases until the shell drops them);
+ * RCPTs are never more than the lease's count (a message that needs another attempt goes back). */
 #ifndef REMUDA_NODE_WORKER_H
 #define REMUDA_NODE_WORKER_H
 
@@ -28,14 +29,16 @@ enum rmd_mail_kind {
     RMD_MAIL_POLICY,   /* policy: complete; keys handle-loaded by the worker through the sign port */
     RMD_MAIL_TEMPLATE, /* template_hash, bytes */
     RMD_MAIL_LEASE,    /* lease with skip/started bitmaps from replay */
-    RMD_MAIL_VALID,    /* valid_until_mono_ms for all leases of the session; 0: session lost, start nothing new after it */
-    RMD_MAIL_RECALL,   /* recall */
+    RMD_MAIL_VALID,  /* valid_until_mono_ms for all leases of the session; 0: session lost, start nothing new after it
+                      */
+    RMD_MAIL_RECALL, /* recall */
     RMD_MAIL_SUPPRESS, /* suppress */
     RMD_MAIL_STOP,     /* finish open transactions, give back the rest, say STOPPED */
     /* from a worker */
     RMD_MAIL_RECALL_DONE,   /* id: nothing in its scope will start; all its outcomes were emitted before */
     RMD_MAIL_SUPPRESS_DONE, /* id: nothing open or startable for these addresses */
-    RMD_MAIL_TROUBLE,       /* source (0: none in particular), text ("" = mended): address not on this host, key unreadable, ... */
+    RMD_MAIL_TROUBLE, /* source (0: none in particular), text ("" = mended): address not on this host, key unreadable,
+                         ... */
     RMD_MAIL_STOPPED,
 };
 
@@ -45,8 +48,9 @@ struct rmd_mail {
     uint32_t source;
     int64_t valid_until_mono_ms;
     uint8_t template_hash[RMD_HASH_BYTES];
-    struct rmd_slice bytes;        /* TEMPLATE: compiled template; others: the encoded protobuf message named in the kind's comment */
-    struct rmd_slice skip;         /* LEASE: bitmap of indexes that are finished already */
+    struct rmd_slice
+        bytes; /* TEMPLATE: compiled template; others: the encoded protobuf message named in the kind's comment */
+    struct rmd_slice skip; /* LEASE: bitmap of indexes that are finished already */
     const char *text;
 };
 
@@ -77,16 +81,17 @@ struct rmd_worker_event {
 };
 
 enum rmd_worker_effect_kind {
-    RMD_WF_MARK,     /* lease, index, mark: 1 started (before MAIL), 2 dot (before the dot) */
-    RMD_WF_OUTCOME,  /* outcome */
-    RMD_WF_ALARM,    /* alarm (without n) */
-    RMD_WF_MX,       /* name */
-    RMD_WF_ADDR,     /* name */
-    RMD_WF_DIAL,     /* conn, source_addr (bind), dest_addr, port */
-    RMD_WF_TLS,      /* conn, name (SNI host); resume sessions by (source, host) */
-    RMD_WF_SEND,     /* conn, bytes, dot */
-    RMD_WF_CLOSE,    /* conn; its number may be used again for another DIAL. Exactly one for each DIAL, also after RMD_WE_FAILED */
-    RMD_WF_MAIL,     /* mail, to the node core */
+    RMD_WF_MARK,    /* lease, index, mark: 1 started (before MAIL), 2 dot (before the dot) */
+    RMD_WF_OUTCOME, /* outcome */
+    RMD_WF_ALARM,   /* alarm (without n) */
+    RMD_WF_MX,      /* name */
+    RMD_WF_ADDR,    /* name */
+    RMD_WF_DIAL,    /* conn, source_addr (bind), dest_addr, port */
+    RMD_WF_TLS,     /* conn, name (SNI host); resume sessions by (source, host) */
+    RMD_WF_SEND,    /* conn, bytes, dot */
+    RMD_WF_CLOSE,   /* conn; its number may be used again for another DIAL. Exactly one for each DIAL, also after
+                       RMD_WE_FAILED */
+    RMD_WF_MAIL,    /* mail, to the node core */
 };
 
 struct rmd_worker_effect {
@@ -116,11 +121,12 @@ void rmd_worker_effects_release(struct rmd_worker_effects *e);
 struct rmd_worker_options {
     uint32_t index, workers;
     const struct rmd_sign_ops *sign;
-    const struct rmd_rules *rules; /* shipped; replaced when a policy brings others: the shell compiles and passes them by rmd_worker_rules */
+    const struct rmd_rules *rules; /* shipped; replaced when a policy brings others: the shell compiles and passes
+                                      them by rmd_worker_rules */
     uint64_t seed;
     uint32_t connection_limit;
     struct rmd_smtp_timeouts_ms timeouts;
-    int64_t idle_close_ms;      /* kept connections: how long unused */
+    int64_t idle_close_ms; /* kept connections: how long unused */
     int64_t connect_timeout_ms;
 };
 
@@ -128,7 +134,8 @@ struct rmd_worker;
 struct rmd_worker *rmd_worker_new(const struct rmd_worker_options *o);
 void rmd_worker_free(struct rmd_worker *w);
 void rmd_worker_rules(struct rmd_worker *w, const struct rmd_rules *rules);
-int rmd_worker_step(struct rmd_worker *w, const struct rmd_worker_event *e, struct rmd_worker_effects *out) RMD_CHECKED;
+int rmd_worker_step(struct rmd_worker *w, const struct rmd_worker_event *e,
+                    struct rmd_worker_effects *out) RMD_CHECKED;
 int64_t rmd_worker_deadline(const struct rmd_worker *w); /* mono_ms of the next tick that is needed */
 
 /* For heartbeats and status; any time between steps. */

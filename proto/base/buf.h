@@ -1,9 +1,10 @@
 /* struct rmd_buf: growable bytes with a limit.
  *
- * Invariant: p is NULL or holds cap bytes, len < cap, and p[len] == 0, so that p can be read as a C string. Growing past
- * `limit` (0: RMD_BUF_LIMIT) sets the sticky flag `overflow` and leaves the content as it was; later appends do nothing.
- * Out of memory ends the program (rmd_alloc). init/release: a zeroed struct is a valid empty buffer; release() frees and
- * zeroes; clear() keeps the memory; take() hands the bytes over to the caller, who frees them with free(). */
+ * Invariant: p is NULL or holds cap bytes, len < cap, and p[len] == 0, so that p can be read as a C string. Growing
+ * past `limit` (0: RMD_BUF_LIMIT) sets the sticky flag `overflow` and leaves the content as it was; later appends do
+ * nothing. Out of memory ends the program (rmd_alloc). init/release: a zeroed struct is a valid empty buffer;
+ * release() frees and zeroes; clear() keeps the memory; take() hands the bytes over to the caller, who frees them
+ * with free(). */
 #ifndef REMUDA_BUF_H
 #define REMUDA_BUF_H
 
@@ -21,7 +22,7 @@ struct rmd_buf {
 };
 
 /* malloc/realloc/strdup that end the program with a clear message when memory is out. */
-void *rmd_alloc(size_t n);  /* zeroed */
+void *rmd_alloc(size_t n); /* zeroed */
 void *rmd_realloc(void *p, size_t n);
 char *rmd_strdup(const char *s);
 char *rmd_strndup(const void *s, size_t n);

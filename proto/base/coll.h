@@ -4,7 +4,7 @@
 
 #include <base/buf.h>
 
-#define rmd_container(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define rmd_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* --- doubly linked list; a node that is in no list has next == NULL. The head is a node that points to itself. */
 struct rmd_list {
@@ -40,8 +40,9 @@ static inline void rmd_list_remove(struct rmd_list *n) {
 }
 #define rmd_list_for(it, head) for (struct rmd_list *it = (head)->next; it != (head); it = it->next)
 /* `it` may be removed in the body. */
-#define rmd_list_for_safe(it, head) \
-    for (struct rmd_list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+#define rmd_list_for_safe(it, head)                                               \
+    for (struct rmd_list *it = (head)->next, *it##_next = it->next; it != (head); \
+         it = it##_next, it##_next = it->next)
 
 /* --- binary heap of intrusive nodes, smallest key first; ties in order of insertion. A node in no heap has pos == 0
  * (positions start at 1), so a zeroed node is ready. */
@@ -131,7 +132,7 @@ void *rmd_arena_alloc(struct rmd_arena *a, size_t n);
 void *rmd_arena_dup(struct rmd_arena *a, const void *p, size_t n);
 char *rmd_arena_str(struct rmd_arena *a, struct rmd_slice s); /* terminated copy */
 char *rmd_arena_printf(struct rmd_arena *a, const char *fmt, ...) RMD_PRINTF(2, 3);
-void rmd_arena_reset(struct rmd_arena *a);   /* keeps one block */
+void rmd_arena_reset(struct rmd_arena *a); /* keeps one block */
 void rmd_arena_release(struct rmd_arena *a);
 
 #endif

@@ -1,8 +1,8 @@
 /* Log: one line an event, beginning with what it is about, to standard error (a journal or file collects it).
  *
- * A line: RFC 3339 time, level, program, subject (an id, a source, a node), text. The receiver's words stay verbatim, but for
- * control characters, which are escaped so that a line stays a line. Secrets are never passed here. Thread-safe: one write a
- * line. The sink can be replaced (tests read it; the simulator drops it). */
+ * A line: RFC 3339 time, level, program, subject (an id, a source, a node), text. The receiver's words stay verbatim,
+ * but for control characters, which are escaped so that a line stays a line. Secrets are never passed here.
+ * Thread-safe: one write a line. The sink can be replaced (tests read it; the simulator drops it). */
 #ifndef REMUDA_LOG_H
 #define REMUDA_LOG_H
 

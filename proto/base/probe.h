@@ -1,28 +1,28 @@
 /* Named probes: the places of the crash table (design, section 6) in the production binary.
  *
- * A probe costs one load and a compare. When the environment variable REMUDA_PROBE names it at start ("name" or "name:n" for
- * the n-th passage), the process stops itself there with SIGSTOP, after writing "probe NAME reached" to standard error; a test
- * waits for the stop and kills it. Only shells call it, never a core. */
+ * A probe costs one load and a compare. When the environment variable REMUDA_PROBE names it at start ("name" or
+ * "name:n" for the n-th passage), the process stops itself there with SIGSTOP, after writing "probe NAME reached" to
+ * standard error; a test waits for the stop and kills it. Only shells call it, never a core. */
 #ifndef REMUDA_PROBE_H
 #define REMUDA_PROBE_H
 
-#define RMD_PROBES(X)                                                                               \
-    X(SUBMIT_PARTLY_STORED, "submit.partly-stored")                                                 \
-    X(SUBMIT_ANSWERED, "submit.answered")                                                           \
-    X(LEASE_BUILT, "lease.built")             /* coordinator: lease in a batch that isn't durable */ \
-    X(LEASE_PERSISTED, "lease.persisted")     /* coordinator: durable, not sent */                   \
-    X(LEASE_RECEIVED, "lease.received")       /* node: in the journal, not started */                \
-    X(TRANSACTION_OPEN, "transaction.open")   /* node: MAIL sent, no dot */                          \
-    X(DOT_SENT, "dot.sent")                   /* node: dot sent, reply not read */                   \
-    X(REPLY_READ, "reply.read")               /* node: outcome in the journal, not reported */       \
-    X(VERDICT_READ, "verdict.read")           /* node: blocking verdict in the journal, not alarmed */ \
-    X(REPORT_SENT, "report.sent")             /* node: report sent, no acknowledgement */            \
-    X(REPORT_SETTLED, "report.settled")       /* coordinator: settle durable, acknowledgement not sent */ \
-    X(RECALL_RECEIVED, "recall.received")     /* node: recall read, nothing written */               \
-    X(RECALL_GIVEN_BACK, "recall.given-back") /* node: answer synced, not sent */                    \
-    X(RECALL_SETTLED, "recall.settled")       /* coordinator: give-back durable */                   \
-    X(SUPPRESS_SYNCED, "suppress.synced")     /* coordinator: durable, not confirmed by nodes */     \
-    X(QUARANTINE_SYNCED, "quarantine.synced") /* coordinator: durable, effects not sent */           \
+#define RMD_PROBES(X)                                                                                      \
+    X(SUBMIT_PARTLY_STORED, "submit.partly-stored")                                                        \
+    X(SUBMIT_ANSWERED, "submit.answered")                                                                  \
+    X(LEASE_BUILT, "lease.built")             /* coordinator: lease in a batch that isn't durable */       \
+    X(LEASE_PERSISTED, "lease.persisted")     /* coordinator: durable, not sent */                         \
+    X(LEASE_RECEIVED, "lease.received")       /* node: in the journal, not started */                      \
+    X(TRANSACTION_OPEN, "transaction.open")   /* node: MAIL sent, no dot */                                \
+    X(DOT_SENT, "dot.sent")                   /* node: dot sent, reply not read */                         \
+    X(REPLY_READ, "reply.read")               /* node: outcome in the journal, not reported */             \
+    X(VERDICT_READ, "verdict.read")           /* node: blocking verdict in the journal, not alarmed */     \
+    X(REPORT_SENT, "report.sent")             /* node: report sent, no acknowledgement */                  \
+    X(REPORT_SETTLED, "report.settled")       /* coordinator: settle durable, acknowledgement not sent */  \
+    X(RECALL_RECEIVED, "recall.received")     /* node: recall read, nothing written */                     \
+    X(RECALL_GIVEN_BACK, "recall.given-back") /* node: answer synced, not sent */                          \
+    X(RECALL_SETTLED, "recall.settled")       /* coordinator: give-back durable */                         \
+    X(SUPPRESS_SYNCED, "suppress.synced")     /* coordinator: durable, not confirmed by nodes */           \
+    X(QUARANTINE_SYNCED, "quarantine.synced") /* coordinator: durable, effects not sent */                 \
     X(CANCEL_SYNCED, "cancel.synced")         /* coordinator: pause or cancel durable, effects not sent */ \
     X(SETTLED, "settled")                     /* coordinator: settled, history not yet written */
 

@@ -1,4 +1,5 @@
-/* Text helpers: bounded copies, ASCII case, numbers, base64, hex, UTF-8, IP addresses, ids, times, durations. All pure. */
+/* Text helpers: bounded copies, ASCII case, numbers, base64, hex, UTF-8, IP addresses, ids, times, durations. All
+ * pure. */
 #ifndef REMUDA_TEXT_H
 #define REMUDA_TEXT_H
 
@@ -11,10 +12,10 @@ int rmd_format(char *dst, size_t n, const char *fmt, ...) RMD_PRINTF(3, 4); /* l
 
 char rmd_lower(char c);
 void rmd_lower_str(char *s);
-bool rmd_case_eq(struct rmd_slice a, struct rmd_slice b);       /* ASCII */
+bool rmd_case_eq(struct rmd_slice a, struct rmd_slice b); /* ASCII */
 bool rmd_case_prefix(struct rmd_slice s, const char *prefix);
 bool rmd_has_suffix(const char *s, const char *suffix);
-struct rmd_slice rmd_trim(struct rmd_slice s);                  /* blanks, tabs, CR, LF at both ends */
+struct rmd_slice rmd_trim(struct rmd_slice s); /* blanks, tabs, CR, LF at both ends */
 /* Finds needle in hay, ASCII case ignored; NULL when absent. */
 const uint8_t *rmd_case_find(struct rmd_slice hay, struct rmd_slice needle);
 
@@ -31,10 +32,10 @@ void rmd_format_duration(int64_t ms, char out[32]);
 /* "1 234 567" style grouping is not used; 1234567 -> "1,234,567". */
 void rmd_format_count(uint64_t n, char out[32]);
 
-size_t rmd_hex(char *out, const void *p, size_t n); /* lower case, terminated: out has 2n + 1 */
+size_t rmd_hex(char *out, const void *p, size_t n);                    /* lower case, terminated: out has 2n + 1 */
 int rmd_unhex(struct rmd_slice s, uint8_t *out, size_t n) RMD_CHECKED; /* exactly n bytes */
-void rmd_base64(struct rmd_buf *out, const void *p, size_t n); /* RFC 4648, padded, one line */
-size_t rmd_base64_raw(char *out, const void *p, size_t n);     /* no terminator; 4 * ceil(n/3) */
+void rmd_base64(struct rmd_buf *out, const void *p, size_t n);         /* RFC 4648, padded, one line */
+size_t rmd_base64_raw(char *out, const void *p, size_t n);             /* no terminator; 4 * ceil(n/3) */
 int rmd_unbase64(struct rmd_slice s, struct rmd_buf *out) RMD_CHECKED; /* blanks and line ends ignored */
 
 /* Length of the valid UTF-8 sequence at p (1-4), 0 when it isn't one (overlong, surrogate, > U+10FFFF, cut). */
@@ -61,7 +62,8 @@ void rmd_id_format(const struct rmd_id *id, char out[27]);
 int rmd_id_parse(struct rmd_slice s, struct rmd_id *out) RMD_CHECKED;
 bool rmd_id_eq(const struct rmd_id *a, const struct rmd_id *b);
 
-/* RFC 5322 date in UTC: "Mon, 23 Nov 2026 10:00:00 +0000". RFC 3339 in UTC with milliseconds. Pure calendar arithmetic. */
+/* RFC 5322 date in UTC: "Mon, 23 Nov 2026 10:00:00 +0000". RFC 3339 in UTC with milliseconds. Pure calendar
+ * arithmetic. */
 void rmd_date_rfc5322(int64_t wall_ms, char out[40]);
 void rmd_date_rfc3339(int64_t wall_ms, char out[32]);
 int rmd_date_parse_rfc3339(struct rmd_slice s, int64_t *wall_ms) RMD_CHECKED; /* also a bare YYYY-MM-DD */

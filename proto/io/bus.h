@@ -1,9 +1,10 @@
 /* Bus port over ZeroMQ: ROUTER at the coordinator, DEALER at a node, CURVE always (design, section 5).
  *
- * A peer is its CURVE public key: the server takes it from the ZAP User-Id of every frame and never from a routing id. Two
- * connections with one key are two sessions; the core decides which lives. One thread uses a bus object; allow() is called from the
- * ZAP thread and must be thread-safe. Frames over RMD_FRAME_MAX_BYTES are dropped by ZeroMQ with the connection.
- * Nothing blocks: a frame that can't be queued is RMD_EAGAIN, a peer that is gone RMD_ECLOSED. */
+ * A peer is its CURVE public key: the server takes it from the ZAP User-Id of every frame and never from a routing
+ * id. Two connections with one key are two sessions; the core decides which lives. One thread uses a bus object;
+ * allow() is called from the ZAP thread and must be thread-safe. Frames over RMD_FRAME_MAX_BYTES are dropped by
+ * ZeroMQ with the connection. Nothing blocks: a frame that can't be queued is RMD_EAGAIN, a peer that is gone
+ * RMD_ECLOSED. */
 #ifndef REMUDA_BUS_H
 #define REMUDA_BUS_H
 
@@ -25,9 +26,11 @@ struct rmd_bus_server_options {
     void *allow_ctx;
 };
 
-int rmd_bus_server_open(const struct rmd_bus_server_options *o, struct rmd_bus_server **out, char *err, size_t err_n) RMD_CHECKED;
+int rmd_bus_server_open(const struct rmd_bus_server_options *o, struct rmd_bus_server **out, char *err,
+                        size_t err_n) RMD_CHECKED;
 void rmd_bus_server_close(struct rmd_bus_server *b);
-int rmd_bus_server_fd(const struct rmd_bus_server *b); /* edge-triggered as ZeroMQ's: drain recv until RMD_EAGAIN after each wake-up */
+int rmd_bus_server_fd(
+    const struct rmd_bus_server *b); /* edge-triggered as ZeroMQ's: drain recv until RMD_EAGAIN after each wake-up */
 /* *frame points into the bus until the next recv. RMD_EAGAIN when there is none. */
 int rmd_bus_server_recv(struct rmd_bus_server *b, struct rmd_peer *peer, struct rmd_slice *frame) RMD_CHECKED;
 int rmd_bus_server_send(struct rmd_bus_server *b, const struct rmd_peer *peer, struct rmd_slice frame) RMD_CHECKED;
@@ -35,7 +38,8 @@ int rmd_bus_server_send(struct rmd_bus_server *b, const struct rmd_peer *peer, s
 void rmd_bus_server_drop(struct rmd_bus_server *b, const struct rmd_peer *peer);
 /* Refused handshakes since start. */
 uint64_t rmd_bus_server_refused(const struct rmd_bus_server *b);
-/* Frames thrown away since start: of dropped or unknown sessions, in more than one part, with a routing id of the peer's choice. */
+/* Frames thrown away since start: of dropped or unknown sessions, in more than one part, with a routing id of the
+ * peer's choice. */
 uint64_t rmd_bus_server_discarded(const struct rmd_bus_server *b);
 
 struct rmd_bus_client_options {
@@ -43,13 +47,15 @@ struct rmd_bus_client_options {
     uint8_t server_key[RMD_KEY_BYTES];
     uint8_t secret_key[RMD_KEY_BYTES];
 };
-int rmd_bus_client_open(const struct rmd_bus_client_options *o, struct rmd_bus_client **out, char *err, size_t err_n) RMD_CHECKED;
+int rmd_bus_client_open(const struct rmd_bus_client_options *o, struct rmd_bus_client **out, char *err,
+                        size_t err_n) RMD_CHECKED;
 void rmd_bus_client_close(struct rmd_bus_client *b);
 int rmd_bus_client_fd(const struct rmd_bus_client *b);
 int rmd_bus_client_recv(struct rmd_bus_client *b, struct rmd_slice *frame) RMD_CHECKED;
 int rmd_bus_client_send(struct rmd_bus_client *b, struct rmd_slice frame) RMD_CHECKED;
-/* A text for the operator when the handshake fails: "coordinator refused this node's key ...", or NULL. Also when the coordinator
- * can't be reached. Refreshed by recv and send; the descriptor wakes for it. A refused client tries again by itself. */
+/* A text for the operator when the handshake fails: "coordinator refused this node's key ...", or NULL. Also when the
+ * coordinator can't be reached. Refreshed by recv and send; the descriptor wakes for it. A refused client tries again
+ * by itself. */
 const char *rmd_bus_client_trouble(const struct rmd_bus_client *b);
 
 /* Keys: Z85 text (40 characters) in files. The secret file must not be readable by others (checked). */
@@ -57,7 +63,9 @@ int rmd_curve_generate(uint8_t public_key[RMD_KEY_BYTES], uint8_t secret_key[RMD
 int rmd_curve_public(const uint8_t secret_key[RMD_KEY_BYTES], uint8_t public_key[RMD_KEY_BYTES]) RMD_CHECKED;
 void rmd_curve_format(const uint8_t key[RMD_KEY_BYTES], char out[41]);
 int rmd_curve_parse(const char *text, uint8_t key[RMD_KEY_BYTES]) RMD_CHECKED;
-int rmd_curve_read_file(const char *path, bool secret, uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) RMD_CHECKED;
-int rmd_curve_write_file(const char *path, bool secret, const uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) RMD_CHECKED;
+int rmd_curve_read_file(const char *path, bool secret, uint8_t key[RMD_KEY_BYTES], char *err,
+                        size_t err_n) RMD_CHECKED;
+int rmd_curve_write_file(const char *path, bool secret, const uint8_t key[RMD_KEY_BYTES], char *err,
+                         size_t err_n) RMD_CHECKED;
 
 #endif

@@ -11,8 +11,9 @@
  *         sample = ["554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.example"]
  *     }
  *
- * An operator's file is a layer over the shipped rules: its rules are asked first, a rule with the name of a shipped one takes that
- * rule's place, and it may use the shipped verdicts. A verdict that no rule names and a key that nothing reads are errors. */
+ * An operator's file is a layer over the shipped rules: its rules are asked first, a rule with the name of a shipped
+ * one takes that rule's place, and it may use the shipped verdicts. A verdict that no rule names and a key that
+ * nothing reads are errors. */
 #ifndef REMUDA_RULES_FILE_H
 #define REMUDA_RULES_FILE_H
 
@@ -24,8 +25,9 @@ enum { RMD_RULES_FILE_VERDICTS_MAX = 256, RMD_RULES_FILE_FINDINGS_MAX = 200 };
 extern const char rmd_verdicts_shipped[];
 extern const size_t rmd_verdicts_shipped_n;
 
-/* The shipped rules with the operator's text over them, compiled. text.n == 0: as shipped. name stands for the operator's file in
- * findings. NULL: err has the findings, one a line. The caller frees the set with rmd_rules_free(). */
+/* The shipped rules with the operator's text over them, compiled. text.n == 0: as shipped. name stands for the
+ * operator's file in findings. NULL: err has the findings, one a line. The caller frees the set with
+ * rmd_rules_free(). */
 struct rmd_rules *rmd_rules_shipped(struct rmd_slice text, const char *name, struct rmd_buf *err);
 /* The same with the operator's text in a file; path NULL or "": as shipped. */
 struct rmd_rules *rmd_rules_load(const char *path, struct rmd_buf *err);

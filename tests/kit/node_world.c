@@ -160,8 +160,8 @@ void world_tick(struct world *w, int64_t ms) {
 }
 
 void world_open(struct world *w, uint64_t position, uint64_t reported, uint64_t high_water) {
-    struct rmd_node_event e = {.kind = RMD_NE_JOURNAL_OPEN, .position = position, .reported = reported,
-                               .high_water = high_water};
+    struct rmd_node_event e = {
+        .kind = RMD_NE_JOURNAL_OPEN, .position = position, .reported = reported, .high_water = high_water};
     memset(e.uuid, 0xab, sizeof e.uuid);
     memset(e.boot_id, 0xcd, sizeof e.boot_id);
     w->next_n = position;

@@ -1,5 +1,6 @@
-/* A node core with everything around it that isn't a coordinator: a journal that numbers outcomes, workers that can be played by the test,
- * and a post box of the frames that it sent. For stories: frames in, frames out. Time is the test's. */
+/* A node core with everything around it that isn't a coordinator: a journal that numbers outcomes, workers that can
+ * be played by the test, and a post box of the frames that it sent. For stories: frames in, frames out. Time is the
+ * test's. */
 #ifndef REMUDA_TESTS_NODE_WORLD_H
 #define REMUDA_TESTS_NODE_WORLD_H
 
@@ -12,8 +13,8 @@ struct world_mail {
     struct rmd_mail mail; /* slices in the world's arena */
 };
 
-/* What the core did, in order, as letters: a crash rule reads best as a string. S send, M mail, L journal lease, T journal template,
- * O journal outcome, D drop, A acked, B alarm acked, F sync. */
+/* What the core did, in order, as letters: a crash rule reads best as a string. S send, M mail, L journal lease, T
+ * journal template, O journal outcome, D drop, A acked, B alarm acked, F sync. */
 struct world {
     struct rmd_node *node;
     struct rmd_node_effects effects;
@@ -39,13 +40,14 @@ struct world {
 
 void world_init(struct world *w, uint32_t workers);
 void world_open(struct world *w, uint64_t position, uint64_t reported, uint64_t high_water); /* JOURNAL_OPEN */
-void world_start(struct world *w);                                                           /* open(0, 0, 0) and REPLAY_END */
+void world_start(struct world *w); /* open(0, 0, 0) and REPLAY_END */
 void world_release(struct world *w);
 
 void world_step(struct world *w, struct rmd_node_event e); /* e.at is filled in */
-void world_tick(struct world *w, int64_t ms);              /* time goes on by ms, stepping at every deadline on the way */
-void world_frame(struct world *w, Remuda__Frame__BodyCase body, void *message); /* from the coordinator, in w->epoch */
-void world_welcome(struct world *w, const uint64_t *live, size_t n);             /* answers the last Hello */
+void world_tick(struct world *w, int64_t ms); /* time goes on by ms, stepping at every deadline on the way */
+void world_frame(struct world *w, Remuda__Frame__BodyCase body,
+                 void *message);                                     /* from the coordinator, in w->epoch */
+void world_welcome(struct world *w, const uint64_t *live, size_t n); /* answers the last Hello */
 void world_mail(struct world *w, uint32_t worker, enum rmd_mail_kind kind, uint64_t id);
 void world_outcome(struct world *w, uint64_t lease, uint32_t index, enum rmd_outcome kind); /* of a worker */
 void world_synced(struct world *w);
@@ -58,7 +60,8 @@ size_t world_count(const struct world *w, Remuda__Frame__BodyCase body); /* of a
 struct world_mail *world_next_mail(struct world *w, enum rmd_mail_kind kind);
 
 /* A lease of n rows "u<i>@d.example" of template `hash`, in the world's arena. */
-Remuda__Lease *world_lease(struct world *w, uint64_t id, uint32_t source, size_t rows, const uint8_t hash[RMD_HASH_BYTES]);
+Remuda__Lease *world_lease(struct world *w, uint64_t id, uint32_t source, size_t rows,
+                           const uint8_t hash[RMD_HASH_BYTES]);
 void world_hash(const void *p, size_t n, uint8_t out[RMD_HASH_BYTES]);
 /* Sends the lease and, when asked, serves its template `text`. */
 void world_serve_template(struct world *w, const char *text);

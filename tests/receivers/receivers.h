@@ -114,11 +114,11 @@ struct rmd_rcv_listener {
     char addr[64]; /* as configured, "127.0.0.1:25" or "[::1]:25" */
 };
 
-#define RCV_COUNTERS(X)                                                                                              \
-    X(connections)                                                                                                   \
-    X(accepted)                                                                                                      \
-    X(rcpts) X(refused) X(greylisted) X(blocked) X(cuts) X(smuggling) X(violations) X(dnsbl_queries) X(dnsbl_listed) \
-        X(tls)
+#define RCV_COUNTERS(X) \
+    X(connections)      \
+    X(accepted)         \
+    X(rcpts)            \
+    X(refused) X(greylisted) X(blocked) X(cuts) X(smuggling) X(violations) X(dnsbl_queries) X(dnsbl_listed) X(tls)
 
 struct rmd_rcv_provider {
     char *name, *host;
