@@ -185,7 +185,7 @@ static int wait_ms(const struct rmd_shell *s) {
     int64_t dns = rmd_dns_cares_deadline(s->dns);
     if (dns < until)
         until = dns;
-    if (until <= now)
+    if (until <= now || s->n_pending)
         return 0;
     return until - now > 1000 ? 1000 : (int)(until - now);
 }

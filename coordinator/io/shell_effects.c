@@ -10,6 +10,7 @@ struct rmd_pending *rmd_shell_pend(struct rmd_shell *s, enum rmd_coord_event_kin
     struct rmd_pending *p = rmd_alloc(sizeof *p);
     p->kind = kind;
     rmd_list_push(&s->pending, &p->link);
+    s->n_pending++;
     return p;
 }
 
@@ -68,10 +69,12 @@ static void read_pending(struct rmd_shell *s, struct rmd_pending *p, struct rmd_
     e->n_rows = rows->n;
 }
 
+/* What is there now; what these steps add waits for the next turn, so that reads never keep frames and answers waiting. */
 void rmd_shell_run_pending(struct rmd_shell *s) {
-    while (!rmd_list_empty(&s->pending) && !s->failed) {
+    for (size_t n = s->n_pending; n > 0 && !s->failed; n--) {
         struct rmd_pending *p = rmd_container(s->pending.next, struct rmd_pending, link);
         rmd_list_remove(&p->link);
+        s->n_pending--;
         struct rmd_coord_event e = {.kind = p->kind, .tag = p->tag, .peer = p->peer, .name = p->name, .mx = p->mx};
         struct row_list rows = {.arena = &s->rows};
         rmd_arena_reset(&s->rows);

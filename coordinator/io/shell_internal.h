@@ -64,6 +64,7 @@ struct rmd_shell {
     struct rmd_map keys;
 
     struct rmd_list pending;
+    size_t n_pending;
     struct rmd_map commands; /* token -> request */
     uint64_t next_token, next_seq;
     struct rmd_waiting_commit *waiting; /* ring in order of seq */
