@@ -10,7 +10,7 @@ SAN ?=
 PKGS := libzmq libprotobuf-c openssl libcares libmicrohttpd jansson libidn2 libpq gmime-3.0 libcurl
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
         -Wvla -Wformat=2 -Wundef
-CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) $(SAN) -fno-common -fstack-protector-strong -pthread -MMD -MP \
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(SAN) -fno-common -fstack-protector-strong -pthread -MMD -MP \
              -I. -Iinclude -Iproto -isystem $(BUILD)/gen $(shell pkg-config --cflags-only-I $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g') \
              -include include/remuda/banned.h $(CFLAGS)
 LDFLAGS_ALL = $(SAN) -pthread -Wl,-z,relro,-z,now $(LDFLAGS)

@@ -87,12 +87,13 @@ static void build_status(struct view *v) {
                   {"open_incidents", s.open_incidents},
                   {"malformed_frames", s.malformed_frames}};
     json_t *o = v->r->out = json_object();
-    const char *history = rmd_history_trouble(rmd_shell_history(v->r->http->o.shell));
+    char history[256];
+    rmd_history_trouble(rmd_shell_history(v->r->http->o.shell), history, sizeof history);
     json_object_set_new(o, "version", json_string(RMD_VERSION));
     json_object_set_new(o, "uptime_ms",
                         json_integer(v->now.mono_ms - rmd_shell_started_mono_ms(v->r->http->o.shell)));
     json_object_set_new(o, "stalled", rmd_json_text(s.stalled ? s.stalled : ""));
-    json_object_set_new(o, "history_trouble", rmd_json_text(history ? history : ""));
+    json_object_set_new(o, "history_trouble", rmd_json_text(history));
     json_object_set_new(o, "restored_paused", json_boolean(s.restored_paused));
     for (size_t i = 0; i < sizeof number / sizeof number[0]; i++)
         json_object_set_new(o, number[i].key, json_integer((json_int_t)number[i].value));

@@ -22,7 +22,8 @@ struct rmd_history {
     pthread_cond_t more;
     struct rmd_segment *segment; /* the last one is open */
     size_t n_segments, cap_segments;
-    int fd; /* of the open one; -1: none could be made */
+    int64_t oldest_wall_ms; /* of the first event in the open one */
+    int fd;                 /* of the open one; -1: none could be made */
     uint64_t next, written;
     struct rmd_buf buffer, packed;
     uint64_t buffered;
@@ -47,29 +48,48 @@ static int by_first(const void *a, const void *b) {
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
+/* Opens the last segment for writing; what stands behind its last whole event (a torn tail, a write that failed half
+ * way) is cut off. */
 static int open_file(struct rmd_history *h) {
     char path[1024];
-    rmd_segment_path(path, sizeof path, h->directory, open_segment(h)->first, "log");
+    struct rmd_segment *s = open_segment(h);
+    rmd_segment_path(path, sizeof path, h->directory, s->first, "log");
     h->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    return h->fd < 0 ? RMD_EIO : RMD_OK;
+    if (h->fd < 0)
+        return RMD_EIO;
+    if (ftruncate(h->fd, (off_t)s->bytes) == 0)
+        return RMD_OK;
+    int error = errno;
+    close(h->fd);
+    h->fd = -1;
+    errno = error;
+    return RMD_EIO;
 }
 
-/* Counts the frames of the last segment and cuts what a crash left behind the last whole one. */
-static void mend_tail(struct rmd_history *h, struct rmd_segment *s) {
+static int64_t wall_ms_of(struct rmd_slice payload) {
+    struct rmd_arena arena = {0};
+    const Remuda__EventRecord *e = rmd_pb_decode(&remuda__event_record__descriptor, payload, &arena);
+    int64_t wall_ms = e ? e->wall_ms : 0;
+    rmd_arena_release(&arena);
+    return wall_ms;
+}
+
+/* Counts the events of the last segment; what a crash left behind the last whole one is cut off when the file is
+ * opened. */
+static int mend_tail(struct rmd_history *h, struct rmd_segment *s) {
     struct rmd_segment_view v = rmd_segment_map(h->directory, s);
+    if (!v.p && s->bytes)
+        return RMD_EIO;
     size_t pos = 0;
     struct rmd_slice payload;
     for (s->n = 0; rmd_segment_next(&v, &pos, &payload); s->n++)
-        ;
+        if (s->n == 0)
+            h->oldest_wall_ms = wall_ms_of(payload);
     rmd_segment_unmap(&v);
-    if (pos == s->bytes)
-        return;
-    rmd_warn("history", "%" PRIu64 " bytes of an unfinished event were cut off", s->bytes - pos);
-    char path[1024];
-    rmd_segment_path(path, sizeof path, h->directory, s->first, "log");
-    if (truncate(path, (off_t)pos) != 0)
-        rmd_error("history", "%s could not be cut: %m", path);
+    if (pos != s->bytes)
+        rmd_warn("history", "%" PRIu64 " bytes of unfinished events were cut off", s->bytes - pos);
     s->bytes = pos;
+    return RMD_OK;
 }
 
 static void list_segments(struct rmd_history *h, DIR *d) {
@@ -92,60 +112,6 @@ static void list_segments(struct rmd_history *h, DIR *d) {
         h->segment[i].n = h->segment[i + 1].first - h->segment[i].first;
 }
 
-int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err, size_t err_n) {
-    if (mkdir(o->directory, 0700) != 0 && errno != EEXIST) {
-        (void)!rmd_format(err, err_n, "%s: %s", o->directory, strerror(errno));
-        return RMD_EIO;
-    }
-    DIR *d = opendir(o->directory);
-    if (!d) {
-        (void)!rmd_format(err, err_n, "%s: %s", o->directory, strerror(errno));
-        return RMD_EIO;
-    }
-    struct rmd_history *h = rmd_alloc(sizeof *h);
-    h->o = *o;
-    h->directory = rmd_strdup(o->directory);
-    h->fd = -1;
-    pthread_mutex_init(&h->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&h->more, &attr);
-    pthread_condattr_destroy(&attr);
-    list_segments(h, d);
-    closedir(d);
-    if (h->n_segments)
-        mend_tail(h, open_segment(h));
-    else
-        add_segment(h, (struct rmd_segment){.first = 1});
-    h->next = h->written = open_segment(h)->first + open_segment(h)->n;
-    if (open_file(h) < 0) {
-        (void)!rmd_format(err, err_n, "%s: the open segment can't be written: %s", o->directory, strerror(errno));
-        rmd_history_close(h);
-        return RMD_EIO;
-    }
-    *out = h;
-    return RMD_OK;
-}
-
-void rmd_history_close(struct rmd_history *h) {
-    if (!h)
-        return;
-    if (h->fd >= 0) {
-        rmd_history_flush(h);
-        close(h->fd);
-    }
-    pthread_mutex_destroy(&h->lock);
-    pthread_cond_destroy(&h->more);
-    rmd_buf_release(&h->buffer);
-    rmd_buf_release(&h->packed);
-    free(h->segment);
-    free(h->directory);
-    free(h);
-}
-
-/* ---- writing */
-
 static void remove_oldest(struct rmd_history *h) {
     char path[1024];
     rmd_segment_path(path, sizeof path, h->directory, h->segment[0].first, "log");
@@ -166,13 +132,132 @@ static void trim(struct rmd_history *h, int64_t now_wall_ms) {
     }
 }
 
-/* The open segment is full: it gets its index when somebody first asks for an address in it. */
+static struct rmd_history *new_history(const struct rmd_history_options *o) {
+    struct rmd_history *h = rmd_alloc(sizeof *h);
+    h->o = *o;
+    if (h->o.segment_bytes <= 0)
+        h->o.segment_bytes = RMD_HISTORY_SEGMENT_BYTES;
+    h->directory = rmd_strdup(o->directory);
+    h->o.directory = h->directory;
+    h->fd = -1;
+    h->buffer.limit = 2 * (size_t)RMD_HISTORY_BUFFER_BYTES;
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->more, &attr);
+    pthread_condattr_destroy(&attr);
+    return h;
+}
+
+static int open_last(struct rmd_history *h) {
+    if (h->n_segments == 0)
+        add_segment(h, (struct rmd_segment){.first = 1});
+    struct rmd_segment *last = open_segment(h);
+    if (mend_tail(h, last) < 0 || open_file(h) < 0)
+        return RMD_EIO;
+    h->next = h->written = last->first + last->n;
+    trim(h, h->o.clock->now(h->o.clock->ctx).wall_ms);
+    return RMD_OK;
+}
+
+int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err, size_t err_n) {
+    DIR *d = NULL;
+    if ((mkdir(o->directory, 0700) == 0 || errno == EEXIST))
+        d = opendir(o->directory);
+    if (!d) {
+        (void)!rmd_format(err, err_n, "%s: %s", o->directory, strerror(errno));
+        return RMD_EIO;
+    }
+    struct rmd_history *h = new_history(o);
+    list_segments(h, d);
+    closedir(d);
+    if (open_last(h) < 0) {
+        (void)!rmd_format(err, err_n, "%s: the newest segment can't be used: %s", o->directory, strerror(errno));
+        rmd_history_close(h);
+        return RMD_EIO;
+    }
+    *out = h;
+    return RMD_OK;
+}
+
+void rmd_history_close(struct rmd_history *h) {
+    if (!h)
+        return;
+    rmd_history_flush(h);
+    if (h->fd >= 0)
+        close(h->fd);
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->more);
+    rmd_buf_release(&h->buffer);
+    rmd_buf_release(&h->packed);
+    free(h->segment);
+    free(h->directory);
+    free(h);
+}
+
+/* ---- writing */
+
+static bool is_full(const struct rmd_history *h, const struct rmd_segment *s, int64_t now_wall_ms) {
+    return s->n && (s->bytes >= (uint64_t)h->o.segment_bytes || now_wall_ms - h->oldest_wall_ms >= h->o.keep_ms / 8);
+}
+
+/* The open segment is full. When the next one can't be made, each flush tries again. */
 static void roll(struct rmd_history *h, int64_t now_wall_ms) {
     close(h->fd);
     add_segment(h, (struct rmd_segment){.first = h->written, .newest_wall_ms = now_wall_ms});
-    if (open_file(h) < 0)
-        (void)!rmd_format(h->trouble, sizeof h->trouble, "no new segment in %s: %s", h->directory, strerror(errno));
+    (void)!open_file(h);
     trim(h, now_wall_ms);
+}
+
+static int write_all(int fd, const uint8_t *p, size_t n) {
+    while (n) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return RMD_EIO;
+        p += w;
+        n -= (size_t)w;
+    }
+    return RMD_OK;
+}
+
+static void drop_buffer(struct rmd_history *h) {
+    int error = errno;
+    if (h->fd >= 0) { /* open_file cuts off the part that was written */
+        close(h->fd);
+        h->fd = -1;
+    }
+    h->dropped += h->buffered;
+    h->next = h->written;
+    (void)!rmd_format(h->trouble, sizeof h->trouble, "%" PRIu64 " events could not be written to %s: %s", h->dropped,
+                      h->directory, strerror(error));
+    rmd_error("history", "%s", h->trouble);
+}
+
+/* Writes the whole buffer, or nothing of it counts. */
+static void write_buffer(struct rmd_history *h) {
+    if (h->buffer.len == 0)
+        return;
+    int64_t now = h->o.clock->now(h->o.clock->ctx).wall_ms;
+    struct rmd_segment *s = open_segment(h);
+    if ((h->fd >= 0 || open_file(h) == RMD_OK) && write_all(h->fd, h->buffer.p, h->buffer.len) == RMD_OK) {
+        if (s->n == 0)
+            h->oldest_wall_ms = now;
+        s->bytes += h->buffer.len;
+        s->n += h->buffered;
+        s->newest_wall_ms = now;
+        h->written = h->next;
+        h->trouble[0] = 0;
+        if (is_full(h, s, now))
+            roll(h, now);
+    } else {
+        drop_buffer(h);
+    }
+    rmd_buf_clear(&h->buffer);
+    h->buffered = 0;
+    pthread_cond_broadcast(&h->more);
 }
 
 uint64_t rmd_history_append(struct rmd_history *h, const Remuda__EventRecord *e) {
@@ -185,54 +270,30 @@ uint64_t rmd_history_append(struct rmd_history *h, const Remuda__EventRecord *e)
         rmd_segment_frame(&h->buffer, rmd_buf_slice(&h->packed));
         h->next++;
         h->buffered++;
+        if (h->buffer.len >= RMD_HISTORY_BUFFER_BYTES)
+            write_buffer(h);
     } else {
+        copy.seq = 0;
         h->dropped++;
+        rmd_error("history", "an event \"%.64s\" of %zu bytes is over the limit of %d and was dropped", e->type,
+                  h->packed.len, RMD_HISTORY_EVENT_BYTES_MAX);
     }
     pthread_mutex_unlock(&h->lock);
     return copy.seq;
 }
 
-/* Writes the whole buffer, or nothing of it counts: a short write is cut off again. */
-static void write_buffer(struct rmd_history *h, struct rmd_segment *s) {
-    ssize_t n = h->fd < 0 ? -1 : write(h->fd, h->buffer.p, h->buffer.len);
-    if (n == (ssize_t)h->buffer.len) {
-        s->bytes += h->buffer.len;
-        s->n += h->buffered;
-        h->written = h->next;
-        h->trouble[0] = 0;
-        return;
-    }
-    int error = n < 0 ? errno : ENOSPC;
-    if (n > 0 && ftruncate(h->fd, (off_t)s->bytes) != 0)
-        error = errno;
-    h->dropped += h->buffered;
-    h->next = h->written;
-    (void)!rmd_format(h->trouble, sizeof h->trouble, "%" PRIu64 " events could not be written to %s: %s", h->dropped,
-                      h->directory, strerror(error));
-    rmd_error("history", "%s", h->trouble);
-}
-
 void rmd_history_flush(struct rmd_history *h) {
     pthread_mutex_lock(&h->lock);
-    if (h->buffer.len) {
-        int64_t now = h->o.clock->now(h->o.clock->ctx).wall_ms;
-        struct rmd_segment *s = open_segment(h);
-        write_buffer(h, s);
-        s->newest_wall_ms = now;
-        rmd_buf_clear(&h->buffer);
-        h->buffered = 0;
-        if (s->bytes >= RMD_HISTORY_SEGMENT_BYTES)
-            roll(h, now);
-        pthread_cond_broadcast(&h->more);
-    }
+    write_buffer(h);
     pthread_mutex_unlock(&h->lock);
 }
 
-const char *rmd_history_trouble(struct rmd_history *h) {
+bool rmd_history_trouble(struct rmd_history *h, char *out, size_t n) {
     pthread_mutex_lock(&h->lock);
-    const char *t = h->trouble[0] ? h->trouble : NULL;
+    bool trouble = h->trouble[0] != 0;
+    (void)!rmd_copy(out, n, h->trouble);
     pthread_mutex_unlock(&h->lock);
-    return t;
+    return trouble;
 }
 
 uint64_t rmd_history_last(struct rmd_history *h) {

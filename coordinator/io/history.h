@@ -3,9 +3,10 @@
  * A directory of segments ("%016llx.log", named by their first sequence number). A segment is a run of frames: length
  * u32, checksum u32 (FNV-1a), packed EventRecord. Appending is buffered and written at once when the shell's step
  * ends (flush); it isn't synced for each event: history is told after the fact, and what a crash of the host cuts off
- * is seen in the settled records all the same. A torn tail is cut at open. A segment is closed at 64 MiB and then
- * gets an index file (sorted address hashes with offsets), so that a recipient's events are found without reading it.
- * Segments older than keep_ms, or over max_bytes in all, are deleted, oldest first. */
+ * is seen in the settled records all the same. A torn tail is cut at open. A segment is closed at segment_bytes, or
+ * when it spans an eighth of keep_ms, and then gets an index file (sorted address hashes with offsets) when somebody
+ * first asks for a recipient, so that a recipient's events are found without reading it. Segments whose newest event
+ * is older than keep_ms, or over max_bytes in all, are deleted, oldest first; the open one never is. */
 #ifndef REMUDA_HISTORY_H
 #define REMUDA_HISTORY_H
 
@@ -13,7 +14,7 @@
 
 #include "proto/codec.h"
 
-enum { RMD_HISTORY_SEGMENT_BYTES = 64 << 20 };
+enum { RMD_HISTORY_SEGMENT_BYTES = 64 << 20, RMD_HISTORY_BUFFER_BYTES = 8 << 20 };
 
 struct rmd_history;
 
@@ -21,17 +22,21 @@ struct rmd_history_options {
     const char *directory;
     int64_t keep_ms;
     int64_t max_bytes;
+    int64_t segment_bytes; /* 0: RMD_HISTORY_SEGMENT_BYTES */
     const struct rmd_clock *clock;
 };
 
 int rmd_history_open(const struct rmd_history_options *o, struct rmd_history **out, char *err,
                      size_t err_n) RMD_CHECKED;
 void rmd_history_close(struct rmd_history *h);
-/* Takes a copy; gives it the next sequence number, which it returns. Trouble (disk full) drops the event and is told
- * by trouble(). */
+/* Takes a copy; gives it the next sequence number, which it returns; 0 when the event is over
+ * RMD_HISTORY_EVENT_BYTES_MAX and was dropped. More than RMD_HISTORY_BUFFER_BYTES between two flushes are written at
+ * once. Trouble (disk full) drops what could not be written, whose numbers are given out again, and is told by
+ * trouble(). */
 uint64_t rmd_history_append(struct rmd_history *h, const Remuda__EventRecord *e);
-void rmd_history_flush(struct rmd_history *h);          /* writes what was appended, wakes followers */
-const char *rmd_history_trouble(struct rmd_history *h); /* NULL, or the reason and how many events were dropped */
+void rmd_history_flush(struct rmd_history *h); /* writes what was appended, wakes followers */
+/* True while events are being dropped, with the reason and how many were; over with the next good write. */
+bool rmd_history_trouble(struct rmd_history *h, char *out, size_t n);
 uint64_t rmd_history_last(struct rmd_history *h);
 
 struct rmd_history_filter {

@@ -41,7 +41,7 @@ void rmd_segment_unmap(struct rmd_segment_view *v) {
 
 bool rmd_segment_next(const struct rmd_segment_view *v, size_t *pos, struct rmd_slice *payload) {
     uint32_t head[2];
-    if (v->n - *pos < sizeof head)
+    if (*pos > v->n || v->n - *pos < sizeof head) /* an index may say anything */
         return false;
     memcpy(head, v->p + *pos, sizeof head);
     if (head[0] == 0 || head[0] > RMD_HISTORY_EVENT_BYTES_MAX || head[0] > v->n - *pos - sizeof head)
@@ -73,38 +73,46 @@ static int by_hash(const void *a, const void *b) {
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
+/* Several threads may want the same index at once: each writes a file of its own, the last name stays. Synced before
+ * it gets its name, so that a host's crash can't leave half an index that looks whole. */
 static int write_file(const char *path, const void *p, size_t n) {
     char tmp[1040];
-    if (rmd_format(tmp, sizeof tmp, "%s.new", path) < 0)
+    if (rmd_format(tmp, sizeof tmp, "%s.XXXXXX", path) < 0)
         return RMD_ELIMIT;
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0)
         return RMD_EIO;
-    ssize_t w = write(fd, p, n);
-    int bad = close(fd);
-    if (w != (ssize_t)n || bad || rename(tmp, path) != 0) {
+    bool good = write(fd, p, n) == (ssize_t)n && fdatasync(fd) == 0;
+    good = close(fd) == 0 && good;
+    if (!good || rename(tmp, path) != 0) {
         unlink(tmp);
         return RMD_EIO;
     }
     return RMD_OK;
 }
 
-int rmd_segment_index_write(const char *directory, const struct rmd_segment *s) {
-    struct rmd_segment_view v = rmd_segment_map(directory, s);
+static void collect_entries(const struct rmd_segment_view *v, struct rmd_buf *entries) {
     struct rmd_arena arena = {0};
-    struct rmd_buf entries = {.limit = SIZE_MAX};
     size_t pos = 0, at = 0;
     struct rmd_slice payload;
-    for (; rmd_segment_next(&v, &pos, &payload); at = pos) {
+    for (; rmd_segment_next(v, &pos, &payload); at = pos) {
         const Remuda__EventRecord *e = rmd_pb_decode(&remuda__event_record__descriptor, payload, &arena);
         if (e && e->address_hash)
-            rmd_buf_add(&entries, &(struct entry){.hash = e->address_hash, .offset = at}, sizeof(struct entry));
+            rmd_buf_add(entries, &(struct entry){.hash = e->address_hash, .offset = at}, sizeof(struct entry));
         rmd_arena_reset(&arena);
     }
-    rmd_segment_unmap(&v);
     rmd_arena_release(&arena);
-    if (entries.len)
-        qsort(entries.p, entries.len / sizeof(struct entry), sizeof(struct entry), by_hash);
+    if (entries->len)
+        qsort(entries->p, entries->len / sizeof(struct entry), sizeof(struct entry), by_hash);
+}
+
+int rmd_segment_index_write(const char *directory, const struct rmd_segment *s) {
+    struct rmd_segment_view v = rmd_segment_map(directory, s);
+    if (!v.p)
+        return RMD_EIO; /* trimmed a moment ago */
+    struct rmd_buf entries = {.limit = (size_t)s->bytes};
+    collect_entries(&v, &entries);
+    rmd_segment_unmap(&v);
     char path[1024];
     rmd_segment_path(path, sizeof path, directory, s->first, "idx");
     int rc = write_file(path, entries.p ? entries.p : (const uint8_t *)"", entries.len);
