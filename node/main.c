@@ -39,12 +39,15 @@ static const char help[] =
     "      secret_key = \"/etc/remuda/node.secret\";\n"
     "  }\n"
     "  EOF\n"
-    "  remuda node add NAME --key $(cat /etc/remuda/node.public)    # at the coordinator: the key is who the node is\n"
+    "  remuda node add NAME --key $(cat /etc/remuda/node.public)    # at the coordinator: the key is who the node "
+    "is\n"
     "\n"
-    "The node has no list of its sources: the coordinator tells it (remuda source add ...). An address that is not on this\n"
+    "The node has no list of its sources: the coordinator tells it (remuda source add ...). An address that is not "
+    "on this\n"
     "host is shown by `remuda source list`.\n"
     "\n"
-    "Signals: SIGTERM or SIGINT finish open transactions, give back the rest and report, within 10 s; a second one ends at once.\n"
+    "Signals: SIGTERM or SIGINT finish open transactions, give back the rest and report, within 10 s; a second one "
+    "ends at once.\n"
     "Nothing is lost either way: what was under way is in the journal.\n"
     "Exit: 0 stopped; 1 failed, the reason is the last line of the log; 64 wrong usage; 78 wrong configuration.\n";
 
@@ -56,9 +59,12 @@ struct choices {
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct choices *out) {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-        {"dump-config", no_argument, NULL, 'd'},  {"foreground", no_argument, NULL, 'f'},
-        {"version", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'k'},
+        {"dump-config", no_argument, NULL, 'd'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     *out = (struct choices){.config = RMD_NODE_CONFIG_PATH};
@@ -100,7 +106,8 @@ static void dump(const struct rmd_node_config *c) {
     rmd_buf_release(&out);
 }
 
-/* From root to the user, for good: no group, no saved id is kept. The data directory is made and given to it first. */
+/* From root to the user, for good: no group, no saved id is kept. The data directory is made and given to it first.
+ */
 static bool become(const char *name, const char *data) {
     errno = 0;
     struct passwd *p = getpwnam(name);

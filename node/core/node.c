@@ -1,4 +1,5 @@
-/* Node core: life, dispatch of events, clock work, orderly end. The contract is in node.h, the parts in node_state.h. */
+/* Node core: life, dispatch of events, clock work, orderly end. The contract is in node.h, the parts in node_state.h.
+ */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -335,11 +336,11 @@ int rmd_node_step(struct rmd_node *n, const struct rmd_node_event *e, struct rmd
 
 int64_t rmd_node_deadline(const struct rmd_node *n) {
     int64_t at = RMD_NEVER;
-#define EARLIER(x)         \
-    do {                   \
-        int64_t x_ = (x);  \
-        if (x_ < at)       \
-            at = x_;       \
+#define EARLIER(x)        \
+    do {                  \
+        int64_t x_ = (x); \
+        if (x_ < at)      \
+            at = x_;      \
     } while (0)
     if (n->state == NODE_HELLO)
         EARLIER(n->hello_at + n->hello_pause_ms);

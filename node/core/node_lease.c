@@ -1,7 +1,8 @@
 /* Leases: parts, the fence, hand-over to workers, what a Welcome says of them, suppression of what is held (node.h).
  *
- * The fence: an id is taken when it is above the high-water mark, and then all ids up to it are spent, but for those that it passed over in
- * this session (`gap`: a frame overtook another). A Hello closes the gaps, because the coordinator reads from it what will never start. */
+ * The fence: an id is taken when it is above the high-water mark, and then all ids up to it are spent, but for those
+ * that it passed over in this session (`gap`: a frame overtook another). A Hello closes the gaps, because the
+ * coordinator reads from it what will never start. */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -182,8 +183,8 @@ static void suppress_rows(struct rmd_node *n, struct node_lease *l, const Remuda
     for (uint32_t i = 0; i < l->rows && i < m->n_row; i++) {
         if (rmd_bit_get(l->done, i))
             continue;
-        Remuda__Row *row = rmd_pb_decode(&remuda__row__descriptor, rmd_slice(m->row[i].data, m->row[i].len),
-                                         &n->out->arena);
+        Remuda__Row *row =
+            rmd_pb_decode(&remuda__row__descriptor, rmd_slice(m->row[i].data, m->row[i].len), &n->out->arena);
         if (row && node_suppress_has(n, l->tenant, l->stream, rmd_address_hash(l->tenant, rmd_slice_str(row->email))))
             node_own_outcome(n, l, i, RMD_OUTCOME_RETURNED, RMD_RETURN_SUPPRESSED, 0);
     }
@@ -303,7 +304,8 @@ static void part_take(struct rmd_node *n, const Remuda__Lease *m, uint64_t credi
     Remuda__Lease *whole = parts_join(n, p);
     if (whole) {
         for (uint32_t i = 0; i < p->parts; i++)
-            journal_part(n, p->id, i, rmd_slice(rmd_arena_dup(&n->out->arena, p->part[i].p, p->part[i].n), p->part[i].n));
+            journal_part(n, p->id, i,
+                         rmd_slice(rmd_arena_dup(&n->out->arena, p->part[i].p, p->part[i].n), p->part[i].n));
         lease_take(n, whole);
     } else {
         n->malformed_frames++;

@@ -1,11 +1,12 @@
 /* Recalls and suppressions, and their answers (node.h, design sections 5 and 6).
  *
- *   GATHER  every worker is asked, what is held here goes back; until all workers said DONE and the outcomes made here have numbers
- *   SYNC    everything journaled so far is being synced
- *   ANSWERED  sent, and repeated until the coordinator has acknowledged the answer
+ *   GATHER  every worker is asked, what is held here goes back; until all workers said DONE and the outcomes made
+ * here have numbers SYNC    everything journaled so far is being synced ANSWERED  sent, and repeated until the
+ * coordinator has acknowledged the answer
  *
- * A repeat of a recall that is known is answered from its state; of one that was forgotten, by doing it again: nothing is left to give back
- * then. Outcomes of a worker reach this core before its DONE, so the highest number seen covers them. */
+ * A repeat of a recall that is known is answered from its state; of one that was forgotten, by doing it again:
+ * nothing is left to give back then. Outcomes of a worker reach this core before its DONE, so the highest number seen
+ * covers them. */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -70,10 +71,10 @@ void node_recall_frame(struct rmd_node *n, const Remuda__Recall *m, bool interna
         return;
     }
     uint32_t open = 0;
-    rmd_list_for(it, &n->recalls)
-        open++;
+    rmd_list_for(it, &n->recalls) open++;
     if (open >= RMD_NODE_RECALLS_MAX) {
-        node_log(n, "recall %llu not taken up: %u are open; the coordinator repeats it", (unsigned long long)m->id, open);
+        node_log(n, "recall %llu not taken up: %u are open; the coordinator repeats it", (unsigned long long)m->id,
+                 open);
         return;
     }
     r = rmd_alloc(sizeof *r);
@@ -205,9 +206,8 @@ static void suppress_remember(struct rmd_node *n, const Remuda__Suppress *m) {
 }
 
 void node_suppress_frame(struct rmd_node *n, const Remuda__Suppress *m) {
-    rmd_list_for(it, &n->suppresses)
-        if (rmd_container(it, struct node_suppress, in)->id == m->id)
-            return; /* under way */
+    rmd_list_for(it,
+                 &n->suppresses) if (rmd_container(it, struct node_suppress, in)->id == m->id) return; /* under way */
     struct node_suppress *s = rmd_alloc(sizeof *s);
     s->id = m->id;
     s->workers_left = n->o.workers;
@@ -250,8 +250,7 @@ void node_suppress_sweep(struct rmd_node *n) {
 }
 
 void node_recall_free(struct rmd_node *n) {
-    rmd_list_for_safe(it, &n->recalls)
-        recall_forget(rmd_container(it, struct node_recall, in));
+    rmd_list_for_safe(it, &n->recalls) recall_forget(rmd_container(it, struct node_recall, in));
     rmd_list_for_safe(it, &n->suppresses) {
         rmd_list_remove(it);
         free(rmd_container(it, struct node_suppress, in));

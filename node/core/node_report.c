@@ -1,7 +1,8 @@
 /* Outcomes into Reports, alarms, acknowledgements (node.h).
  *
- * Outcomes are numbered by the journal and reported in order without holes. Workers write side by side, so one may arrive here before a
- * smaller number: it waits in `early`. A batch is closed when it is sent first, so that a repeat is the same Report. */
+ * Outcomes are numbered by the journal and reported in order without holes. Workers write side by side, so one may
+ * arrive here before a smaller number: it waits in `early`. A batch is closed when it is sent first, so that a repeat
+ * is the same Report. */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -272,19 +273,14 @@ int64_t node_report_deadline(const struct rmd_node *n) {
 
 void node_report_again(struct rmd_node *n) {
     n->in_flight = 0;
-    rmd_list_for(it, &n->alarms)
-        rmd_container(it, struct node_alarm, in)->sent_at = RMD_NEVER;
-    rmd_list_for(it, &n->batches)
-        rmd_container(it, struct node_batch, in)->sent_at = RMD_NEVER;
-    rmd_list_for(it, &n->recalls)
-        rmd_container(it, struct node_recall, in)->sent_at = RMD_NEVER;
+    rmd_list_for(it, &n->alarms) rmd_container(it, struct node_alarm, in)->sent_at = RMD_NEVER;
+    rmd_list_for(it, &n->batches) rmd_container(it, struct node_batch, in)->sent_at = RMD_NEVER;
+    rmd_list_for(it, &n->recalls) rmd_container(it, struct node_recall, in)->sent_at = RMD_NEVER;
 }
 
 void node_report_free(struct rmd_node *n) {
-    rmd_list_for_safe(it, &n->batches)
-        batch_free(n, rmd_container(it, struct node_batch, in));
-    rmd_list_for_safe(it, &n->alarms)
-        alarm_free(rmd_container(it, struct node_alarm, in));
+    rmd_list_for_safe(it, &n->batches) batch_free(n, rmd_container(it, struct node_batch, in));
+    rmd_list_for_safe(it, &n->alarms) alarm_free(rmd_container(it, struct node_alarm, in));
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&n->early, &it, NULL, &v)) {

@@ -1,10 +1,11 @@
-/* Session with the coordinator: Hello, Welcome, Refused, policy, heartbeats, validity of leases (node.h, design section 5).
+/* Session with the coordinator: Hello, Welcome, Refused, policy, heartbeats, validity of leases (node.h, design
+ * section 5).
  *
  *   HELLO --Welcome--> SERVING --silence, Refused, newer epoch--> HELLO
  *
- * A Welcome counts only when it answers a Hello of the present attempt (its echo says so) and is not of an older epoch than one that was
- * served before: a coordinator that was replaced can't take the node back. Validity only ever grows, by the echo of this node's own clock;
- * it ends at once when the coordinator says that the key is revoked. */
+ * A Welcome counts only when it answers a Hello of the present attempt (its echo says so) and is not of an older
+ * epoch than one that was served before: a coordinator that was replaced can't take the node back. Validity only ever
+ * grows, by the echo of this node's own clock; it ends at once when the coordinator says that the key is revoked. */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -131,14 +132,16 @@ static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w
         return; /* the answer to a Hello of an earlier attempt */
     char text[160];
     if (w->version < RMD_PROTOCOL_VERSION_MIN || w->version > RMD_PROTOCOL_VERSION) {
-        rmd_format(text, sizeof text, "coordinator chose protocol version %u; this node speaks %d to %d: update one of them",
-                   w->version, RMD_PROTOCOL_VERSION_MIN, RMD_PROTOCOL_VERSION);
+        rmd_format(text, sizeof text,
+                   "coordinator chose protocol version %u; this node speaks %d to %d: update one of them", w->version,
+                   RMD_PROTOCOL_VERSION_MIN, RMD_PROTOCOL_VERSION);
         log_refusal(n, text);
         n->hello_pause_ms = RMD_NODE_REFUSED_MS;
         return;
     }
     if (epoch < n->epoch_seen) {
-        rmd_format(text, sizeof text, "a coordinator of epoch %llu answered, but epoch %llu was served already: not obeyed",
+        rmd_format(text, sizeof text,
+                   "a coordinator of epoch %llu answered, but epoch %llu was served already: not obeyed",
                    (unsigned long long)epoch, (unsigned long long)n->epoch_seen);
         log_refusal(n, text);
         return;
@@ -148,8 +151,8 @@ static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w
     n->epoch = n->epoch_seen = epoch;
     n->heard_at = n->now.mono_ms;
     n->heartbeat_at = n->now.mono_ms;
-    node_log(n, "welcomed as node %u%s%s by epoch %llu: %zu of %u leases are live", w->node_id, *w->node_name ? " " : "",
-             w->node_name, (unsigned long long)epoch, w->n_lease_live, n->leases.n);
+    node_log(n, "welcomed as node %u%s%s by epoch %llu: %zu of %u leases are live", w->node_id,
+             *w->node_name ? " " : "", w->node_name, (unsigned long long)epoch, w->n_lease_live, n->leases.n);
     learn_ledger_time(n, w->ledger_time_ms);
     apply_policy(n, w->policy, true);
     int64_t before = n->valid_until;

@@ -7,8 +7,8 @@
  *   node_report.c    outcomes into Reports, alarms, acknowledgements
  *   node_recall.c    recalls and their answers, suppressions and their answers
  *
- * Ownership: every struct below belongs to struct rmd_node. Frames and mails of a step live in the effects' arena, except that
- * outcomes of a Report live in their batch, which is freed in a later step at the earliest. */
+ * Ownership: every struct below belongs to struct rmd_node. Frames and mails of a step live in the effects' arena,
+ * except that outcomes of a Report live in their batch, which is freed in a later step at the earliest. */
 #ifndef REMUDA_NODE_STATE_H
 #define REMUDA_NODE_STATE_H
 
@@ -24,8 +24,8 @@ enum lease_state {
 
 /* One lease of the journal.
  *   WAITING -> WORKING -> (finished) -> dropped      WAITING -> GIVEN -> (finished) -> dropped
- * `done`: rows that no worker may start; `journaled`: rows whose outcome has its number. journaled is within done for rows that
- * were finished here, and done is all that a worker is told to skip. */
+ * `done`: rows that no worker may start; `journaled`: rows whose outcome has its number. journaled is within done for
+ * rows that were finished here, and done is all that a worker is told to skip. */
 struct node_lease {
     uint64_t id;
     enum lease_state state;
@@ -35,7 +35,7 @@ struct node_lease {
     bool has_campaign;
     uint32_t rows, left; /* left: rows without a journaled outcome */
     uint8_t *done, *journaled;
-    uint64_t last_n; /* highest number of its outcomes */
+    uint64_t last_n;      /* highest number of its outcomes */
     struct rmd_buf bytes; /* the encoded lease, while WAITING */
     struct node_template *tmpl;
     struct rmd_list in_finished;
@@ -45,11 +45,11 @@ struct node_template {
     uint8_t hash[RMD_HASH_BYTES];
     bool ready; /* in the journal */
     struct rmd_buf bytes;
-    uint64_t size;       /* as told; 0: not told yet */
-    int64_t asked_at;    /* mono_ms of the last Fetch; RMD_NEVER: none is out */
-    uint32_t leases;     /* that use it */
+    uint64_t size;    /* as told; 0: not told yet */
+    int64_t asked_at; /* mono_ms of the last Fetch; RMD_NEVER: none is out */
+    uint32_t leases;  /* that use it */
     int64_t unused_since;
-    uint32_t *working;   /* unfinished leases with each worker */
+    uint32_t *working; /* unfinished leases with each worker */
     struct rmd_list in_fetching, in_unused;
 };
 
@@ -149,9 +149,9 @@ struct rmd_node {
     int gaps;
     struct rmd_map partials; /* id -> struct node_partial */
     size_t partial_bytes;
-    struct rmd_set64 overtaken; /* ids that a recall named before they came: given back when they come */
-    struct rmd_list finished; /* all outcomes journaled, in order of last_n */
-    struct rmd_map templates; /* hash -> struct node_template */
+    struct rmd_set64 overtaken;       /* ids that a recall named before they came: given back when they come */
+    struct rmd_list finished;         /* all outcomes journaled, in order of last_n */
+    struct rmd_map templates;         /* hash -> struct node_template */
     struct rmd_list fetching, unused; /* unused: oldest first */
     uint32_t n_unused;
     int64_t templates_swept_at;

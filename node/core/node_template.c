@@ -1,5 +1,6 @@
-/* Templates: fetched once a node in chunks, checked against their hash, told to a worker with the first of its leases, forgotten when nobody has used them for a
- * while. A few are fetched at a time, one chunk of each at a time, so that a lease or a recall never waits behind them. */
+/* Templates: fetched once a node in chunks, checked against their hash, told to a worker with the first of its
+ * leases, forgotten when nobody has used them for a while. A few are fetched at a time, one chunk of each at a time,
+ * so that a lease or a recall never waits behind them. */
 #include "node/core/node_state.h"
 
 #include <assert.h>
@@ -85,7 +86,8 @@ static void ask(struct rmd_node *n, struct node_template *t) {
     Remuda__Frame *f = node_frame(n, REMUDA__FRAME__BODY_FETCH);
     f->fetch = rmd_arena_alloc(&n->out->arena, sizeof *f->fetch);
     remuda__fetch__init(f->fetch);
-    f->fetch->template_hash = (ProtobufCBinaryData){sizeof t->hash, rmd_arena_dup(&n->out->arena, t->hash, sizeof t->hash)};
+    f->fetch->template_hash =
+        (ProtobufCBinaryData){sizeof t->hash, rmd_arena_dup(&n->out->arena, t->hash, sizeof t->hash)};
     f->fetch->offset = t->bytes.len;
     t->asked_at = n->now.mono_ms;
     node_send(n, f);
@@ -117,8 +119,7 @@ int64_t node_template_deadline(const struct rmd_node *n) {
 
 /* A new session: what was asked for in the old one isn't coming. */
 void node_template_again(struct rmd_node *n) {
-    rmd_list_for(it, &n->fetching)
-        rmd_container(it, struct node_template, in_fetching)->asked_at = RMD_NEVER;
+    rmd_list_for(it, &n->fetching) rmd_container(it, struct node_template, in_fetching)->asked_at = RMD_NEVER;
 }
 
 static bool hash_is_right(const struct rmd_node *n, const struct node_template *t) {

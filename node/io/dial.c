@@ -51,7 +51,8 @@ static int connect_failed(struct rmd_dial *d, int err) {
     }
 }
 
-/* A socket that is bound to the source; the port is chosen at connect, so that a source has 28,000 for each destination. */
+/* A socket that is bound to the source; the port is chosen at connect, so that a source has 28,000 for each
+ * destination. */
 static int bound_socket(const struct rmd_addr *source, int *err) {
     int fd = socket(source->family == 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -86,7 +87,8 @@ int rmd_dial_open(struct rmd_dial *d, const struct rmd_addr *source, const struc
         return RMD_ECLOSED;
     }
     if (fd < 0)
-        return fail(d, fd == -2 ? RMD_OWN_SOURCE_ADDRESS : RMD_OWN_CONNECT_UNREACHABLE, fd == -2 ? "bind" : "socket", err);
+        return fail(d, fd == -2 ? RMD_OWN_SOURCE_ADDRESS : RMD_OWN_CONNECT_UNREACHABLE, fd == -2 ? "bind" : "socket",
+                    err);
     d->fd = fd;
     int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

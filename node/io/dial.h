@@ -1,8 +1,8 @@
 /* One outgoing TCP connection: bound to its source, non-blocking, with TLS on demand and a send buffer.
  *
- * Errors of the kernel become our own errors with a text for people (proto/rules.h). Bytes given to send() leave as the kernel takes them;
- * what is left waits in `out`. A send that the peer has cut isn't reported by itself: reading tells, after what the peer still said (a
- * 421 before it closed) has been read. */
+ * Errors of the kernel become our own errors with a text for people (proto/rules.h). Bytes given to send() leave as
+ * the kernel takes them; what is left waits in `out`. A send that the peer has cut isn't reported by itself: reading
+ * tells, after what the peer still said (a 421 before it closed) has been read. */
 #ifndef REMUDA_NODE_DIAL_H
 #define REMUDA_NODE_DIAL_H
 
@@ -34,7 +34,8 @@ struct rmd_dial {
 };
 
 /* RMD_OK: connecting. Else state is FAILED with error and text. */
-int rmd_dial_open(struct rmd_dial *d, const struct rmd_addr *source, const struct rmd_addr *dest, uint16_t port) RMD_CHECKED;
+int rmd_dial_open(struct rmd_dial *d, const struct rmd_addr *source, const struct rmd_addr *dest,
+                  uint16_t port) RMD_CHECKED;
 /* When a connecting socket became writable: OPEN, or FAILED. RMD_EAGAIN: not yet. */
 int rmd_dial_connected(struct rmd_dial *d) RMD_CHECKED;
 void rmd_dial_close(struct rmd_dial *d);
@@ -44,7 +45,8 @@ int rmd_dial_send(struct rmd_dial *d, struct rmd_slice bytes) RMD_CHECKED;
 int rmd_dial_flush(struct rmd_dial *d) RMD_CHECKED;
 /* > 0: bytes, at most RMD_DIAL_READ_BYTES; RMD_EAGAIN; RMD_ECLOSED: FAILED with error and text. */
 long rmd_dial_read(struct rmd_dial *d, void *buf);
-/* Anything in the buffers before the handshake is an injection (CVE-2011-0411): the core has read all of it by then. */
+/* Anything in the buffers before the handshake is an injection (CVE-2011-0411): the core has read all of it by then.
+ */
 int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const char *host) RMD_CHECKED;
 /* RMD_OK with text in d->text; RMD_EAGAIN; RMD_EIO with text. */
 int rmd_dial_handshake(struct rmd_dial *d) RMD_CHECKED;

@@ -1,7 +1,9 @@
-/* The node's journal on RocksDB: opening, writing, syncing, trimming. The contract is in journal.h, the keys in journal_rocks.h.
+/* The node's journal on RocksDB: opening, writing, syncing, trimming. The contract is in journal.h, the keys in
+ * journal_rocks.h.
  *
- * Writes go to the log without fsync: they are in the page cache when append() returns, so that they survive the process. Numbers are given
- * under `lock`, in the order of the writes; fsync happens outside of it, so that a recall doesn't hold up the workers. */
+ * Writes go to the log without fsync: they are in the page cache when append() returns, so that they survive the
+ * process. Numbers are given under `lock`, in the order of the writes; fsync happens outside of it, so that a recall
+ * doesn't hold up the workers. */
 #include "node/io/journal_rocks.h"
 
 #include <errno.h>
@@ -67,7 +69,8 @@ int journal_error(struct rocks_journal *j, const char *doing, char *text) {
     int rc = RMD_EIO;
     if (strstr(text, "No space left on device")) {
         rc = RMD_EFULL;
-        (void)rmd_format(j->why, sizeof j->why, "no space left on device %s the journal %s; free some", doing, j->directory);
+        (void)rmd_format(j->why, sizeof j->why, "no space left on device %s the journal %s; free some", doing,
+                         j->directory);
     } else if (strstr(text, "Corruption")) {
         rc = RMD_ECORRUPT;
         (void)rmd_format(j->why, sizeof j->why, "the journal %s is corrupt: %.120s", j->directory, text);
@@ -85,7 +88,8 @@ static void rocks_trouble(void *ctx, char *out, size_t n) {
     pthread_mutex_unlock(&j->lock);
 }
 
-/* Under `lock`. Closes what refuses writes and opens it again; reading the positions anew tells what of the failed write is there. */
+/* Under `lock`. Closes what refuses writes and opens it again; reading the positions anew tells what of the failed
+ * write is there. */
 static int reopen(struct rocks_journal *j) {
     pthread_rwlock_wrlock(&j->handle);
     if (j->db) {
@@ -390,7 +394,8 @@ static int directory_lock(struct rocks_journal *j, char *err, size_t err_n) {
         return errno == ENOSPC ? RMD_EFULL : RMD_EIO;
     }
     if (flock(j->lock_fd, LOCK_EX | LOCK_NB)) {
-        (void)rmd_format(err, err_n, "%s is in use: another node holds it; stop that one, or give this one its own directory",
+        (void)rmd_format(err, err_n,
+                         "%s is in use: another node holds it; stop that one, or give this one its own directory",
                          j->directory);
         return RMD_EBUSY;
     }

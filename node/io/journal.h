@@ -1,22 +1,24 @@
-/* The node's journal: what must survive a crash of the process, and, once synced, a loss of the host (design, sections 5 and 6).
+/* The node's journal: what must survive a crash of the process, and, once synced, a loss of the host (design,
+ * sections 5 and 6).
  *
- * A port with two implementations: RocksDB (rmd_journal_open) and the simulator's in tests/kit/journal_fake.h. One process at a time has it
- * open; a second one is told RMD_EBUSY.
+ * A port with two implementations: RocksDB (rmd_journal_open) and the simulator's in tests/kit/journal_fake.h. One
+ * process at a time has it open; a second one is told RMD_EBUSY.
  *
- * append() writes all records of a call in one atomic piece, which survives a crash of the process when the call returns, though not a loss
- * of the host. It is thread-safe: workers and the node core write side by side. OUTCOME and ALARM records get their numbers there: each
- * kind rises by one, without holes, in the order in which they were written. sync() makes everything that was appended before it durable.
- * RMD_EFULL, RMD_EIO: nothing of the call was written; the same call may be made again, and works when the cause is gone (each try opens
- * the database anew).
+ * append() writes all records of a call in one atomic piece, which survives a crash of the process when the call
+ * returns, though not a loss of the host. It is thread-safe: workers and the node core write side by side. OUTCOME
+ * and ALARM records get their numbers there: each kind rises by one, without holes, in the order in which they were
+ * written. sync() makes everything that was appended before it durable. RMD_EFULL, RMD_EIO: nothing of the call was
+ * written; the same call may be made again, and works when the cause is gone (each try opens the database anew).
  *
- * Another boot: when the journal was last open in another boot of the host, what was not synced may be gone, marks included. open() then
- * takes a new uuid, and gives every unfinished message of every lease the mark 2, durably: no dot can be excluded. Numbers go on.
+ * Another boot: when the journal was last open in another boot of the host, what was not synced may be gone, marks
+ * included. open() then takes a new uuid, and gives every unfinished message of every lease the mark 2, durably: no
+ * dot can be excluded. Numbers go on.
  *
- * Retention: a dropped lease may go at once. Outcomes stay `keep_ms` after they were written and until they are acknowledged; trim() removes
- * them by ranges. A template stays until it is dropped.
+ * Retention: a dropped lease may go at once. Outcomes stay `keep_ms` after they were written and until they are
+ * acknowledged; trim() removes them by ranges. A template stays until it is dropped.
  *
- * replay() gives the events of node.h from JOURNAL_OPEN to REPLAY_END in their order, `at` unset; what they point to lives during the call
- * of fn. The age_ms of a replayed alarm counts from when it was written. */
+ * replay() gives the events of node.h from JOURNAL_OPEN to REPLAY_END in their order, `at` unset; what they point to
+ * lives during the call of fn. The age_ms of a replayed alarm counts from when it was written. */
 #ifndef REMUDA_NODE_JOURNAL_H
 #define REMUDA_NODE_JOURNAL_H
 
@@ -71,6 +73,7 @@ struct rmd_journal_options {
 };
 
 /* RMD_EBUSY, RMD_EFULL, RMD_EIO, RMD_ECORRUPT, RMD_EVERSION with err for the operator. */
-int rmd_journal_open(const struct rmd_journal_options *o, struct rmd_journal *out, char *err, size_t err_n) RMD_CHECKED;
+int rmd_journal_open(const struct rmd_journal_options *o, struct rmd_journal *out, char *err,
+                     size_t err_n) RMD_CHECKED;
 
 #endif

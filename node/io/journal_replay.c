@@ -1,4 +1,5 @@
-/* The node's journal: finding its positions, its identity after another boot, and its content as events of the node core (journal.h). */
+/* The node's journal: finding its positions, its identity after another boot, and its content as events of the node
+ * core (journal.h). */
 #include "node/io/journal_rocks.h"
 
 #include <assert.h>
@@ -7,7 +8,8 @@
 
 #include "proto/io/clock.h"
 
-int journal_scan(struct rocks_journal *j, struct journal_key from, struct journal_key to, journal_row_fn fn, void *ctx) {
+int journal_scan(struct rocks_journal *j, struct journal_key from, struct journal_key to, journal_row_fn fn,
+                 void *ctx) {
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_iterate_upper_bound(options, (const char *)to.b, to.n);
     rocksdb_iterator_t *it = rocksdb_create_iterator(j->db, options);
@@ -104,8 +106,8 @@ struct lease_reader {
 static bool join_part(void *ctx, struct rmd_slice key, struct rmd_slice value) {
     struct lease_reader *r = ctx;
     (void)key;
-    Remuda__Lease *part = rmd_pb_decode(&remuda__lease__descriptor, rmd_slice(rmd_arena_dup(&r->arena, value.p, value.n),
-                                                                             value.n), &r->arena);
+    Remuda__Lease *part = rmd_pb_decode(&remuda__lease__descriptor,
+                                        rmd_slice(rmd_arena_dup(&r->arena, value.p, value.n), value.n), &r->arena);
     if (!part || (r->parts && !r->lease)) {
         r->lease = NULL;
         r->parts++;
@@ -231,7 +233,8 @@ int journal_identify(struct rocks_journal *j) {
         return RMD_EVERSION;
     }
     if (n && (n != JOURNAL_META_BYTES || meta[0] != JOURNAL_FORMAT)) {
-        (void)rmd_format(j->why, sizeof j->why, "the journal %s is corrupt: its own record has %zu bytes", j->directory, n);
+        (void)rmd_format(j->why, sizeof j->why, "the journal %s is corrupt: its own record has %zu bytes",
+                         j->directory, n);
         return RMD_ECORRUPT;
     }
     j->clock->boot_id(j->clock->ctx, j->boot_id);
@@ -245,7 +248,8 @@ int journal_identify(struct rocks_journal *j) {
     if (rc)
         return rc;
     if (n)
-        rmd_warn("journal", "the host was started anew since the journal was written: %llu unfinished messages are in doubt",
+        rmd_warn("journal",
+                 "the host was started anew since the journal was written: %llu unfinished messages are in doubt",
                  (unsigned long long)in_doubt);
     rmd_random_bytes(j->uuid, sizeof j->uuid);
     meta[0] = JOURNAL_FORMAT;
@@ -287,7 +291,8 @@ static int give_lease(struct lease_reader *r, void *ctx) {
     return RMD_OK;
 }
 
-static void *dated(struct replayer *p, const ProtobufCMessageDescriptor *type, struct rmd_slice value, int64_t *wall_ms) {
+static void *dated(struct replayer *p, const ProtobufCMessageDescriptor *type, struct rmd_slice value,
+                   int64_t *wall_ms) {
     rmd_arena_reset(&p->arena);
     if (value.n < 8)
         return NULL;
@@ -336,7 +341,8 @@ int journal_replay(void *ctx, rmd_replay_fn fn, void *fn_ctx) {
     if (!rc)
         rc = each_lease(j, give_lease, &p);
     if (!rc)
-        rc = journal_scan(j, journal_key_u64('o', open.reported + 1), journal_key_u64('o', position + 1), give_outcome, &p);
+        rc = journal_scan(j, journal_key_u64('o', open.reported + 1), journal_key_u64('o', position + 1),
+                          give_outcome, &p);
     if (!rc)
         rc = journal_scan(j, journal_key('a'), journal_key('b'), give_alarm, &p);
     rmd_arena_release(&p.arena);

@@ -32,7 +32,7 @@ struct rocks_journal {
     rocksdb_t *db;           /* NULL: closed after a failure, and not open again yet */
     pthread_mutex_t lock;    /* everything below */
     rocksdb_writebatch_t *batch;
-    bool broken;             /* a write failed */
+    bool broken; /* a write failed */
     uint64_t position, alarms, acked, alarm_acked, high_water;
     char why[JOURNAL_WHY_MAX];
 };
@@ -55,6 +55,7 @@ int journal_identify(struct rocks_journal *j);
 int journal_replay(void *ctx, rmd_replay_fn fn, void *fn_ctx);
 /* Walks [from, to); fn returns false to stop. */
 typedef bool (*journal_row_fn)(void *ctx, struct rmd_slice key, struct rmd_slice value);
-int journal_scan(struct rocks_journal *j, struct journal_key from, struct journal_key to, journal_row_fn fn, void *ctx);
+int journal_scan(struct rocks_journal *j, struct journal_key from, struct journal_key to, journal_row_fn fn,
+                 void *ctx);
 
 #endif

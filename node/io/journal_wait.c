@@ -19,7 +19,8 @@ static bool pause_after(struct rmd_journal *j, bool first, bool (*give_up)(void 
     return true;
 }
 
-int rmd_journal_append_wait(struct rmd_journal *j, struct rmd_journal_record *r, size_t n, bool (*give_up)(void *ctx), void *ctx) {
+int rmd_journal_append_wait(struct rmd_journal *j, struct rmd_journal_record *r, size_t n, bool (*give_up)(void *ctx),
+                            void *ctx) {
     bool waited = false;
     while (j->ops->append(j->j, r, n) != RMD_OK) {
         if (!pause_after(j, !waited, give_up, ctx))

@@ -181,7 +181,8 @@ static int set_up(struct rmd_loop *l, char *err, size_t err_n) {
     l->inbox = rmd_mailbox_new();
     l->tls = rmd_tls_context_new();
     if (l->epoll < 0 || !l->inbox || !l->tls) {
-        (void)rmd_format(err, err_n, "can't set up a worker: %s", l->tls ? strerror(errno) : "OpenSSL has no TLS client");
+        (void)rmd_format(err, err_n, "can't set up a worker: %s",
+                         l->tls ? strerror(errno) : "OpenSSL has no TLS client");
         return RMD_EIO;
     }
     int rc = rmd_dns_cares_open(&l->o.dns, &l->dns_object, err, err_n);

@@ -1,8 +1,10 @@
-/* One worker thread: an epoll loop around a worker core (node/core/worker.h), its connections, its DNS and its mailbox.
+/* One worker thread: an epoll loop around a worker core (node/core/worker.h), its connections, its DNS and its
+ * mailbox.
  *
- * Everything inside belongs to the thread. From outside: letters in, letters out, statistics, and the end. Effects are carried out as worker.h
- * says: what a step writes goes to the journal in one piece first, then its outcomes and alarms go to the node core, then the rest follows in
- * order. One connection hands over at most RMD_DIAL_READ_BYTES before the others have their turn. */
+ * Everything inside belongs to the thread. From outside: letters in, letters out, statistics, and the end. Effects
+ * are carried out as worker.h says: what a step writes goes to the journal in one piece first, then its outcomes and
+ * alarms go to the node core, then the rest follows in order. One connection hands over at most RMD_DIAL_READ_BYTES
+ * before the others have their turn. */
 #ifndef REMUDA_NODE_LOOP_H
 #define REMUDA_NODE_LOOP_H
 

@@ -1,6 +1,8 @@
-/* Carrying out what a worker core decided: journal, then letters, then DNS, dialling, TLS, sending, closing, in order (loop.h, worker.h).
+/* Carrying out what a worker core decided: journal, then letters, then DNS, dialling, TLS, sending, closing, in order
+ * (loop.h, worker.h).
  *
- * Nothing here steps the core: what happens at once (an answer from the DNS cache, bytes that left) waits in `later`. */
+ * Nothing here steps the core: what happens at once (an answer from the DNS cache, bytes that left) waits in `later`.
+ */
 #include "node/io/loop_state.h"
 
 #include <assert.h>

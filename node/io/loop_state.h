@@ -1,4 +1,5 @@
-/* What loop.c (thread, mailbox, DNS) and loop_effects.c (carrying out effects, connections) share; nobody else includes this. */
+/* What loop.c (thread, mailbox, DNS) and loop_effects.c (carrying out effects, connections) share; nobody else
+ * includes this. */
 #ifndef REMUDA_NODE_LOOP_STATE_H
 #define REMUDA_NODE_LOOP_STATE_H
 
@@ -10,7 +11,7 @@ struct loop_conn {
     uint32_t generation; /* of the number: an event of a closed connection is told from one of its successor */
     uint32_t events;     /* asked of epoll */
     bool registered;
-    bool dot, opened;    /* a final dot, or a transaction's begin, is in what has not left yet */
+    bool dot, opened; /* a final dot, or a transaction's begin, is in what has not left yet */
 };
 
 /* Something that happened while effects were carried out: it becomes an event when they are done. */

@@ -1,7 +1,8 @@
 /* Mailbox between two threads: letters in order, many writers, one reader, woken through an eventfd.
  *
- * A letter owns copies of everything that it points to. Bounded by RMD_MAILBOX_BYTES: a worker that writes to the core waits for room; the
- * core never waits for a worker (that could be a circle), it stops reading frames while rmd_mailbox_full(). */
+ * A letter owns copies of everything that it points to. Bounded by RMD_MAILBOX_BYTES: a worker that writes to the
+ * core waits for room; the core never waits for a worker (that could be a circle), it stops reading frames while
+ * rmd_mailbox_full(). */
 #ifndef REMUDA_NODE_MAILBOX_H
 #define REMUDA_NODE_MAILBOX_H
 

@@ -29,6 +29,7 @@ struct rmd_node_keys {
 /* Every finding is a line in err. */
 int rmd_node_config_load(const char *path, struct rmd_node_config *c, struct rmd_buf *err) RMD_CHECKED;
 /* coordinator_key: the Z85 text itself, or a file that holds it. */
-int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *keys, char *err, size_t err_n) RMD_CHECKED;
+int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *keys, char *err,
+                         size_t err_n) RMD_CHECKED;
 
 #endif

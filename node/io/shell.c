@@ -4,8 +4,8 @@
  *   workers' letters (outcomes, alarms, answers) -> node core
  *   SIGTERM, SIGINT: orderly stop, at most RMD_NODE_SHELL_STOP_MS; again: at once
  *
- * Letters come before frames, so that an outcome is known before the coordinator's next word; frames are not read while a worker's mailbox is
- * full. */
+ * Letters come before frames, so that an outcome is known before the coordinator's next word; frames are not read
+ * while a worker's mailbox is full. */
 #include "node/io/shell_state.h"
 
 #include <assert.h>
@@ -142,7 +142,8 @@ bool node_shell_read_signals(struct rmd_node_shell *s) {
         }
         s->stop_signals++;
         rmd_info("node", "%s: %s", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT",
-                 s->stop_signals == 1 ? "finishing open transactions, giving back the rest; again: at once" : "ending at once");
+                 s->stop_signals == 1 ? "finishing open transactions, giving back the rest; again: at once"
+                                      : "ending at once");
     }
     return s->stop_signals > 0;
 }
@@ -276,9 +277,12 @@ static int64_t connections_possible(const struct rmd_node_config *c) {
     }
     if (r.rlim_cur >= wanted)
         return c->connections;
-    int64_t possible = r.rlim_cur > 2 * RMD_NODE_SHELL_FILES_SPARE ? (int64_t)r.rlim_cur - RMD_NODE_SHELL_FILES_SPARE : 16;
-    rmd_warn("node", "connections = %lld needs %lld open files, the limit is %lld: using %lld connections (raise LimitNOFILE)",
-             (long long)c->connections, (long long)wanted, (long long)r.rlim_cur, (long long)possible);
+    int64_t possible =
+        r.rlim_cur > 2 * RMD_NODE_SHELL_FILES_SPARE ? (int64_t)r.rlim_cur - RMD_NODE_SHELL_FILES_SPARE : 16;
+    rmd_warn(
+        "node",
+        "connections = %lld needs %lld open files, the limit is %lld: using %lld connections (raise LimitNOFILE)",
+        (long long)c->connections, (long long)wanted, (long long)r.rlim_cur, (long long)possible);
     return possible;
 }
 
@@ -375,7 +379,8 @@ static int open_all(struct rmd_node_shell *s, const struct rmd_node_keys *keys, 
     return start_workers(s, connections, err, err_n);
 }
 
-struct rmd_node_shell *rmd_node_shell_open(const struct rmd_node_config *c, const struct rmd_node_keys *keys, struct rmd_buf *err) {
+struct rmd_node_shell *rmd_node_shell_open(const struct rmd_node_config *c, const struct rmd_node_keys *keys,
+                                           struct rmd_buf *err) {
     struct rmd_node_shell *s = rmd_alloc(sizeof *s);
     s->config = c;
     s->clock = rmd_clock_host();

@@ -10,8 +10,10 @@ struct rmd_node_shell;
 
 enum { RMD_NODE_SHELL_STOP_MS = 10000, RMD_NODE_SHELL_FILES_SPARE = 256 };
 
-/* Opens everything. SIGTERM, SIGINT and SIGHUP must be blocked in the calling thread. NULL: err tells the operator why. */
-struct rmd_node_shell *rmd_node_shell_open(const struct rmd_node_config *c, const struct rmd_node_keys *keys, struct rmd_buf *err);
+/* Opens everything. SIGTERM, SIGINT and SIGHUP must be blocked in the calling thread. NULL: err tells the operator
+ * why. */
+struct rmd_node_shell *rmd_node_shell_open(const struct rmd_node_config *c, const struct rmd_node_keys *keys,
+                                           struct rmd_buf *err);
 int rmd_node_shell_run(struct rmd_node_shell *s);
 void rmd_node_shell_close(struct rmd_node_shell *s);
 

@@ -108,7 +108,8 @@ static bool journal(struct rmd_node_shell *s) {
 
 /* ---------------------------------------------------------------- the rest */
 
-/* Sending is done by ZeroMQ's own thread; a probe that stops the process would stop it too, before the frame has left. */
+/* Sending is done by ZeroMQ's own thread; a probe that stops the process would stop it too, before the frame has
+ * left. */
 static void let_it_leave(enum rmd_probe p) {
     if (rmd_probe_armed != (int)p)
         return;
@@ -135,12 +136,14 @@ static void send_frame(struct rmd_node_shell *s, const Remuda__Frame *f) {
     }
 }
 
-/* A rule text that doesn't compile leaves the former rules in force: the coordinator has linted it, so this is a difference of versions. */
+/* A rule text that doesn't compile leaves the former rules in force: the coordinator has linted it, so this is a
+ * difference of versions. */
 static void new_rules(struct rmd_node_shell *s, struct rmd_slice text) {
     struct rmd_buf err = {0};
     struct rmd_rules *rules = rmd_rules_shipped(text, "policy", &err);
     if (!rules) {
-        rmd_error("rules", "the coordinator's rules are not usable here, the former ones stay: %s", rmd_buf_str(&err));
+        rmd_error("rules", "the coordinator's rules are not usable here, the former ones stay: %s",
+                  rmd_buf_str(&err));
     } else {
         struct rmd_rules_ref *ref = rmd_rules_ref_new(rules);
         for (uint32_t w = 0; w < s->workers; w++) {

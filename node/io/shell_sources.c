@@ -1,7 +1,7 @@
 /* Which addresses this host has, and whether each source's can be bound.
  *
- * A list of addresses isn't enough: every address of a loopback prefix can be bound, and so can those of ip_nonlocal_bind and of routed
- * prefixes (AnyIP). So a bind() is tried, and tried again: addresses come and go. */
+ * A list of addresses isn't enough: every address of a loopback prefix can be bound, and so can those of
+ * ip_nonlocal_bind and of routed prefixes (AnyIP). So a bind() is tried, and tried again: addresses come and go. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
@@ -62,7 +62,8 @@ static void tell(struct rmd_node_shell *s, const struct shell_source *src) {
     char text[160] = "", a[48];
     rmd_addr_format(&src->bind, a);
     if (src->missing)
-        (void)rmd_format(text, sizeof text, "%s is not an address of this host: plumb it, or correct the source's bind address", a);
+        (void)rmd_format(text, sizeof text,
+                         "%s is not an address of this host: plumb it, or correct the source's bind address", a);
     struct rmd_mail m = {.kind = RMD_MAIL_TROUBLE, .source = src->id, .text = text};
     node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_MAIL, .mail = &m});
 }

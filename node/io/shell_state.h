@@ -1,4 +1,5 @@
-/* What shell.c (life, waiting), shell_effects.c (node effects) and shell_sources.c (are the addresses here?) share; nobody else includes this. */
+/* What shell.c (life, waiting), shell_effects.c (node effects) and shell_sources.c (are the addresses here?) share;
+ * nobody else includes this. */
 #ifndef REMUDA_NODE_SHELL_STATE_H
 #define REMUDA_NODE_SHELL_STATE_H
 

@@ -1,6 +1,6 @@
-/* The node's shell, loops, dialling, TLS and journal together, as in production: a scripted coordinator on a real bus, a real name server, and
- * the receivers of tests/receivers. Traffic stays on loopback addresses. The story is told by what the coordinator sees and by the receivers'
- * own transcript. */
+/* The node's shell, loops, dialling, TLS and journal together, as in production: a scripted coordinator on a real
+ * bus, a real name server, and the receivers of tests/receivers. Traffic stays on loopback addresses. The story is
+ * told by what the coordinator sees and by the receivers' own transcript. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -71,9 +71,11 @@ static void start_receivers(struct stage *s) {
     rmd_copy(path + strlen(path), sizeof path - strlen(path), "/receivers/remuda-receivers");
     rmd_format(config, sizeof config, "%s/receivers.conf", s->dir);
     rmd_format(s->log, sizeof s->log, "%s/transcript", s->dir);
-    rmd_format(text, sizeof text,
-               "provider p1 {\n listen = 127.60.0.1:%d\n domains = d1.mail.test\n host = mx1.mail.test\n starttls = on\n"
-               " unknown_users = gone*\n}\n", PORT);
+    rmd_format(
+        text, sizeof text,
+        "provider p1 {\n listen = 127.60.0.1:%d\n domains = d1.mail.test\n host = mx1.mail.test\n starttls = on\n"
+        " unknown_users = gone*\n}\n",
+        PORT);
     write_file(config, text, 0600);
     int fd[2];
     assert_int_equal(pipe(fd), 0);
@@ -94,11 +96,13 @@ static void start_receivers(struct stage *s) {
 
 static void compile_template(struct stage *s) {
     Remuda__CompiledTemplate t = REMUDA__COMPILED_TEMPLATE__INIT;
-    char columns[] = "email", subject[] = "Subject", hello[] = "Hello", from[] = "From", sender[] = "news@sender.test";
+    char columns[] = "email", subject[] = "Subject", hello[] = "Hello", from[] = "From",
+         sender[] = "news@sender.test";
     char body[] = "Good morning.\r\n", *column = columns;
     Remuda__Piece p1 = REMUDA__PIECE__INIT, p2 = REMUDA__PIECE__INIT, *v1 = &p1, *v2 = &p2;
     Remuda__Mailbox mailbox = REMUDA__MAILBOX__INIT, *mailboxes = &mailbox;
-    Remuda__TemplateHeader h1 = REMUDA__TEMPLATE_HEADER__INIT, h2 = REMUDA__TEMPLATE_HEADER__INIT, *headers[] = {&h1, &h2};
+    Remuda__TemplateHeader h1 = REMUDA__TEMPLATE_HEADER__INIT, h2 = REMUDA__TEMPLATE_HEADER__INIT,
+                           *headers[] = {&h1, &h2};
     Remuda__BodyOp op = REMUDA__BODY_OP__INIT, *ops = &op;
     p1.literal = (ProtobufCBinaryData){5, (uint8_t *)hello};
     p2.literal = (ProtobufCBinaryData){strlen(sender), (uint8_t *)sender};
@@ -149,10 +153,12 @@ static void start_node(struct stage *s) {
     char path[96], text[1024];
     struct rmd_buf err = {0};
     rmd_format(path, sizeof path, "%s/node.conf", s->dir);
-    rmd_format(text, sizeof text,
-               "data = \"%s/node\";\nworkers = 2;\nbus { coordinator = \"ipc://%s/bus\"; coordinator_key = x; secret_key = y; }\n"
-               "dns { servers = [\"%s\"]; timeout = 500ms; tries = 2; }\nsmtp { idle_close = 1s; connect_timeout = 2s; }\n",
-               s->dir, s->dir, rmd_dns_server_address(s->dns));
+    rmd_format(
+        text, sizeof text,
+        "data = \"%s/node\";\nworkers = 2;\nbus { coordinator = \"ipc://%s/bus\"; coordinator_key = x; secret_key = "
+        "y; }\n"
+        "dns { servers = [\"%s\"]; timeout = 500ms; tries = 2; }\nsmtp { idle_close = 1s; connect_timeout = 2s; }\n",
+        s->dir, s->dir, rmd_dns_server_address(s->dns));
     write_file(path, text, 0600);
     int rc = rmd_node_config_load(path, &s->config, &err);
     if (rc)
@@ -226,13 +232,16 @@ static void say(struct stage *s, Remuda__Frame__BodyCase body, void *message) {
 }
 
 static void welcome(struct stage *s, const Remuda__Hello *h) {
-    Remuda__SourcePolicy one = REMUDA__SOURCE_POLICY__INIT, two = REMUDA__SOURCE_POLICY__INIT, *sources[] = {&one, &two};
+    Remuda__SourcePolicy one = REMUDA__SOURCE_POLICY__INIT, two = REMUDA__SOURCE_POLICY__INIT,
+                         *sources[] = {&one, &two};
     Remuda__StreamPolicy stream = REMUDA__STREAM_POLICY__INIT, *streams = &stream;
     Remuda__ProviderPolicy other = REMUDA__PROVIDER_POLICY__INIT, *providers = &other;
     Remuda__Policy p = REMUDA__POLICY__INIT;
     Remuda__Welcome w = REMUDA__WELCOME__INIT;
-    char a1[] = "127.61.0.1", a2[] = "192.0.2.77", helo[] = "out.sender.test", bulk[] = "bulk", domain[] = "sender.test";
-    char back[] = "bounce.sender.test", name[] = "other", special[] = "127.0.0.0/8", *specials = special, canon[] = "relaxed/relaxed";
+    char a1[] = "127.61.0.1", a2[] = "192.0.2.77", helo[] = "out.sender.test", bulk[] = "bulk",
+         domain[] = "sender.test";
+    char back[] = "bounce.sender.test", name[] = "other", special[] = "127.0.0.0/8", *specials = special,
+         canon[] = "relaxed/relaxed";
     one.id = 1;
     one.bind = one.public_address = a1;
     two.id = 2;
