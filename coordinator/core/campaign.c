@@ -133,7 +133,8 @@ static void finish(struct rmd_coord *c, struct rmd_campaign *k) {
         return;
     k->rec->finished_wall_ms = c->now.wall_ms;
     k->draining = false;
-    k->sorted = true;
+    rmd_drain_unpin(c, k);
+    k->sorted = k->sort_end = true;
     rmd_sort_clear(k);
     rmd_campaign_dirty(c, k);
     rmd_campaign_set_state(c, k, RMD_CAMPAIGN_DONE, "");
@@ -278,6 +279,7 @@ void rmd_campaigns_flush(struct rmd_coord *c) {
 void rmd_campaigns_free(struct rmd_coord *c) {
     rmd_list_for_safe(it, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        free(k->drain_pin);
         rmd_sort_clear(k);
         rmd_list_for_safe(jt, &k->cqs)
             free(rmd_container(jt, struct rmd_cq, in_campaign));

@@ -239,14 +239,15 @@ struct rmd_campaign {
     /* sorting */
     struct rmd_list sort;
     uint32_t n_sort;
-    bool sort_scanning, sorted;
+    bool sort_scanning, sort_end, sorted; /* sort_end: everything is read; sorted: and placed */
     struct rmd_key sort_cursor; /* last key scanned */
     /* settling what a cancel or the age limit left */
     bool draining, drain_swept, drain_scanning;
     uint64_t drain_tag;
-    struct rmd_pq *drain_pq;
     struct rmd_dq *drain_dq;
     struct rmd_key drain_cursor;
+    struct rmd_chunk **drain_pin; /* chunks that the sweep is waiting for */
+    size_t n_drain_pins;
     bool dirty, recalled;
     struct rmd_list dirty_link;
 };
@@ -512,11 +513,13 @@ void rmd_campaigns_free(struct rmd_coord *c);
 /* ---- drain.c */
 void rmd_drain_start(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_drain(struct rmd_coord *c, struct rmd_campaign *k);
+void rmd_drain_unpin(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
 /* ---- sort.c */
 void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
 void rmd_sort_clear(struct rmd_campaign *k);
+void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the next chunks of K, when there is room */
 
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);

@@ -8,7 +8,6 @@ void rmd_drain_start(struct rmd_coord *c, struct rmd_campaign *k) {
         return;
     k->draining = true;
     k->drain_swept = false;
-    k->drain_pq = NULL;
     k->drain_dq = NULL;
     k->drain_cursor.n = 0;
     if (!k->recalled && k->rec->state != RMD_CAMPAIGN_CANCELLED)
@@ -59,15 +58,7 @@ static uint32_t drain_unsorted(struct rmd_coord *c, struct rmd_campaign *k, uint
             remuda__chunk__free_unpacked(s->rows, NULL);
         free(s);
     }
-    if (!k->sorted && !k->sort_scanning) {
-        struct rmd_key prefix = rmd_key_chunks_of('K', k->rec->tenant, &k->id), from = prefix, to = rmd_key_after(&prefix);
-        if (k->sort_cursor.n) {
-            from = k->sort_cursor;
-            from.b[from.n++] = 0;
-        }
-        k->sort_scanning = true;
-        rmd_core_scan(c, RMD_READ_SORT, k, &from, &to, RMD_SORT_WINDOW / 2, RMD_BODY_CHUNK_BYTES * 4, false);
-    }
+    rmd_sort_ahead(c, k);
     return n;
 }
 
@@ -110,8 +101,24 @@ static struct rmd_dq *dq_after(struct rmd_campaign *k, const struct rmd_dq *afte
     return NULL;
 }
 
+void rmd_drain_unpin(struct rmd_coord *c, struct rmd_campaign *k) {
+    for (size_t i = 0; i < k->n_drain_pins; i++)
+        rmd_chunk_unref(c, k->drain_pin[i]);
+    free(k->drain_pin);
+    k->drain_pin = NULL;
+    k->n_drain_pins = 0;
+}
+
+static bool pins_loading(const struct rmd_campaign *k) {
+    for (size_t i = 0; i < k->n_drain_pins; i++) {
+        if (k->drain_pin[i]->loading)
+            return true;
+    }
+    return false;
+}
+
 static void sweep(struct rmd_coord *c, struct rmd_campaign *k) {
-    if (k->drain_swept || k->drain_scanning || k->drain_tag > c->persisted)
+    if (k->drain_swept || k->drain_scanning || k->drain_tag > c->persisted || pins_loading(k))
         return;
     if (!k->deferred) { /* every record is counted */
         k->drain_swept = true;
@@ -137,8 +144,10 @@ static void sweep(struct rmd_coord *c, struct rmd_campaign *k) {
 /* Chunks of the records must be loaded before they are settled: the page is read again when they are. */
 void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e) {
     k->drain_scanning = false;
-    if (!k->draining)
+    if (!k->draining) {
+        rmd_drain_unpin(c, k);
         return;
+    }
     struct rmd_chunk **lack = rmd_arena_alloc(&c->scratch, (e->n_rows + 1) * sizeof *lack);
     size_t n_lack = 0;
     for (size_t i = 0; i < e->n_rows; i++) {
@@ -165,8 +174,11 @@ void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct r
             rmd_chunk_unref(c, ch);
     }
     rmd_chunk_load(c, lack, n_lack);
-    for (size_t i = 0; i < n_lack; i++)
-        rmd_chunk_unref(c, lack[i]);
+    rmd_drain_unpin(c, k);
+    if (n_lack) { /* they stay until the page was read again */
+        k->drain_pin = rmd_memdup(lack, n_lack * sizeof *lack);
+        k->n_drain_pins = n_lack;
+    }
     if (n_lack || e->more)
         return;
     struct rmd_dq *next = dq_after(k, k->drain_dq);

@@ -20,8 +20,17 @@ void rmd_sort_clear(struct rmd_campaign *k) {
         sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
 }
 
-static void read_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
-    if (k->sort_scanning || k->n_sort > RMD_SORT_WINDOW / 2)
+static void finished(struct rmd_coord *c, struct rmd_campaign *k) {
+    k->sorted = true;
+    uint64_t lost = rmd_campaign_unsorted(k);
+    if (lost)
+        rmd_core_log(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name, (unsigned long long)lost);
+}
+
+void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
+    if (k->sort_end && rmd_list_empty(&k->sort) && !k->sorted)
+        finished(c, k);
+    if (k->sort_end || k->sort_scanning || k->n_sort > RMD_SORT_WINDOW / 2)
         return;
     struct rmd_key prefix = rmd_key_chunks_of('K', k->rec->tenant, &k->id), from = prefix, to = rmd_key_after(&prefix);
     if (k->sort_cursor.n) {
@@ -47,12 +56,7 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
         k->n_sort++;
         k->sort_cursor = s->key;
     }
-    if (!e->n_rows && rmd_list_empty(&k->sort) && !k->sorted) {
-        k->sorted = true;
-        uint64_t lost = rmd_campaign_unsorted(k);
-        if (lost && !k->draining)
-            rmd_core_log(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name, (unsigned long long)lost);
-    }
+    k->sort_end |= !e->more || !e->n_rows;
     c->deal = true;
 }
 
@@ -149,7 +153,6 @@ static void place(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_sort_c
 }
 
 void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
-    read_ahead(c, k);
     unsigned done = 0;
     bool head = true;
     rmd_list_for_safe(it, &k->sort) {
@@ -173,6 +176,5 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
         sort_chunk_free(k, s);
         done++;
     }
-    if (done)
-        read_ahead(c, k);
+    rmd_sort_ahead(c, k);
 }

@@ -563,6 +563,7 @@ void cw_run(struct cw *w) {
             return;
         }
     }
+    if (!w->died) fprintf(stderr, "deadline %lld now %lld\n", (long long)rmd_coord_deadline(w->core), (long long)w->now.mono_ms);
     assert(w->died || !"the world doesn't come to rest");
 }
 
