@@ -5,8 +5,8 @@
 
 #include <remuda/types.h>
 
-/* Lower-case A-labels, terminated, without a trailing dot. NULL: good; else the reason, static text. Plain ASCII
- * names take no library call. */
+/* Lower-case A-labels of letters, digits and hyphens, terminated, without a trailing dot. NULL: good; else the
+ * reason, static text. Plain ASCII names take no library call. */
 const char *rmd_idn_to_ascii(void *unused, struct rmd_slice domain, char out[256]);
 
 #endif

@@ -182,7 +182,7 @@ static void an_event_over_the_limit_is_dropped(void **state) {
 static void a_long_step_writes_as_it_goes(void **state) {
     struct world *w = *state;
     uint64_t n = 0;
-    for (size_t bytes = 0; bytes < 3 * (size_t)RMD_HISTORY_BUFFER_BYTES; bytes += 50000)
+    for (size_t bytes = 0; bytes < 3 * (size_t)RMD_HISTORY_BUFFER_BYTES + 100000; bytes += 50000)
         assert_int_equal(append(w, "delivered", 1, 1, 11, 50000), ++n);
     assert_in_range(rmd_history_last(w->h), n / 2, n - 1);
     rmd_history_flush(w->h);
