@@ -86,6 +86,7 @@ int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *
     }
     rc = rmd_curve_read_file(c->secret_key, true, keys->secret, why, sizeof why);
     if (rc)
-        (void)rmd_format(err, err_n, "bus.secret_key: %s; make one with: remuda keygen", why);
+        (void)rmd_format(err, err_n, "bus.secret_key: %s%s", why,
+                         rc == RMD_ENOTFOUND ? "; make one with: remuda keygen" : "");
     return rc;
 }

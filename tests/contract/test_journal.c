@@ -73,6 +73,17 @@ static void disk_sync(struct disk *d) {
         shell("rm -rf \"$1.synced\" && cp -a \"$1\" \"$1.synced\"", d->path);
 }
 
+/* What a process does in its life: processes of their own program, because a database that had threads in this one
+ * can't be opened in a child of it. */
+static void a_day_of_work(struct disk *d);
+static void a_second_day(struct disk *d);
+static void lease_in_two_parts(struct disk *d);
+static void half_synced(struct disk *d);
+static void one_batch(struct disk *d);
+static void (*const lives[])(struct disk *) = {a_day_of_work, a_second_day, lease_in_two_parts, half_synced,
+                                               one_batch};
+enum { LIVES = sizeof lives / sizeof lives[0] };
+
 /* Runs fn in a process that dies behind it without any closing. */
 static void in_a_process(struct disk *d, void (*fn)(struct disk *)) {
     if (!d->real) {
@@ -81,11 +92,16 @@ static void in_a_process(struct disk *d, void (*fn)(struct disk *)) {
         rmd_journal_fake_crash(d->fake);
         return;
     }
+    char life[8] = "", boot[8], wall[32];
+    for (size_t i = 0; i < LIVES; i++)
+        if (lives[i] == fn)
+            rmd_format(life, sizeof life, "%zu", i);
+    rmd_format(boot, sizeof boot, "%u", d->boot);
+    rmd_format(wall, sizeof wall, "%lld", (long long)d->wall_ms);
     pid_t child = fork();
     if (child == 0) {
-        disk_open(d);
-        fn(d);
-        kill(getpid(), SIGKILL);
+        execl("/proc/self/exe", "test_journal", "--live", d->path, life, boot, wall, (char *)NULL);
+        _exit(127);
     }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -104,14 +120,18 @@ static void disk_close(struct disk *d) {
     d->j.ops->close(d->j.j);
 }
 
-static int new_disk(void **state, bool real) {
-    static unsigned made;
-    struct disk *d = rmd_alloc(sizeof *d);
+static void disk_init(struct disk *d, bool real) {
     d->real = real;
     d->boot = 1;
     d->wall_ms = 1700000000000;
     d->keep_ms = RMD_JOURNAL_KEEP_MS;
     d->clock = (struct rmd_clock){.ctx = d, .now = disk_now, .boot_id = disk_boot};
+}
+
+static int new_disk(void **state, bool real) {
+    static unsigned made;
+    struct disk *d = rmd_alloc(sizeof *d);
+    disk_init(d, real);
     rmd_format(d->path, sizeof d->path, "/tmp/remuda-journal-%d-%u", (int)getpid(), ++made);
     if (!real)
         d->fake = rmd_journal_fake_new(7);
@@ -361,7 +381,7 @@ static void a_synced_answer_survives_the_host(void **state) {
     expect(d, "open(3/0 a0 h2) l1:x2xx l2:22 o1:1.0 o2:1.3 o3:1.2 end");
 }
 
-static void a_batch_is_all_or_nothing(struct disk *d) {
+static void one_batch(struct disk *d) {
     uint8_t bytes[4] = {0};
     struct rmd_journal_record r[3] = {
         {.kind = RMD_JR_MARK, .lease = 1, .index = 0, .mark = 2},
@@ -376,7 +396,7 @@ static void a_batch_is_all_or_nothing(struct disk *d) {
 
 static void numbers_within_a_batch_are_dense(void **state) {
     struct disk *d = *state;
-    in_a_process(d, a_batch_is_all_or_nothing);
+    in_a_process(d, one_batch);
     expect(d, "open(2/0 a0 h1) l1:xx0 o1:0.0 o2:0.0 end");
 }
 
@@ -558,8 +578,27 @@ static void a_damaged_journal_is_refused_and_named(void **state) {
         "fake: " #f, f, fake_disk, drop_disk, NULL     \
     }
 
-int main(void) {
+static void live(char **argv) {
+    struct disk d = {0};
+    uint64_t life, boot, wall;
+    disk_init(&d, true);
+    if (rmd_parse_u64(rmd_slice_str(argv[3]), &life) < 0 || life >= LIVES ||
+        rmd_parse_u64(rmd_slice_str(argv[4]), &boot) < 0 || rmd_parse_u64(rmd_slice_str(argv[5]), &wall) < 0)
+        return;
+    rmd_copy(d.path, sizeof d.path, argv[2]);
+    d.boot = (uint8_t)boot;
+    d.wall_ms = (int64_t)wall;
+    disk_open(&d);
+    lives[life](&d);
+    kill(getpid(), SIGKILL);
+}
+
+int main(int argc, char **argv) {
     rmd_log_init("test", RMD_LOG_ERROR, rmd_clock_host());
+    if (argc == 6 && strcmp(argv[1], "--live") == 0) {
+        live(argv);
+        return 1;
+    }
     const struct CMUnitTest tests[] = {
         BOTH(an_empty_journal_has_a_name),
         BOTH(a_killed_process_loses_nothing),
