@@ -31,6 +31,7 @@ enum {
     RMD_DRAIN_PER_STEP = 2048,       /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
     RMD_SUPPRESS_REPEAT_MS = 2000,
+    RMD_REPLAY_MS = 30000,           /* how long a returned node's journal holds up messages of unknown fate */
     RMD_LEASE_REPEAT_MS = 5000,      /* a lease that wasn't acknowledged is sent again */
     RMD_LEASE_BYTES = 200 << 10,     /* of rows: a lease fits one part */
     RMD_NODE_RETURN_WAIT_MS = 3600000, /* when the stream names none */
@@ -118,6 +119,7 @@ struct rmd_node {
     uint64_t malformed;
     uint64_t high_water;
     uint64_t journal_end; /* journal position it said in Hello */
+    int64_t hello_mono_ms;
     int64_t credit;
     struct rmd_map leases; /* id -> rmd_lease */
     uint32_t granted;      /* leases in state granted */
@@ -378,6 +380,7 @@ struct rmd_coord {
     struct rmd_list incidents;
     uint32_t n_incidents;
 
+    bool replaying; /* some node that returned hasn't told everything yet */
     bool deal, more, nodes_dirty, sources_dirty;
     uint64_t malformed, uncertain;
     int64_t tick_mono_ms;
@@ -573,7 +576,9 @@ void rmd_recall_tick(struct rmd_coord *c, struct rmd_node *n);
 void rmd_recall_clear(struct rmd_node *n);
 
 /* ---- alarm.c */
-void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a, bool in_hello);
+void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a);
+void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a); /* without acknowledgement */
+void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number);
 /* ---- incident.c */
 struct rmd_incident *rmd_incident_find(struct rmd_coord *c, uint64_t id);
 struct rmd_incident *rmd_incident_open(struct rmd_coord *c, const char *title);

@@ -171,7 +171,8 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
     rmd_list_for_safe(it, &q->items) {
         struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
         struct rmd_campaign *k = d->chunk->campaign;
-        if (!d->chunk->has_state || (l && l->campaign != k) || !rmd_campaign_deals(c, k))
+        if (!d->chunk->has_state || (l && l->campaign != k) || (d->rec->uncertain && c->replaying) ||
+            !rmd_campaign_deals(c, k))
             continue;
         bool settled = rmd_bit_get(d->chunk->settled, d->rec->index);
         bool suppressed = !settled && rmd_suppress_has(c, k->rec->stream, d->rec->address_hash);

@@ -176,10 +176,11 @@ void rmd_ledger_flush(struct rmd_ledger *l, struct rmd_batch *out) {
     rmd_list_for_safe(it, &l->dirty) {
         struct rmd_account *a = rmd_container(it, struct rmd_account, dirty);
         rmd_list_remove(it);
-        for (uint32_t i = a->n; i > 0; i--) {
-            struct rmd_ledger_bucket *b = &a->bucket[i - 1];
-            if (!b->dirty)
-                break; /* booking always changes the last one, so dirty ones are at the end */
+        uint32_t first = a->n; /* booking always changes the last one, so dirty ones are at the end */
+        while (first > 0 && a->bucket[first - 1].dirty)
+            first--;
+        for (uint32_t i = first; i < a->n; i++) {
+            struct rmd_ledger_bucket *b = &a->bucket[i];
             b->dirty = false;
             Remuda__LedgerRecord r = REMUDA__LEDGER_RECORD__INIT;
             r.used = b->used;

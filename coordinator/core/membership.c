@@ -117,6 +117,7 @@ static void identify(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hell
     rmd_bytes_set(&r->journal_uuid, h->journal_uuid.data, h->journal_uuid.len);
     n->high_water = h->lease_high_water;
     n->journal_end = h->journal_position;
+    n->hello_mono_ms = c->now.mono_ms;
     if (h->epoch_seen > c->epoch || (known && h->reported_position > r->settled_n))
         rmd_restore_from_backup(c, n->rec->name);
 }
@@ -208,7 +209,6 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     free(n->said);
     n->said = NULL;
     n->peer = e->peer;
-    n->connected = true;
     n->heard_mono_ms = c->now.mono_ms;
     n->credit = RMD_CREDIT_WINDOW_BYTES;
     uint32_t it = 0;
@@ -221,13 +221,17 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     n->software = rmd_strdup(h->software);
     identify(c, n, h);
     renew(c, n);
+    n->connected = false; /* what these alarms stop, Welcome leaves out; nothing is sent before it */
+    for (size_t i = 0; i < h->n_alarm; i++)
+        rmd_alarm_of_hello(c, n, h->alarm[i]);
+    n->connected = true;
     welcome(c, n, h);
     if (fresh) {
         addresses(c, n, h);
         node_event(c, "node.connected", n, rmd_arena_printf(&c->scratch, "%s, %s", h->hostname, h->software));
     }
     for (size_t i = 0; i < h->n_alarm; i++)
-        rmd_alarm(c, n, h->alarm[i], true);
+        rmd_alarm_ack(c, n, h->alarm[i]->n);
     rmd_suppress_session(c, n);
     c->sources_rev++;
     c->deal = true;
@@ -319,7 +323,7 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
         rmd_report(c, n, f->report);
         break;
     case REMUDA__FRAME__BODY_ALARM:
-        rmd_alarm(c, n, f->alarm, false);
+        rmd_alarm(c, n, f->alarm);
         break;
     case REMUDA__FRAME__BODY_RECALLED:
         rmd_recalled(c, n, f->recalled);

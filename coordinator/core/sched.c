@@ -187,7 +187,20 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     return 0;
 }
 
+/* A node that returned may be about to say that messages of unknown fate were delivered: they wait for that, not for long. */
+static bool replaying(struct rmd_coord *c) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        const struct rmd_node *n = v;
+        if (n->connected && n->rec->settled_n < n->journal_end && c->now.mono_ms - n->hello_mono_ms < RMD_REPLAY_MS)
+            return true;
+    }
+    return false;
+}
+
 void rmd_sched_deal(struct rmd_coord *c) {
+    c->replaying = replaying(c);
     unsigned leases = 0;
     bool any = true;
     while (any) {
