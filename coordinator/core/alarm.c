@@ -2,7 +2,10 @@
  * pause is in the step's batch, and recall, policy and acknowledgement leave when it is durable.
  *
  * An alarm's number is answered once. Repeats are acknowledged and change nothing; of numbers that come out of order, the last 64 are
- * remembered. After a restart an older one may be taken twice: that finds the lane closed and changes nothing either. */
+ * remembered. After a restart an older one may be taken twice: that finds the lane closed and changes nothing either.
+ *
+ * Alarms of a Hello are decided before its Welcome is made, so that Welcome lists no lease of a source that they stop: the node must not
+ * begin with one and be recalled. They are acknowledged behind it, when the node is in its session. */
 #include "coordinator/core/core.h"
 
 static bool seen_before(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
@@ -23,8 +26,8 @@ static bool seen_before(struct rmd_coord *c, struct rmd_node *n, uint64_t number
     return false;
 }
 
-static void ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number, int probe) {
-    Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_ALARM_ACK, probe);
+void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
+    Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_ALARM_ACK, -1);
     struct rmd_arena *a = rmd_arena_after(c);
     f->alarm_ack = rmd_arena_alloc(a, sizeof *f->alarm_ack);
     remuda__alarm_ack__init(f->alarm_ack);
@@ -228,20 +231,14 @@ static void decide(struct rmd_coord *c, struct scene *x) {
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
 }
 
-void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a, bool in_hello) {
-    const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
-    if (!in_hello && !rmd_slice_eq(rmd_slice(a->journal_uuid.data, a->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
+void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a) {
+    if (seen_before(c, n, a->n))
         return;
-    if (seen_before(c, n, a->n)) {
-        ack(c, n, a->n, -1);
-        return;
-    }
     struct rmd_source *s = rmd_source_find(c, a->source);
     ssize_t p = rmd_provider_index(c, a->provider);
     if (!s || s->node != n || p < 0 || !a->verdict) { /* a node may speak of its own sources only */
         rmd_core_log(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored", n->rec->name,
                      (unsigned long long)a->n, a->source);
-        ack(c, n, a->n, -1);
         return;
     }
     struct rmd_verdict v;
@@ -251,6 +248,13 @@ void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a, 
     decide(c, &x);
     c->after_probe = x.d.what == RMD_FAILOVER_NOTHING ? -1 : RMD_PROBE_QUARANTINE_SYNCED;
     carry_out(c, &x);
-    ack(c, n, a->n, -1);
     c->deal = true;
+}
+
+void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a) {
+    const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
+    if (!rmd_slice_eq(rmd_slice(a->journal_uuid.data, a->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
+        return;
+    rmd_alarm_of_hello(c, n, a);
+    rmd_alarm_ack(c, n, a->n);
 }

@@ -135,6 +135,7 @@ class Verdict(unittest.TestCase):
             self.assertEqual(s.cluster.incidents(), [], "the coordinator knew already")
             s.restart("n1")
             s.cluster.until(lambda: s.cluster.lane(A, "outlook")["state"] == "quarantined", "the verdict was announced again")
+            self.assertIn("0 of 1 leases are live", s.program("n1").log(), "it was told to go on with its lease")
             s.cluster.source(B, "n2")
             verdict = s.delivered_once(self, campaign)
             self.assertEqual({row["ip"] for row in verdict["sources"] if row["accepted"]}, {B})
