@@ -34,7 +34,9 @@ enum {
     TRIM_MS = 60000,
     SOURCES_MS = 15000,
     WAIT_MAX_MS = 1000,
+    FULL_MS = 10,
     DNS_IN_FLIGHT = 200,
+    GATHER_MS = 5, /* between two looks at the workers' letters: one wake-up for many outcomes */
 };
 
 struct rmd_time node_shell_now(const struct rmd_node_shell *s) {
@@ -119,18 +121,26 @@ static void frame(struct rmd_node_shell *s, struct rmd_slice bytes) {
         node_shell_sources_learn(s, f->welcome->policy);
 }
 
-/* true: there may be more. */
-static bool frames(struct rmd_node_shell *s) {
+enum wait { WAIT, WAIT_BRIEFLY, GO_ON };
+
+static bool any_worker_full(const struct rmd_node_shell *s) {
+    for (uint32_t w = 0; w < s->workers; w++)
+        if (rmd_loop_full(s->loop[w]))
+            return true;
+    return false;
+}
+
+/* How to wait for more of them: a worker whose mailbox is full has time to read it. */
+static enum wait frames(struct rmd_node_shell *s) {
     for (int i = 0; i < FRAMES_AT_ONCE && !s->failed; i++) {
-        for (uint32_t w = 0; w < s->workers; w++)
-            if (rmd_loop_full(s->loop[w]))
-                return true;
+        if (any_worker_full(s))
+            return WAIT_BRIEFLY;
         struct rmd_slice bytes;
         if (rmd_bus_client_recv(s->bus, &bytes) != RMD_OK)
-            return false;
+            return WAIT;
         frame(s, bytes);
     }
-    return true;
+    return GO_ON;
 }
 
 bool node_shell_read_signals(struct rmd_node_shell *s) {
@@ -210,10 +220,11 @@ static void due(struct rmd_node_shell *s) {
         node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_TICK});
 }
 
-static int wait_ms(const struct rmd_node_shell *s) {
+static int wait_ms(const struct rmd_node_shell *s, int64_t now, int64_t letters_at) {
     int64_t at = rmd_node_deadline(s->node);
     at = s->stats_at < at ? s->stats_at : at;
-    int64_t left = at - node_shell_now(s).mono_ms;
+    at = letters_at > now && letters_at < at ? letters_at : at;
+    int64_t left = at - now;
     return left <= 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
 
@@ -241,12 +252,14 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
     rmd_info("node", "%s started: %u workers, %lld connections, coordinator %s", SOFTWARE, s->workers,
              (long long)s->config->connections, s->config->coordinator);
     rmd_notify_ready();
-    bool more = false;
+    enum wait how = WAIT;
+    int64_t letters_at = 0;
     while (!s->stopped && !s->failed) {
+        int64_t now = node_shell_now(s).mono_ms;
         struct pollfd fds[] = {{.fd = rmd_bus_client_fd(s->bus), .events = POLLIN},
-                               {.fd = rmd_mailbox_fd(s->inbox), .events = POLLIN},
+                               {.fd = letters_at > now ? -1 : rmd_mailbox_fd(s->inbox), .events = POLLIN},
                                {.fd = s->signals, .events = POLLIN}};
-        if (poll(fds, 3, more ? 0 : wait_ms(s)) < 0 && errno != EINTR) {
+        if (poll(fds, 3, more ? 0 : wait_ms(s, now, letters_at)) < 0 && errno != EINTR) {
             rmd_error("node", "poll: %s", strerror(errno));
             return 1;
         }
@@ -254,8 +267,11 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
         if (s->stop_signals > 1 || (s->stop_at != RMD_NEVER && node_shell_now(s).mono_ms >= s->stop_at))
             break;
         stop_when_told(s);
-        letters(s);
-        more = frames(s);
+        if (fds[1].revents) {
+            letters(s);
+            letters_at = node_shell_now(s).mono_ms + GATHER_MS;
+        }
+        how = frames(s);
         due(s);
     }
     if (s->stopped)
