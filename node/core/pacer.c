@@ -44,11 +44,21 @@ void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms) {
     p->next_us = rate ? from + (MINUTE_US + RMD_PACER_SLACK_US + rate - 1) / rate : now_ms * 1000;
 }
 
+/* Starts a minute, lately. A lane that began a moment ago is taken at its pace so far: fifty in its first second are not
+ * fifty a minute, and half of that would throttle it to next to nothing. */
+static uint32_t pace(struct rmd_pacer *p, int64_t now_ms) {
+    count(p, now_ms);
+    if (p->window_last)
+        return p->window_n > p->window_last ? p->window_n : p->window_last;
+    int64_t gone = now_ms - p->window_ms;
+    int64_t n = (int64_t)p->window_n * MINUTE_MS / (gone < 1000 ? 1000 : gone);
+    return n < RMD_PACER_FREE ? (uint32_t)n : RMD_PACER_FREE;
+}
+
 void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
     if (p->hold_until_ms < now_ms + hold_ms)
         p->hold_until_ms = now_ms + hold_ms;
-    count(p, now_ms);
-    uint32_t rate = rmd_pacer_rate(p), lately = p->window_n > p->window_last ? p->window_n : p->window_last;
+    uint32_t rate = rmd_pacer_rate(p), lately = pace(p, now_ms);
     if (!rate || (lately && lately < rate))
         rate = lately; /* halving a rate that wasn't used would change nothing */
     if (!rate)         /* nothing is known of what it can bear */

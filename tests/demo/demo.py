@@ -91,7 +91,7 @@ Content-Type: text/html; charset=utf-8
 <html><body><h1>Hello {{name}}</h1>
 <p>This is what happened in <b>{{city}}</b> this month.</p>
 @@ROWS@@
-<p>Your plan is <i>{{plan}}</i>; your code for the winter market is <code>{{code}}</code>. {{quote|}}</p>
+<p>Your plan is <i>{{plan}}</i>; your code for the winter market is <code>{{code}}</code>. {{quote|-}}</p>
 </body></html>
 --part--
 """.replace("@@ROWS@@", "\n".join(
@@ -174,8 +174,6 @@ class Demo:
             s = {k: v for k, v in p.items() if k not in ("share", "cap")}
             if name in LISTENS_TO_LISTS:
                 s |= {"dnsbl_zone": ZONE, "dnsbl_server": self.lists.server}
-            if "rcpt_per_minute" in s:
-                s["rcpt_per_minute"] = self.cap(s["rcpt_per_minute"])
             settings[name] = s
         self.world = World(self.work, settings, senders=[SENDER], addresses=lambda i: f"127.10.0.{i}", ed25519=self.args.ed25519,
                            build=self.args.build, seed=7).start()
@@ -394,7 +392,7 @@ def show(r):
     table("Providers, by the receivers' transcripts",
           ["provider", "connections", "offered", "delivered", "refused", "cuts", "last at s", "why refused"],
           [[p["provider"], p["connections"], p["recipients_offered"], p["delivered"], p["refused"], p["cuts"], p["last_s"],
-            ", ".join(f"{k} {v}" for k, v in sorted(p["reasons"].items(), key=lambda x: -x[1])[:4])] for p in r["providers"]])
+            ", ".join(f"{k} {v}" for k, v in sorted(p["reasons"].items(), key=lambda x: -x[1]) if k != "sequence")] for p in r["providers"]])
     table("Sources", ["source", "node", "offered", "cap", "delivered", "state", "lanes at their cap"],
           [[s["source"], s["node"], s["recipients_offered"], s["cap_per_day"], s["delivered"], s["state"],
             ", ".join(s["lanes_at_their_cap"])] for s in r["sources"]])

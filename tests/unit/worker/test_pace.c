@@ -64,6 +64,15 @@ static void it_halves_at_once_and_rises_slowly(void **state) {
     assert_true(steps >= 10);
 }
 
+static void a_young_lane_is_halved_from_its_pace(void **state) {
+    (void)state;
+    struct rmd_pacer p = {0};
+    for (int i = 0; i < 50; i++)
+        rmd_pacer_take(&p, 1000 + i * 10);
+    rmd_pacer_slow(&p, 1500, 10000);
+    assert_int_equal(rmd_pacer_rate(&p), 1500); /* 50 in its first second, not 50 a minute */
+}
+
 static void width_follows(void **state) {
     (void)state;
     struct rmd_width w = {0};
@@ -232,6 +241,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_no_minute_more_than_the_rate),
         cmocka_unit_test(it_halves_at_once_and_rises_slowly),
+        cmocka_unit_test(a_young_lane_is_halved_from_its_pace),
         cmocka_unit_test(width_follows),
         cmocka_unit_test(a_share_is_kept_to_the_message),
         cmocka_unit_test(connects_are_paced),
