@@ -220,7 +220,9 @@ static void due(struct rmd_node_shell *s) {
         node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_TICK});
 }
 
-static int wait_ms(const struct rmd_node_shell *s, int64_t now, int64_t letters_at) {
+static int wait_ms(const struct rmd_node_shell *s, enum wait how, int64_t now, int64_t letters_at) {
+    if (how != WAIT)
+        return how == GO_ON ? 0 : FULL_MS;
     int64_t at = rmd_node_deadline(s->node);
     at = s->stats_at < at ? s->stats_at : at;
     at = letters_at > now && letters_at < at ? letters_at : at;
@@ -259,7 +261,7 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
         struct pollfd fds[] = {{.fd = rmd_bus_client_fd(s->bus), .events = POLLIN},
                                {.fd = letters_at > now ? -1 : rmd_mailbox_fd(s->inbox), .events = POLLIN},
                                {.fd = s->signals, .events = POLLIN}};
-        if (poll(fds, 3, more ? 0 : wait_ms(s, now, letters_at)) < 0 && errno != EINTR) {
+        if (poll(fds, 3, wait_ms(s, how, now, letters_at)) < 0 && errno != EINTR) {
             rmd_error("node", "poll: %s", strerror(errno));
             return 1;
         }
