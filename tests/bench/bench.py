@@ -145,7 +145,9 @@ class Bench:
         shutil.rmtree(self.work.path(f"run{run}"), ignore_errors=True)
         return {"messages": n, "seconds": round(meter.seconds, 3), "submit_seconds": round(submitted, 3),
                 "cpu_us_per_message": round(sum(cpu.values()) / n, 1), "messages_per_second": round(n / meter.seconds, 1),
-                "cpu_us_by_process": {k: round(v / n, 1) for k, v in cpu.items()}, "rss_max_kib": rss,
+                "cpu_us_by_process": {k: round(v / n, 1) for k, v in cpu.items()},
+                "cpu_us_by_thread": {k: {t: round(v / n, 1) for t, v in sorted(threads.items()) if v / n >= 0.1}
+                                     for k, threads in meter.threads.items()}, "rss_max_kib": rss,
                 "smtp_sink_cpu_us": round(sum(v for k, v in apart_us.items() if k != "knot") / n, 1),
                 "knot_cpu_us": round(apart_us["knot"] / n, 1)}
 

@@ -51,6 +51,19 @@ def cpu_us(pid):
     return total
 
 
+def threads_us(pid):
+    """CPU microseconds of a process's living threads by name; the first thread is "main"."""
+    out = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/comm") as f, open(f"/proc/{pid}/task/{task}/schedstat") as g:
+                name = "main" if int(task) == pid else f.read().strip()
+                out[name] = out.get(name, 0) + int(g.read().split()[0]) / 1000
+        except OSError:
+            continue
+    return out
+
+
 class Meter:
     """CPU time between start() and stop(), by name. children: {name: pid}."""
 
@@ -59,11 +72,14 @@ class Meter:
 
     def start(self):
         self.begin = {name: cpu_us(pid) for name, pid in self.children.items()}
+        self.threads = {name: threads_us(pid) for name, pid in self.children.items()}
         self.at = time.monotonic()
         return self
 
     def stop(self):
         self.seconds = time.monotonic() - self.at
+        for name, pid in self.children.items():
+            self.threads[name] = {k: v - self.threads[name].get(k, 0) for k, v in threads_us(pid).items()}
         return {name: cpu_us(pid) - self.begin[name] for name, pid in self.children.items()}
 
 
