@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mail  # noqa: E402
 import measure  # noqa: E402
+import parts as profiler  # noqa: E402
 from postfix_opendkim import OpenDkim, TunedPostfix, inject  # noqa: E402
 from remudatest import Addresses, Failed, SmtpSink, Unavailable, Work, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
@@ -121,7 +122,7 @@ class Bench:
         self.checked += n
         self.size = max(sizes)
 
-    def remuda(self, run):
+    def remuda(self, run, profiled=False):
         c = self.cluster(run)
         n = self.args.messages
         template = self.work.write(f"run{run}/news.eml", mail.template())
@@ -130,6 +131,7 @@ class Bench:
         pids = {"coordinator": c.coordinator.child.pid} | {name: p.child.pid for name, p in c.nodes.items()}
         others = self.sinks.pids() | {"knot": self.world.dns.child.pid}
         self.sinks.mark()
+        perf = profiler.Perf(self.work, pids).start() if profiled else None
         meter, apart = measure.Meter(pids).start(), measure.Meter(others).start()
         out, command_us = measure.run_measured([c.command, "--api", c.socket, "--json", "send", "--template", template,
                                                 "--recipients", rows, "--stream", "bulk"], LIMIT_S)
@@ -138,6 +140,7 @@ class Bench:
         cpu, apart_us = meter.stop() | {"remuda send": command_us}, apart.stop()
         if last["delivered"] != n or self.sinks.count() != n:
             raise Failed(f"{n} messages were to be delivered: Remuda says {last['delivered']}, smtp-sink {self.sinks.count()}")
+        shares = perf.stop() if perf else {}
         rss = {name: measure.rss_kib(pid)[1] for name, pid in pids.items()}
         codes = c.stop()
         if any(codes.values()):
@@ -149,7 +152,8 @@ class Bench:
                 "cpu_us_by_thread": {k: {t: round(v / n, 1) for t, v in sorted(threads.items()) if v / n >= 0.1}
                                      for k, threads in meter.threads.items()}, "rss_max_kib": rss,
                 "smtp_sink_cpu_us": round(sum(v for k, v in apart_us.items() if k != "knot") / n, 1),
-                "knot_cpu_us": round(apart_us["knot"] / n, 1)}
+                "knot_cpu_us": round(apart_us["knot"] / n, 1),
+                "parts_us": {name: {p: round(share * cpu[name] / n, 1) for p, share in parts.items()} for name, parts in shares.items()}}
 
     def wait_settled(self, c, ident):
         shown = time.monotonic()
@@ -255,6 +259,7 @@ def arguments():
     p.add_argument("--sources", type=int, default=2, help="a node")
     p.add_argument("--signatures", type=int, default=2000, help="of each measurement of the bare signature")
     p.add_argument("--no-postfix", action="store_true", help="Remuda and the signature alone; the report lacks the rest")
+    p.add_argument("--profile", action="store_true", help="one more run under perf: CPU by part")
     args = p.parse_args()
     if min(args.messages, args.postfix_messages, args.runs, args.nodes, args.workers, args.sources, args.signatures) < 1:
         p.error("every number must be at least 1")
@@ -274,6 +279,7 @@ def main():
                 bench.start_postfix()
             say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
             runs = [bench.run(i + 1) for i in range(args.runs)]
+            parts = bench.remuda(len(runs) + 1, True)["parts_us"] if args.profile else None
     except Unavailable as e:
         print(f"bench: can't run here: {e}", file=sys.stderr)
         return 2
@@ -283,6 +289,8 @@ def main():
     shutil.rmtree(directory, ignore_errors=True)
     machine["load_at_end"] = round(os.getloadavg()[0], 2)
     result, spreads = report(args, bench, runs, machine)
+    if parts:
+        result["profile_us_per_message"] = parts
     path = os.path.join(out, "report.json")
     with open(path + ".new", "w") as f:
         json.dump(result, f, indent=2)
@@ -290,6 +298,10 @@ def main():
     os.replace(path + ".new", path)
     print("\n" + measure.table([[k, *(f"{s[x]:,.2f}" if s[x] < 100 else f"{s[x]:,.0f}" for x in ("median", "min", "max"))]
                                 for k, s in spreads.items()], ["", "median", "min", "max"]))
+    if parts:
+        rows = sorted(((us, p, name) for name, each in parts.items() for p, us in each.items()), reverse=True)
+        print("\none more run, sampled by perf, which itself costs time\n" + measure.table(
+            [[f"{name}: {p}", f"{us:.1f}"] for us, p, name in rows], ["part", "us a message"]))
     print(f"\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}, OpenSSL {machine['openssl']}, "
           f"{machine['file_system']}; load {machine['load_at_start']} before and {machine['load_at_end']} after\n{path}")
     return 0
