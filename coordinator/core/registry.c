@@ -133,7 +133,7 @@ void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r) {
         rmd_map_set(&c->nodes_by_key, rmd_slice(r->public_key.data, RMD_KEY_BYTES), n);
 }
 
-void rmd_node_free(struct rmd_node *n) {
+void rmd_member_free(struct rmd_node *n) {
     rmd_recall_clear(n);
     rmd_map_release(&n->leases);
     remuda__node_record__free_unpacked(n->rec, NULL);
@@ -413,7 +413,7 @@ void rmd_registry_free(struct rmd_coord *c) {
         void *l;
         while (rmd_map_next(&n->leases, &jt, NULL, &l))
             rmd_lease_release(c, l);
-        rmd_node_free(n);
+        rmd_member_free(n);
     }
     for (it = 0; rmd_map_next(&c->sources, &it, NULL, &v);)
         source_free(c, v);
