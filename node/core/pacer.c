@@ -26,7 +26,7 @@ int64_t rmd_pacer_due_ms(const struct rmd_pacer *p, int64_t now_ms) {
 
 static void count(struct rmd_pacer *p, int64_t now_ms) {
     int64_t gone = now_ms - p->window_ms;
-    if (gone >= MINUTE_MS) {
+    if (gone >= MINUTE_MS || (!p->window_n && !p->window_last)) {
         p->window_last = gone < 2 * MINUTE_MS ? p->window_n : 0;
         p->window_n = 0;
         p->window_ms = now_ms;
@@ -44,8 +44,8 @@ void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms) {
     p->next_us = rate ? from + (MINUTE_US + RMD_PACER_SLACK_US + rate - 1) / rate : now_ms * 1000;
 }
 
-/* Starts a minute, lately. A lane that began a moment ago is taken at its pace so far: fifty in its first second are not
- * fifty a minute, and half of that would throttle it to next to nothing. */
+/* Starts a minute, lately. A lane that began a moment ago is taken at its pace so far: fifty in its first second are
+ * not fifty a minute, and half of that would throttle it to next to nothing. */
 static uint32_t pace(struct rmd_pacer *p, int64_t now_ms) {
     count(p, now_ms);
     if (p->window_last)
@@ -58,6 +58,9 @@ static uint32_t pace(struct rmd_pacer *p, int64_t now_ms) {
 void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
     if (p->hold_until_ms < now_ms + hold_ms)
         p->hold_until_ms = now_ms + hold_ms;
+    if (p->slowed && now_ms < p->settled_ms) /* said to what was sent before the last step down */
+        return;
+    p->settled_ms = now_ms + RMD_PACER_SETTLE_MS;
     uint32_t rate = rmd_pacer_rate(p), lately = pace(p, now_ms);
     if (!rate || (lately && lately < rate))
         rate = lately; /* halving a rate that wasn't used would change nothing */

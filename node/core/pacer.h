@@ -7,9 +7,10 @@
  * burst beyond it.
  *
  * Adaptive: a rate verdict halves the rate (of what was allowed, or else of what was lately done) and holds it for
- * the verdict's duration; then, after each minute's worth of successes it rises by a twentieth of what it was before,
- * until the ceiling is reached. Width (connections) likewise: halved, then one more after WIDTH_STEP successes on
- * each. A rest holds everything until its end and leaves the slowed rate in force. */
+ * the verdict's duration (verdicts within a second of it answer what was sent before, and only hold); then, after
+ * each minute's worth of successes it rises by a twentieth of what it was before, until the ceiling is reached. Width
+ * (connections) likewise: halved, then one more after WIDTH_STEP successes on each. A rest holds everything until its
+ * end and leaves the slowed rate in force. */
 #ifndef REMUDA_NODE_PACER_H
 #define REMUDA_NODE_PACER_H
 
@@ -17,6 +18,7 @@
 
 enum {
     RMD_PACER_SLACK_US = 1000,
+    RMD_PACER_SETTLE_MS = 1000,
     RMD_PACER_STEPS = 20,     /* additive steps from nothing to the former rate */
     RMD_PACER_FREE = 1 << 20, /* a rate so high that it is none */
     RMD_PACER_UNKNOWN = 6,    /* starts a minute after a verdict that came before anything was sent */
@@ -27,6 +29,7 @@ struct rmd_pacer {
     int64_t next_us; /* of the owner's monotonic clock */
     int64_t rest_until_ms;
     int64_t hold_until_ms; /* no step up before */
+    int64_t settled_ms;    /* nor another step down */
     uint32_t ceiling;      /* starts a minute; 0: none */
     uint32_t slowed;       /* starts a minute since a verdict; 0: not slowed */
     uint32_t peak;         /* what it was before the verdict */

@@ -324,6 +324,8 @@ class Demo:
             rows = list(csv.DictReader(f))
         r = judge(rows, events, self.caps(), {w.lower() for w in waiting}, uncertain)
         r |= self.failover(events, incidents)
+        taken = {e["rcpt"].lower() for e in events if e["event"] == "accepted"}
+        r["wrongly_waiting"] = len({w.lower() for w in waiting} & taken - uncertain)
         r["bounces_disagree"] = r["bounced"] - self.last["bounced"]
         r["sources"] = self.source_rows(r, events, sources)
         r["providers"] = self.provider_rows(r, events)

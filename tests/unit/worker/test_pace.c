@@ -47,7 +47,10 @@ static void it_halves_at_once_and_rises_slowly(void **state) {
     rmd_pacer_slow(&p, 60000, 10000);
     uint32_t first = rmd_pacer_rate(&p);
     assert_in_range(first, 200, 300);
-    rmd_pacer_slow(&p, 60000, 0);
+    for (int i = 0; i < 5; i++)
+        rmd_pacer_slow(&p, 60999, 0); /* the other connections hear it too */
+    assert_int_equal(rmd_pacer_rate(&p), first);
+    rmd_pacer_slow(&p, 61000, 0);
     assert_in_range(rmd_pacer_rate(&p), first / 2 - 1, first / 2);
     for (int i = 0; i < 1000; i++)
         rmd_pacer_success(&p, 69999);
