@@ -282,6 +282,7 @@ struct rmd_lease {
     uint64_t epoch;
     uint64_t credit_out;
     bool acked, dirty;
+    bool unlisted; /* the node came back and doesn't hold it: what its journal doesn't tell of, it never had */
     struct rmd_list dirty_link;
 };
 
@@ -396,6 +397,7 @@ struct rmd_arena *rmd_arena_after(struct rmd_coord *c);
 void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t number, const char *fmt, ...) RMD_PRINTF(5, 6);
 void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) RMD_PRINTF(2, 3);
 Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type); /* an EVENT after the step's commit */
+uint64_t rmd_core_epoch(const struct rmd_coord *c); /* as nodes see it */
 Remuda__Frame *rmd_core_send(struct rmd_coord *c, struct rmd_node *n, int body_case, int probe); /* after; body is set by the caller */
 Remuda__Frame *rmd_core_send_now(struct rmd_coord *c, const struct rmd_coord_peer *peer, int body_case);
 void rmd_core_put(struct rmd_coord *c, const struct rmd_key *k, const void *message);
@@ -551,6 +553,7 @@ bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l); /* its la
 
 /* ---- report.c */
 void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r);
+void rmd_report_unlisted(struct rmd_coord *c, struct rmd_node *n); /* when a returned node has told all: its unlisted leases come back */
 /* ---- doubt.c */
 void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why);
 void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l);
@@ -607,6 +610,7 @@ void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice
 void rmd_restore_end(struct rmd_coord *c);
 void rmd_restore_read(struct rmd_coord *c, struct rmd_read *r, const struct rmd_coord_event *e);
 void rmd_restore_resume(struct rmd_coord *c);
-void rmd_restore_from_backup(struct rmd_coord *c, const char *why);
+/* What a node remembers and this store does not: then the store is an older copy. */
+void rmd_restore_check(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, bool known);
 
 #endif

@@ -226,7 +226,6 @@ static void fill_rows(struct rmd_lease *l, Remuda__Lease *m, struct rmd_arena *a
         m->row[i].len = r.n;
         at += r.n;
     }
-    l->credit_out = total;
 }
 
 static void fill_items(const struct rmd_lease *l, Remuda__Lease *m, int64_t until, struct rmd_arena *a) {
@@ -274,18 +273,29 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         m->share->connections = p->connections;
         m->share->rate_per_minute = p->rate_per_minute;
     }
+    l->credit_out = protobuf_c_message_get_packed_size(&m->base);
     n->credit -= (int64_t)l->credit_out;
     l->acked = false;
     l->sent_mono_ms = c->now.mono_ms;
 }
 
+/* Never more than the window: an acknowledgement may come for a lease that ended or was sent twice. */
+static void credit(struct rmd_node *n, uint64_t bytes) {
+    n->credit += (int64_t)(bytes < RMD_CREDIT_WINDOW_BYTES ? bytes : RMD_CREDIT_WINDOW_BYTES);
+    if (n->credit > RMD_CREDIT_WINDOW_BYTES)
+        n->credit = RMD_CREDIT_WINDOW_BYTES;
+}
+
+/* With an id: the node has it. Without: it refused one, and the window comes back. */
 void rmd_lease_acked(struct rmd_coord *c, struct rmd_node *n, const Remuda__LeaseAck *a) {
-    struct rmd_lease *l = rmd_lease_find(n, a->id);
-    if (!l || l->acked)
-        return; /* its credit came back when it ended */
-    l->acked = true;
-    n->credit += (int64_t)l->credit_out; /* one part, so all of it */
-    l->credit_out = 0;
+    struct rmd_lease *l = a->id ? rmd_lease_find(n, a->id) : NULL;
+    if (l) {
+        credit(n, l->acked ? 0 : l->credit_out);
+        l->credit_out = 0;
+        l->acked = true;
+    } else {
+        credit(n, a->credit_bytes);
+    }
     c->deal = true;
 }
 
@@ -311,7 +321,7 @@ void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l) {
 void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l) {
     struct rmd_key k = rmd_key_lease(l->node->rec->id, l->id);
     rmd_core_delete(c, &k);
-    l->node->credit += (int64_t)l->credit_out;
+    credit(l->node, l->credit_out);
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_return(&l->caps, l->left);
         tally(l, -1);

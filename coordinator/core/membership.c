@@ -118,8 +118,7 @@ static void identify(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hell
     n->high_water = h->lease_high_water;
     n->journal_end = h->journal_position;
     n->hello_mono_ms = c->now.mono_ms;
-    if (h->epoch_seen > c->epoch || (known && h->reported_position > r->settled_n))
-        rmd_restore_from_backup(c, n->rec->name);
+    rmd_restore_check(c, n, h, known);
 }
 
 static bool listed(const Remuda__Hello *h, uint64_t id) {
@@ -130,7 +129,8 @@ static bool listed(const Remuda__Hello *h, uint64_t id) {
     return false;
 }
 
-/* Which leases are live, which the node never had, and which it never acknowledged. */
+/* Which leases are live, which the node never had, and which it may have had and doesn't hold (those are settled when its journal was told,
+ * see rmd_report_unlisted). */
 static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, Remuda__Welcome *w, struct rmd_lease **again, size_t *n_again) {
     w->lease_live = rmd_arena_alloc(rmd_arena_after(c), (n->leases.n + 1) * sizeof *w->lease_live);
     uint32_t it = 0;
@@ -141,15 +141,14 @@ static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hel
         bool never_had = mine && l->id > n->high_water;
         if (never_had && l->state == RMD_LEASE_DOUBT)
             rmd_doubt_regrant(c, l);
-        if (l->state != RMD_LEASE_GRANTED || !mine)
-            continue;
-        if (!never_had && !rmd_lease_wanted(c, l))
+        l->unlisted = mine && !never_had && !listed(h, l->id);
+        if (l->state != RMD_LEASE_GRANTED || !mine || l->unlisted || (!never_had && !rmd_lease_wanted(c, l)))
             continue;
         w->lease_live[w->n_lease_live++] = l->id;
-        if (never_had || (!l->acked && listed(h, l->id)))
+        if (never_had)
             again[(*n_again)++] = l;
         else
-            l->acked = true;
+            l->acked = true; /* whole, in its journal */
     }
 }
 
@@ -165,6 +164,8 @@ static void welcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello
     w->lease_valid_ms = c->o.lease_valid_ms;
     w->ledger_time_ms = c->ledger.now_ms;
     w->credit_bytes = RMD_CREDIT_WINDOW_BYTES;
+    if (h->reported_position > n->rec->settled_n)
+        w->replay_from = n->rec->settled_n + 1;
     struct rmd_lease **again = rmd_arena_alloc(&c->scratch, (n->leases.n + 1) * sizeof *again);
     size_t n_again = 0;
     reconcile(c, n, h, w, again, &n_again);
@@ -232,6 +233,7 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     }
     for (size_t i = 0; i < h->n_alarm; i++)
         rmd_alarm_ack(c, n, h->alarm[i]->n);
+    rmd_report_unlisted(c, n);
     rmd_suppress_session(c, n);
     c->sources_rev++;
     c->deal = true;
@@ -361,7 +363,7 @@ void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e) 
             refuse(c, &e->peer, 4, "this session isn't known; say Hello");
         return;
     }
-    if (e->frame->epoch != c->epoch)
+    if (e->frame->epoch != rmd_core_epoch(c))
         return; /* sent to a coordinator before us; the node repeats what matters */
     session_frame(c, n, e->frame);
 }

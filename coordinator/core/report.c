@@ -258,10 +258,41 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_lease_done(c, l, o->index);
 }
 
+/* A lease under the node's high-water mark that it neither holds nor has outcomes for: the frame was lost and a later one came. The node's
+ * fence refuses it from now on, and its journal, all told, shows that nothing of it was started. */
+void rmd_report_unlisted(struct rmd_coord *c, struct rmd_node *n) {
+    if (n->rec->settled_n < n->journal_end)
+        return;
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&n->leases, &it, NULL, &v)) {
+        struct rmd_lease *l = v;
+        if (!l->unlisted || l->state == RMD_LEASE_TAKEN)
+            continue;
+        Remuda__Outcome o = REMUDA__OUTCOME__INIT;
+        o.kind = RMD_OUTCOME_RETURNED;
+        o.returned_reason = RMD_RETURN_RECALLED;
+        o.lease = l->id;
+        for (uint32_t i = 0, count = l->n; i < count; i++) {
+            bool last = l->left == 1;
+            if (rmd_bit_get(l->done, i))
+                continue;
+            o.index = i;
+            outcome(c, n, &o);
+            if (last)
+                break; /* it ended the lease */
+        }
+    }
+}
+
 void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r) {
     const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
     if (!rmd_slice_eq(rmd_slice(r->journal_uuid.data, r->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
         return;
+    if (r->skipped < r->first_n && r->first_n > n->rec->settled_n + 1 && r->first_n - r->skipped <= n->rec->settled_n + 1) {
+        n->rec->settled_n = r->first_n - 1; /* numbers that the node's journal has no more */
+        n->dirty = c->nodes_dirty = true;
+    }
     if (r->first_n <= n->rec->settled_n + 1 && r->first_n > 0) {
         for (size_t i = 0; i < r->n_outcome; i++) {
             if (r->first_n + i != n->rec->settled_n + 1)
@@ -278,6 +309,7 @@ void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r
     f->report_ack->journal_uuid.data = rmd_arena_dup(a, uuid->data, uuid->len);
     f->report_ack->journal_uuid.len = uuid->len;
     f->report_ack->up_to_n = n->rec->settled_n;
+    rmd_report_unlisted(c, n);
     rmd_recall_settled(c, n);
     rmd_suppress_check(c);
     c->deal = true;

@@ -83,12 +83,12 @@ void cw_hello(struct cw *w, struct cw_node *n) {
     h.journal_uuid = bytes(n->uuid, sizeof n->uuid);
     h.journal_position = n->n;
     h.reported_position = n->acked_n;
-    h.lease_high_water = n->high_water;
+    n->fence = h.lease_high_water = n->high_water;
     h.lease_id = ids;
     h.n_lease_id = n->n_leases;
     h.epoch_seen = n->epoch;
-    h.ledger_time_ms = n->ledger_ms ? n->ledger_ms + w->now.mono_ms - n->ledger_at_ms : 0;
-    h.node_mono_ms = w->now.mono_ms;
+    h.ledger_time_ms = n->ledger_ms ? n->ledger_ms + w->now.wall_ms - n->ledger_at_ms : 0;
+    h.node_mono_ms = w->now.wall_ms;
     f.body_case = REMUDA__FRAME__BODY_HELLO;
     f.hello = &h;
     cw_frame(w, n, &f);
@@ -97,7 +97,7 @@ void cw_hello(struct cw *w, struct cw_node *n) {
 static void heartbeat(struct cw *w, struct cw_node *n) {
     Remuda__Frame f = REMUDA__FRAME__INIT;
     Remuda__Heartbeat h = REMUDA__HEARTBEAT__INIT;
-    h.node_mono_ms = w->now.mono_ms;
+    h.node_mono_ms = w->now.wall_ms;
     f.body_case = REMUDA__FRAME__BODY_HEARTBEAT;
     f.heartbeat = &h;
     cw_frame(w, n, &f);
@@ -150,7 +150,7 @@ static void answer_one(struct cw *w, struct cw_node *n, struct cw_lease *l, uint
     l->done[i] = true;
     for (uint32_t k = 0; k < o.rcpts; k++) {
         w->rcpt = rmd_realloc(w->rcpt, (w->n_rcpts + 1) * sizeof *w->rcpt);
-        w->rcpt[w->n_rcpts++] = (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.mono_ms, o.kind};
+        w->rcpt[w->n_rcpts++] = (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.wall_ms, o.kind};
     }
     journal(n, &o);
 }
@@ -258,13 +258,17 @@ static void on_lease(struct cw *w, struct cw_node *n, const Remuda__Lease *m) {
         return;
     Remuda__Frame f = REMUDA__FRAME__INIT;
     Remuda__LeaseAck a = REMUDA__LEASE_ACK__INIT;
-    a.id = m->id;
+    assert(m->id < CW_IDS);
+    bool refused = !n->had[m->id] && m->id <= n->fence;
+    a.id = refused ? 0 : m->id;
+    a.credit_bytes = protobuf_c_message_get_packed_size(&m->base);
     f.body_case = REMUDA__FRAME__BODY_LEASE_ACK;
     f.lease_ack = &a;
     cw_frame(w, n, &f);
-    if (m->id <= n->high_water)
+    if (refused || n->had[m->id])
         return;
-    n->high_water = m->id;
+    n->had[m->id] = true;
+    n->high_water = m->id > n->high_water ? m->id : n->high_water;
     assert(n->n_leases < CW_LEASES && m->n_row <= CW_ROWS && m->parts == 1);
     struct cw_lease *l = rmd_alloc(sizeof *l);
     l->id = m->id;
@@ -297,7 +301,7 @@ static void on_welcome(struct cw *w, struct cw_node *n, uint64_t epoch, const Re
     n->epoch = epoch;
     n->valid_until_ms = m->echo_mono_ms + m->lease_valid_ms;
     n->ledger_ms = m->ledger_time_ms;
-    n->ledger_at_ms = w->now.mono_ms;
+    n->ledger_at_ms = w->now.wall_ms;
     cw_report(w, n, n->acked_n + 1, n->n);
     cw_give_back(w, n, not_live, (void *)(uintptr_t)m, RMD_RETURN_EXPIRING);
     if (!n->holds)
@@ -332,7 +336,7 @@ static void on_frame(struct cw *w, struct cw_node *n, const Remuda__Frame *f) {
     case REMUDA__FRAME__BODY_HEARTBEAT_ECHO:
         n->valid_until_ms = f->heartbeat_echo->echo_mono_ms + f->heartbeat_echo->lease_valid_ms;
         n->ledger_ms = f->heartbeat_echo->ledger_time_ms;
-        n->ledger_at_ms = w->now.mono_ms;
+        n->ledger_at_ms = w->now.wall_ms;
         break;
     case REMUDA__FRAME__BODY_SUPPRESS: {
         n->suppresses++;
@@ -368,7 +372,8 @@ void cw_revive_node(struct cw *w, struct cw_node *n, bool new_boot, bool new_jou
         n->uuid[0]++;
         for (uint64_t i = 0; i < n->n; i++)
             outcome_free(n->journal[i]);
-        n->n = n->acked_n = n->alarm_n = n->high_water = 0;
+        n->n = n->acked_n = n->alarm_n = n->high_water = n->fence = 0;
+        memset(n->had, 0, sizeof n->had);
         for (size_t i = 0; i < n->n_leases; i++)
             lease_free(n->lease[i]);
         n->n_leases = 0;
@@ -578,9 +583,9 @@ void cw_pass(struct cw *w, int64_t ms, int64_t step_ms) {
         w->now.wall_ms += by;
         for (size_t i = 0; i < w->n_nodes; i++) {
             struct cw_node *n = &w->node[i];
-            if (n->dead || w->now.mono_ms - n->heartbeat_ms < 1000)
+            if (n->dead || w->now.wall_ms - n->heartbeat_ms < 1000)
                 continue;
-            n->heartbeat_ms = w->now.mono_ms;
+            n->heartbeat_ms = w->now.wall_ms;
             if (!n->welcomed)
                 cw_hello(w, n);
             else
@@ -640,8 +645,6 @@ void cw_crash(struct cw *w, bool reboot) {
     if (reboot) {
         w->o.boot_id[0]++;
         w->now.mono_ms = 5000; /* another boot, another clock */
-        for (size_t i = 0; i < w->n_nodes; i++)
-            w->node[i].heartbeat_ms = 0;
     }
     for (size_t i = 0; i < w->n_nodes; i++) {
         w->node[i].welcomed = false;

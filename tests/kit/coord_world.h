@@ -9,7 +9,7 @@
 #include "coordinator/core/coordinator.h"
 #include "tests/kit/store_fake.h"
 
-enum { CW_NODES = 6, CW_LEASES = 256, CW_ROWS = 256, CW_DOMAINS = 64 };
+enum { CW_NODES = 6, CW_LEASES = 256, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8192 };
 
 struct cw_lease {
     uint64_t id;
@@ -34,7 +34,9 @@ struct cw_node {
     bool deaf_to_leases;    /* leases are lost on the way */
     uint8_t uuid[RMD_UUID_BYTES], boot[RMD_UUID_BYTES];
     uint64_t n, acked_n, alarm_n, high_water, epoch;
-    int64_t heartbeat_ms, valid_until_ms, ledger_ms, ledger_at_ms;
+    uint64_t fence;            /* leases up to it that it doesn't have are refused: those of former sessions */
+    bool had[CW_IDS];          /* lease ids */
+    int64_t heartbeat_ms, valid_until_ms, ledger_ms, ledger_at_ms; /* by its own clock: true time */
     struct cw_lease *lease[CW_LEASES];
     size_t n_leases;
     Remuda__Outcome **journal; /* all outcomes; index n - 1 */
@@ -48,7 +50,7 @@ struct cw_node {
 struct cw_rcpt {
     char *email;
     uint32_t source, provider;
-    int64_t mono_ms;
+    int64_t at_ms; /* wall, which in this world is true time */
     uint32_t kind;
 };
 
