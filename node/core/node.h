@@ -43,7 +43,7 @@ enum {
     RMD_NODE_SILENCE_MS = 10000,
     RMD_NODE_LEASES_MAX = 100000,
     RMD_NODE_REPORT_MAX = 1000, /* outcomes in one Report */
-    RMD_NODE_REPORT_DELAY_MS = 20,
+    RMD_NODE_REPORT_DELAY_MS = 100, /* each Report is a frame, a commit and an answer: gathered, they cost less */
     RMD_NODE_REPORTS_IN_FLIGHT = 8,
     RMD_NODE_REPEAT_MS = 5000, /* unacknowledged reports, alarms, answers are sent again */
 };
