@@ -88,10 +88,15 @@ Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type) {
     return e;
 }
 
+/* Rises over every epoch that a node has served, also when the store is an older one. */
+uint64_t rmd_core_epoch(const struct rmd_coord *c) {
+    return c->epoch + (c->meta ? c->meta->epoch_base : 0);
+}
+
 static Remuda__Frame *frame(struct rmd_coord *c, struct rmd_arena *a, int body_case) {
     Remuda__Frame *f = rmd_arena_alloc(a, sizeof *f);
     remuda__frame__init(f);
-    f->epoch = c->epoch;
+    f->epoch = rmd_core_epoch(c);
     f->body_case = (Remuda__Frame__BodyCase)body_case;
     return f;
 }

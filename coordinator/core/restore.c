@@ -7,7 +7,7 @@
  * are deleted. Nodes are told to come again until all is loaded. */
 #include "coordinator/core/core.h"
 
-enum { START_PAGE = 2048 };
+enum { START_PAGE = 2048, RESTORED_IDS = 1 << 20 };
 
 static void *unpack(const ProtobufCMessageDescriptor *d, struct rmd_slice v) {
     static const uint8_t nothing[1];
@@ -380,7 +380,7 @@ void rmd_restore_read(struct rmd_coord *c, struct rmd_read *r, const struct rmd_
 
 /* A node remembers more than we do. Unsettled leases are in doubt, every cap counts as spent for a day, and nothing is dealt until the
  * operator says so. */
-void rmd_restore_from_backup(struct rmd_coord *c, const char *who) {
+static void from_backup(struct rmd_coord *c, const char *who) {
     if (c->meta->restored)
         return;
     c->meta->restored = true;
@@ -400,6 +400,26 @@ void rmd_restore_from_backup(struct rmd_coord *c, const char *who) {
     rmd_str_set(&i->rec->cause, who);
     rmd_str_set(&i->rec->next_step, "Load the suppressions that were shipped separately, then resume.");
     rmd_core_log(c, "node %s remembers more than this store holds: it was restored from a backup; nothing is dealt until you resume", who);
+}
+
+/* Ids that were given after the backup are not given again: nodes refuse leases that aren't above their high-water mark, and take recalls
+ * and suppressions that they know for repeats. */
+void rmd_restore_check(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, bool known) {
+    Remuda__NodeRecord *r = n->rec;
+    bool epoch = h->epoch_seen > rmd_core_epoch(c);
+    if (epoch) {
+        c->meta->epoch_base = h->epoch_seen + 1 - c->epoch;
+        c->meta_dirty = true;
+    }
+    bool leases = h->lease_high_water > r->last_lease;
+    if (!epoch && !leases && !(known && h->reported_position > r->settled_n))
+        return;
+    if (leases)
+        r->last_lease = h->lease_high_water;
+    r->last_recall += RESTORED_IDS;
+    c->meta->next_suppress += RESTORED_IDS;
+    n->dirty = c->nodes_dirty = true;
+    from_backup(c, r->name);
 }
 
 void rmd_restore_resume(struct rmd_coord *c) {

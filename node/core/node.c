@@ -182,7 +182,7 @@ static void journal_open(struct rmd_node *n, const struct rmd_node_event *e) {
     memcpy(n->uuid, e->uuid, sizeof n->uuid);
     memcpy(n->boot_id, e->boot_id, sizeof n->boot_id);
     /* unacknowledged outcomes are replayed one by one, and bring last_n up to the journal's position */
-    n->last_n = n->acked_n = e->reported;
+    n->last_n = n->acked_n = n->batched_n = e->reported;
     n->max_n = n->position = e->position;
     n->alarm_n = e->alarms;
     n->high_water = e->high_water;
@@ -300,6 +300,12 @@ int rmd_node_step(struct rmd_node *n, const struct rmd_node_event *e, struct rmd
         break;
     case RMD_NE_REPLAY_END:
         replay_end(n);
+        break;
+    case RMD_NE_REWIND:
+        node_report_rewind(n, e->n);
+        break;
+    case RMD_NE_REWOUND:
+        node_report_replayed(n);
         break;
     case RMD_NE_TICK:
         break;

@@ -18,6 +18,9 @@
  * repeats, chunks of templates) is given back by a LeaseAck with id 0. An id at or below the high-water mark that
  * isn't in the journal is refused, unless it is known to have been passed over by a later one in this same session.
  *
+ * A Welcome with replay_from: the coordinator's store is older than this journal. The shell gives REWIND, the outcomes from that number on as
+ * REPLAY_OUTCOME, and REWOUND; they are reported again, and acknowledged outcomes count as unacknowledged until then.
+ *
  * Templates: a worker gets RMD_MAIL_TEMPLATE before a lease that needs it, unless another unfinished lease with it
  * uses the same one. The node forgets a template that no lease has used for RMD_NODE_TEMPLATE_KEEP_MS. */
 #ifndef REMUDA_NODE_CORE_H
@@ -56,6 +59,8 @@ enum rmd_node_event_kind {
     RMD_NE_REPLAY_OUTCOME, /* n, outcome: not acknowledged yet */
     RMD_NE_REPLAY_ALARM,   /* n, alarm: not acknowledged yet */
     RMD_NE_REPLAY_END,
+    RMD_NE_REWIND,          /* n: outcomes from n on follow */
+    RMD_NE_REWOUND,
     RMD_NE_TICK,
     RMD_NE_FRAME,   /* frame; NULL: one that could not be decoded, which is counted */
     RMD_NE_OUTCOME, /* n, outcome: just journaled by the shell for a worker (or for an OUTCOME effect of this core) */
@@ -94,6 +99,7 @@ enum rmd_node_effect_kind {
     RMD_NF_JOURNAL_ACKED, /* n: outcomes up to n are acknowledged */
     RMD_NF_JOURNAL_ALARM_ACKED, /* n */
     RMD_NF_SYNC,                /* token: fsync everything journaled so far, then RMD_NE_SYNCED */
+    RMD_NF_REPLAY,           /* n: in later steps REWIND, what the journal has from n on, REWOUND */
     RMD_NF_RULES,               /* bytes: operator's rules in the policy changed */
     RMD_NF_STOPPED,             /* the process may end */
     RMD_NF_LOG,                 /* text for the operator */

@@ -51,12 +51,14 @@ static Remuda__Outcome *copy_outcome(struct rmd_arena *a, const Remuda__Outcome 
 
 static struct node_batch *batch_open(struct rmd_node *n, uint64_t number, size_t bytes) {
     struct node_batch *b = rmd_list_empty(&n->batches) ? NULL : rmd_container(n->batches.prev, struct node_batch, in);
-    if (b && !b->closed && b->n < RMD_NODE_REPORT_MAX && b->bytes + bytes <= RMD_BODY_CHUNK_BYTES)
+    bool follows = number == n->batched_n + 1;
+    if (b && follows && !b->closed && b->n < RMD_NODE_REPORT_MAX && b->bytes + bytes <= RMD_BODY_CHUNK_BYTES)
         return b;
     if (b)
         b->closed = true;
     b = rmd_alloc(sizeof *b);
     b->first_n = number;
+    b->skipped = number - n->batched_n - 1;
     b->opened_at = n->now.mono_ms;
     b->sent_at = RMD_NEVER;
     rmd_list_push(&n->batches, &b->in);
@@ -78,7 +80,7 @@ static void append(struct rmd_node *n, const Remuda__Outcome *o, uint64_t number
     struct node_batch *b = batch_open(n, number, bytes);
     b->v[b->n++] = copy_outcome(&b->arena, o);
     b->bytes += bytes;
-    n->last_n = number;
+    n->last_n = n->batched_n = number;
 }
 
 static void keep_early(struct rmd_node *n, const Remuda__Outcome *o, uint64_t number) {
@@ -123,6 +125,29 @@ void node_report_replayed(struct rmd_node *n) {
     append_early(n);
 }
 
+static void early_free(struct rmd_node *n) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&n->early, &it, NULL, &v)) {
+        rmd_buf_release(v);
+        free(v);
+    }
+    rmd_map_release(&n->early);
+}
+
+/* The coordinator has forgotten what it acknowledged from `from` on. The journal gives it all again, also what is in batches now. */
+void node_report_rewind(struct rmd_node *n, uint64_t from) {
+    if (!from || from > n->acked_n)
+        return;
+    node_log(n, "the coordinator's store is an older one: outcomes from %llu to %llu are reported again", (unsigned long long)from,
+             (unsigned long long)n->acked_n);
+    while (!rmd_list_empty(&n->batches))
+        batch_free(n, rmd_container(n->batches.next, struct node_batch, in));
+    early_free(n); /* the journal has them too */
+    n->position = n->last_n;
+    n->last_n = n->acked_n = n->batched_n = from - 1;
+}
+
 void node_own_outcome(struct rmd_node *n, struct node_lease *l, uint32_t index, enum rmd_outcome kind,
                       enum rmd_return_reason reason, uint32_t rcpts) {
     assert(!rmd_bit_get(l->done, index));
@@ -161,6 +186,7 @@ static void send_batch(struct rmd_node *n, struct node_batch *b) {
     remuda__report__init(r);
     r->journal_uuid = (ProtobufCBinaryData){sizeof n->uuid, n->uuid};
     r->first_n = b->first_n;
+    r->skipped = b->skipped;
     r->n_outcome = b->n;
     r->outcome = b->v;
     if (b->sent_at == RMD_NEVER)
@@ -281,11 +307,5 @@ void node_report_again(struct rmd_node *n) {
 void node_report_free(struct rmd_node *n) {
     rmd_list_for_safe(it, &n->batches) batch_free(n, rmd_container(it, struct node_batch, in));
     rmd_list_for_safe(it, &n->alarms) alarm_free(rmd_container(it, struct node_alarm, in));
-    uint32_t it = 0;
-    void *v;
-    while (rmd_map_next(&n->early, &it, NULL, &v)) {
-        rmd_buf_release(v);
-        free(v);
-    }
-    rmd_map_release(&n->early);
+    early_free(n);
 }

@@ -162,6 +162,8 @@ static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w
     node_report_again(n);
     node_template_again(n);
     node_lease_welcome(n, w);
+    if (w->replay_from && w->replay_from <= n->acked_n)
+        node_effect(n, RMD_NF_REPLAY)->n = w->replay_from;
 }
 
 static void refused(struct rmd_node *n, const Remuda__Refused *r) {

@@ -64,7 +64,7 @@ struct node_partial {
 /* Outcomes first_n .. first_n + n - 1 in one Report. Closed when it is sent first: then its content never changes. */
 struct node_batch {
     struct rmd_list in;
-    uint64_t first_n;
+    uint64_t first_n, skipped; /* skipped: numbers before first_n that nobody has */
     uint32_t n;
     size_t bytes;
     int64_t opened_at, sent_at; /* sent_at: RMD_NEVER while unsent in this session */
@@ -160,6 +160,7 @@ struct rmd_node {
 
     /* numbers */
     uint64_t last_n;   /* contiguous */
+    uint64_t batched_n; /* the last one in a batch, or acknowledged */
     uint64_t max_n;    /* seen */
     uint64_t position; /* of the journal when it was opened */
     uint64_t acked_n, alarm_n;
@@ -230,6 +231,7 @@ void node_alarm(struct rmd_node *n, const Remuda__Alarm *a, uint64_t number, boo
 void node_report_ack(struct rmd_node *n, const Remuda__ReportAck *a);
 void node_alarm_ack(struct rmd_node *n, const Remuda__AlarmAck *a);
 void node_report_replayed(struct rmd_node *n);
+void node_report_rewind(struct rmd_node *n, uint64_t from);
 void node_report_due(struct rmd_node *n);
 void node_report_again(struct rmd_node *n); /* a new session: everything is unsent */
 int64_t node_report_deadline(const struct rmd_node *n);

@@ -373,6 +373,7 @@ static const struct rmd_journal_ops ROCKS_OPS = {
     .append = rocks_append,
     .sync = rocks_sync,
     .replay = journal_replay,
+    .replay_outcomes = journal_replay_outcomes,
     .trim = rocks_trim,
     .trouble = rocks_trouble,
     .close = rocks_close,

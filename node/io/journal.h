@@ -17,6 +17,8 @@
  * Retention: a dropped lease may go at once. Outcomes stay `keep_ms` after they were written and until they are
  * acknowledged; trim() removes them by ranges. A template stays until it is dropped.
  *
+ * replay_outcomes() gives the outcomes from a number on, acknowledged or not, as RMD_NE_REPLAY_OUTCOME.
+ *
  * replay() gives the events of node.h from JOURNAL_OPEN to REPLAY_END in their order, `at` unset; what they point to
  * lives during the call of fn. The age_ms of a replayed alarm counts from when it was written. */
 #ifndef REMUDA_NODE_JOURNAL_H
@@ -55,6 +57,7 @@ struct rmd_journal_ops {
     int (*append)(void *j, struct rmd_journal_record *records, size_t n) RMD_CHECKED;
     int (*sync)(void *j) RMD_CHECKED;
     int (*replay)(void *j, rmd_replay_fn fn, void *ctx) RMD_CHECKED;
+    int (*replay_outcomes)(void *j, uint64_t from, rmd_replay_fn fn, void *ctx) RMD_CHECKED;
     int (*trim)(void *j) RMD_CHECKED;
     /* Why the last call failed, for the operator. Thread-safe; at most n bytes. */
     void (*trouble)(void *j, char *out, size_t n);

@@ -325,6 +325,49 @@ static bool give_alarm(void *ctx, struct rmd_slice key, struct rmd_slice value) 
     return true;
 }
 
+enum { OUTCOMES_PAGE = 1000 };
+
+struct outcome_page {
+    uint64_t n[OUTCOMES_PAGE];
+    struct rmd_slice bytes[OUTCOMES_PAGE];
+    size_t rows;
+    struct rmd_arena arena;
+};
+
+static bool keep_outcome(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    struct outcome_page *p = ctx;
+    p->n[p->rows] = rmd_get_be64(key.p + 1);
+    p->bytes[p->rows++] = rmd_slice(value.n ? rmd_arena_dup(&p->arena, value.p, value.n) : "", value.n);
+    return p->rows < OUTCOMES_PAGE;
+}
+
+/* Page by page, and fn is called without any lock: it appends, and workers do so meanwhile. */
+int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn_ctx) {
+    struct rocks_journal *j = ctx;
+    struct replayer r = {.j = j, .fn = fn, .ctx = fn_ctx};
+    struct outcome_page *p = rmd_alloc(sizeof *p);
+    pthread_mutex_lock(&j->lock);
+    uint64_t position = j->position;
+    pthread_mutex_unlock(&j->lock);
+    int rc;
+    do {
+        p->rows = 0;
+        rmd_arena_reset(&p->arena);
+        pthread_rwlock_rdlock(&j->handle);
+        rc = j->db ? journal_scan(j, journal_key_u64('o', from), journal_key_u64('o', position + 1), keep_outcome, p) : RMD_EIO;
+        pthread_rwlock_unlock(&j->handle);
+        for (size_t i = 0; i < p->rows && !rc; i++) {
+            struct journal_key k = journal_key_u64('o', p->n[i]);
+            give_outcome(&r, rmd_slice(k.b, k.n), p->bytes[i]);
+            from = p->n[i] + 1;
+        }
+    } while (!rc && p->rows == OUTCOMES_PAGE);
+    rmd_arena_release(&p->arena);
+    rmd_arena_release(&r.arena);
+    free(p);
+    return rc;
+}
+
 int journal_replay(void *ctx, rmd_replay_fn fn, void *fn_ctx) {
     struct rocks_journal *j = ctx;
     struct replayer p = {.j = j, .fn = fn, .ctx = fn_ctx, .wall_ms = j->clock->now(j->clock->ctx).wall_ms};

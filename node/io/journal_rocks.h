@@ -53,6 +53,7 @@ int journal_database_open(struct rocks_journal *j);
 /* Another boot: new uuid, every unfinished message gets mark 2. After the first journal_database_open. */
 int journal_identify(struct rocks_journal *j);
 int journal_replay(void *ctx, rmd_replay_fn fn, void *fn_ctx);
+int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn_ctx);
 /* Walks [from, to); fn returns false to stop. */
 typedef bool (*journal_row_fn)(void *ctx, struct rmd_slice key, struct rmd_slice value);
 int journal_scan(struct rocks_journal *j, struct journal_key from, struct journal_key to, journal_row_fn fn,

@@ -244,6 +244,21 @@ static void replayed(void *ctx, const struct rmd_node_event *e) {
     node_shell_step(ctx, &copy);
 }
 
+/* The coordinator asked for outcomes that it had acknowledged. */
+static void replay_again(struct rmd_node_shell *s) {
+    uint64_t from = s->replay_from;
+    s->replay_from = 0;
+    node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_REWIND, .n = from});
+    if (s->journal.ops->replay_outcomes(s->journal.j, from, replayed, s) != RMD_OK) {
+        char why[256];
+        s->journal.ops->trouble(s->journal.j, why, sizeof why);
+        rmd_error("journal", "%s; ending: the next start reports what could not be read now", why);
+        s->failed = true;
+        return;
+    }
+    node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_REWOUND});
+}
+
 int rmd_node_shell_run(struct rmd_node_shell *s) {
     if (s->journal.ops->replay(s->journal.j, replayed, s) != RMD_OK) {
         char why[256];
@@ -274,6 +289,8 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
             letters_at = node_shell_now(s).mono_ms + GATHER_MS;
         }
         how = frames(s);
+        if (s->replay_from && !s->failed)
+            replay_again(s);
         due(s);
     }
     if (s->stopped)

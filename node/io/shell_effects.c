@@ -170,6 +170,9 @@ static bool carry_out_one(struct rmd_node_shell *s, const struct rmd_node_effect
             return false;
         later(s, RMD_NE_SYNCED, (struct rmd_slice){0})->token = x->token;
         break;
+    case RMD_NF_REPLAY:
+        s->replay_from = x->n; /* rmd_node_shell_run does it, between steps */
+        break;
     case RMD_NF_RULES:
         new_rules(s, x->bytes);
         break;

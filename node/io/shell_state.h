@@ -40,6 +40,7 @@ struct rmd_node_shell {
     bool stopped, failed;
     int64_t stop_at, stats_at, trim_at, sources_at, bus_logged_at;
     struct shell_later *later, **later_last;
+    uint64_t replay_from; /* 0: nothing to replay */
     struct rmd_journal_record *record;
     size_t record_cap;
     struct rmd_buf encoded;

@@ -44,24 +44,25 @@ def state(pid):
 class Scene:
     """Receivers, a name server, a coordinator, nodes with one source each, and the stream "bulk".
 
-    sources: {address: node}. receiver: settings of the one provider. armed: {program: probe}, where the program is
-    "coordinator" or a node. One connection a node, so that at most one transaction is open when a node dies."""
+    sources: {address: node}. armed: {program: probe}, where the program is "coordinator" or a node. stream, source: more
+    options of theirs. One connection a node, so that at most one transaction is open when a node dies."""
 
-    def __init__(self, sources=None, receiver=None, armed=None, stream=None, start=True):
+    TEMPLATE = TEMPLATE
+
+    def __init__(self, sources=None, armed=None, stream=None, source=None):
         self.armed = armed or {}
         self.work = Work()
         self.rows = []
         try:
             sources = sources or {A: "n1"}
-            self.world = World(self.work, {"outlook": OUTLOOK | (receiver or {})}).start()
+            self.world = World(self.work, {"outlook": OUTLOOK}).start()
             self.cluster = Cluster(self.work, self.world, sorted(set(sources.values())), SETTINGS, {"connections": 1})
-            if start:
-                self.start(sources, stream or {})
+            self.start(sources, stream or {}, source or {})
         except BaseException:
             self.close()
             raise
 
-    def start(self, sources, stream):
+    def start(self, sources, stream, source):
         c = self.cluster
         c.start_coordinator(self.env("coordinator"))
         for name, node in c.nodes.items():
@@ -71,7 +72,7 @@ class Scene:
             c.connected(name)
         c.stream("bulk", self.world.keys["news.example"], **stream)
         for address, node in sources.items():
-            c.source(address, node)
+            c.source(address, node, **source)
 
     def env(self, name):
         return {"REMUDA_PROBE": self.armed[name]} if name in self.armed else None

@@ -350,6 +350,19 @@ static int fake_replay(void *ctx, rmd_replay_fn fn, void *fn_ctx) {
     return RMD_OK;
 }
 
+static int fake_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn_ctx) {
+    struct rmd_journal_fake *f = ctx;
+    uint64_t position = f->now.position;
+    rmd_list_for(it, &f->outcomes) if (rmd_container(it, struct entry, in)->n >= from)
+        replay_numbered(f, rmd_container(it, struct entry, in), fn, fn_ctx);
+    rmd_list_for(it, &f->log) { /* what fn appends meanwhile stands behind */
+        const struct entry *e = rmd_container(it, struct entry, in);
+        if (e->kind == RMD_JR_OUTCOME && e->n >= from && e->n <= position)
+            replay_numbered(f, e, fn, fn_ctx);
+    }
+    return RMD_OK;
+}
+
 /* ---------------------------------------------------------------- lives */
 
 static void put_in_doubt(struct lease *l) {
@@ -372,6 +385,7 @@ int rmd_journal_fake_open(struct rmd_journal_fake *f, const struct rmd_clock *cl
     static const struct rmd_journal_ops ops = {.append = fake_append,
                                                .sync = fake_sync,
                                                .replay = fake_replay,
+                                               .replay_outcomes = fake_replay_outcomes,
                                                .trim = fake_trim,
                                                .trouble = fake_trouble,
                                                .close = fake_close};

@@ -99,6 +99,10 @@ static void do_effect(struct world *w, const struct rmd_node_effect *x) {
         w->syncs++;
         w->sync_token = x->token;
         break;
+    case RMD_NF_REPLAY:
+        trace(w, 'R');
+        w->replay_from = x->n;
+        break;
     case RMD_NF_RULES:
         w->rules++;
         break;

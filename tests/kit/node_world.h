@@ -26,6 +26,7 @@ struct world {
     struct world_mail mail[WORLD_MAILS_MAX];
     size_t mails, mails_read;
     uint64_t sync_token; /* of a SYNC that the test hasn't finished; 0: none */
+    uint64_t replay_from;
     bool hold_sync, hold_outcomes;
     uint64_t acked_n, alarm_acked_n;
     size_t dropped, syncs, rules, logs;
