@@ -374,17 +374,17 @@ static void answered(struct sim *s, struct sim_op *op, int error) {
             s->address[op->n].suppressed_ms = s->now_ms;
         break;
     case OP_CAMPAIGN_STATE:
-        if (ok && op->state == RMD_CAMPAIGN_CANCELLED) {
+        s->campaign[op->n].paused =
+            ok && op->state == RMD_CAMPAIGN_PAUSED; /* answers come in the order of the commands */
+        if (s->campaign[op->n].paused)
+            s->campaign[op->n].pause_ack_ms = s->now_ms;
+        if (ok && op->state == RMD_CAMPAIGN_CANCELLED && !s->campaign[op->n].cancelled) {
             s->campaign[op->n].cancelled = true;
             s->campaign[op->n].cancel_ack_ms = s->now_ms;
-        } else if (ok && op->state == RMD_CAMPAIGN_PAUSED) {
-            s->campaign[op->n].paused = true;
-            s->campaign[op->n].pause_ack_ms = s->now_ms;
         }
         break;
     case OP_STREAM_STATE:
-        if (ok && op->state)
-            s->stream[op->n].paused_ack_ms = s->now_ms;
+        s->stream[op->n].paused_ack_ms = ok && op->state ? s->now_ms : -1;
         break;
     case OP_FORGET:
         if (!ok)

@@ -376,6 +376,7 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e);
 void sim_check_host_lost(struct sim *s, uint32_t n);
 void sim_check_disturbed(struct sim *s, int node); /* -1: the coordinator, and so everybody */
 struct sim_campaign *sim_check_campaign(struct sim *s, const struct rmd_id *message, uint64_t *ordinal);
+void sim_check_state(struct sim *s);
 bool sim_check_all_done(struct sim *s);
 void sim_check_end(struct sim *s);
 void sim_check_free(struct sim *s);

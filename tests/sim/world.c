@@ -161,6 +161,7 @@ static void periods(struct sim *s) {
         sim_op_period(s, length);
         sim_faults_period(s, length);
         run_until(s, s->now_ms + length);
+        sim_check_state(s);
         if (!s->broken)
             sim_freeze(s, sim_between(s, 3600000, 14 * 3600000));
     }
@@ -191,6 +192,7 @@ static void epilogue(struct sim *s) {
         struct next_attempt x = {0};
         for (int i = 0; i < 20 && !s->broken; i++) {
             run_until(s, s->now_ms + 6000);
+            sim_check_state(s);
             if (i % 10 == 5)
                 sim_op_calm(s);
             x = (struct next_attempt){0};
@@ -201,11 +203,9 @@ static void epilogue(struct sim *s) {
         }
         if (s->broken || sim_check_all_done(s) || s->now_ms > last + 3 * 3600000 + 2 * s->max_step_ms)
             break;
-        int64_t sleep = 2 * 3600000;
-        if (x.wall_ms) { /* by the coordinator's clock */
-            int64_t wait = x.wall_ms - sim_time(s, &s->coord.clock).wall_ms;
-            sleep = wait < sleep ? wait : sleep;
-        }
+        int64_t sleep = 2 * 3600000, wait = x.wall_ms - sim_time(s, &s->coord.clock).wall_ms;
+        if (x.wall_ms && wait > 0 && wait < sleep) /* what is due and doesn't go waits for a cap, or a lane */
+            sleep = wait > 900000 ? wait : 900000;
         if (sleep > 30000)
             sim_freeze(s, sleep);
     }
