@@ -1,0 +1,321 @@
+"""A coordinator and a node as they are run in production, and the project's receivers: what a mail looks like at the end, what is
+refused at submission, and what operators can do about a campaign."""
+
+import json
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
+from remudatest.case import PLAIN, ClusterCase  # noqa: E402
+from remudatest.cluster import patience  # noqa: E402
+
+NEWS = """From: Remuda News <news@news.example>
+To: {{name}} <{{email}}>
+Subject: {{name}}: {{subject}}
+X-Ref: {{ref|none}}
+Mime-Version: 1.0
+Content-Type: multipart/alternative; boundary="b"
+
+--b
+Content-Type: text/plain; charset=utf-8
+
+Hello {{name}},
+{{text}}
+.
+..two dots
+end
+--b
+Content-Type: text/html; charset=utf-8
+
+<p>Hello {{name}}</p><p>{{text}}</p>
+--b--
+"""
+
+
+class Delivery(ClusterCase):
+    providers = {
+        "small": {"domains": ["a.test", "bücher.test".encode("idna").decode()], "unknown_users": "nobody*"},
+        "grey": {"domains": ["grey.test"], "greylist": True, "greylist_delay": "300ms"},
+        "ascii": {"domains": ["ascii.test"], "smtputf8": False, "8bitmime": False},
+        "old": {"domains": ["old.test"], "ehlo": False, "starttls": "off", "pipelining": False},
+        "tls": {"domains": ["tls.test"], "starttls": "required"},
+    }
+    world_options = {"ed25519": True}
+    rules = """rule "test-greylisting" { verdict = greylisted; duration = 500ms; pattern = "greylisted, please try again later"
+               sample = "451 4.7.1 Greylisted, please try again later" }"""
+    settings = {"retry.class": ["greylisted=500ms"]}
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source(cls.address(1))
+        cls.cluster.source(cls.address(2))
+        cls.cluster.stream("bulk", cls.world.keys["news.example"])
+        cls.cluster.stream("rsa", cls.world.keys["news.example"][:1])
+
+    def test_a_mail_as_it_arrives(self):
+        rows = [{"email": "ann@a.test", "name": "Zoë Müller", "subject": "für dich", "ref": "r 1", "text": "<b>1 & 2</b> – ok"},
+                {"email": "bob@a.test", "name": "Bob", "subject": "x" * 300, "ref": "", "text": "word " * 400}]
+        c = self.deliver(rows, template=NEWS)
+        self.assertEqual((c["delivered"], c["state"]), (2, "done"))
+        raw, m = self.mail("ann@a.test")
+        self.assertEqual(m["To"].addresses[0].display_name, "Zoë Müller")
+        self.assertEqual(m["To"].addresses[0].addr_spec, "ann@a.test")
+        self.assertEqual((m["Subject"], m["X-Ref"]), ("Zoë Müller: für dich", "r 1"))
+        self.assertRegex(m["Message-ID"], rf"^<{c['id'][:15]}\S+@news\.example>$")
+        self.assertIsNotNone(m["Date"].datetime)
+        self.assertRegex(m["List-Unsubscribe"], r"<https://u\.news\.example/r/[^{}>]+>.*<mailto:unsubscribe\+[^{}>]+@bounce\.news\.example>")
+        self.assertEqual(m["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click")
+        plain, html = m.get_body(("plain",)).get_content(), m.get_body(("html",)).get_content()
+        self.assertIn("<b>1 & 2</b> – ok\n.\n..two dots\nend", plain.replace("\r\n", "\n"))
+        self.assertIn("&lt;b&gt;1 &amp; 2&lt;/b&gt; – ok", html)
+        for address in ("ann@a.test", "bob@a.test"):
+            raw, m = self.mail(address)
+            self.assertLessEqual(max(map(len, raw.split(b"\r\n"))), 998)
+            self.assertNotIn(b"\n", raw.replace(b"\r\n", b""))
+            self.assertTrue(raw.isascii(), "8-bit text that no part's encoding carries")
+        self.assertEqual(self.mail("bob@a.test")[1]["X-Ref"], "none")
+        self.assertEqual(self.mail("bob@a.test")[1]["Subject"], "Bob: " + "x" * 300)
+
+    def test_signatures_verify_and_cover_what_they_must(self):
+        self.deliver(["sig@a.test"])
+        d = self.dkim_of("sig@a.test")
+        self.assertEqual((d["dkim"], d["from_oversigned"], d["unsigned"]), ("pass", True, []))
+        self.assertEqual(sorted(s["a"] for s in d["signatures"]), ["ed25519-sha256", "rsa-sha256"])
+        self.assertEqual({s["d"] for s in d["signatures"]}, {"news.example"})
+        self.deliver(["sig1@a.test"], stream="rsa")
+        self.assertEqual([(s["a"], s["bits"]) for s in self.dkim_of("sig1@a.test")["signatures"]], [("rsa-sha256", 2048)])
+
+    def test_no_value_makes_a_header_or_a_line_of_the_protocol(self):
+        evil = ["x\r\nBcc: all@a.test", "x\nBcc: all@a.test", "\r\n\r\nbody", "x\r\n.\r\nMAIL FROM:<e@e.test>", "=?utf-8?q?x?=", "a\rb",
+                "x\n.\nRCPT TO:<all@a.test>", "\u2028Bcc: all@a.test", "<all@a.test>", "\"x\" <all@a.test>, y", "a" * 2000]
+        rows = [{"email": f"evil{i}@a.test", "name": v, "subject": v, "ref": v, "text": v} for i, v in enumerate(evil)]
+        c = self.deliver(rows, "--rejects", self.work.path("evil.rejects"), template=NEWS)
+        self.assertEqual(c["delivered"], len(evil))
+        self.assertEqual(self.to("all@a.test"), [])
+        for i, v in enumerate(evil):
+            _, m = self.mail(f"evil{i}@a.test")
+            self.assertIsNone(m["Bcc"], v)
+            self.assertEqual([a.addr_spec for a in m["To"].addresses], [f"evil{i}@a.test"], v)
+            self.assertEqual(self.dkim_of(f"evil{i}@a.test")["dkim"], "pass", v)
+        self.assertEqual([e for e in self.events("violation")], [])
+
+    def test_the_envelope_sender_and_the_source_stay_over_greylisting(self):
+        c = self.deliver([f"g{i}@grey.test" for i in range(5)])
+        self.assertEqual((c["delivered"], c["deferrals"]), (5, 5))
+        for i in range(5):
+            tries = [e for e in self.to(f"g{i}@grey.test", "rcpt")]
+            self.assertEqual(len(tries), 2)
+            self.assertEqual(len({(e["mail_from"], e["ip"]) for e in tries}), 1, tries)
+        self.assertEqual(len({e["mail_from"] for e in self.events("rcpt", provider="grey")}), 5, "one sender a recipient")
+        self.assertTrue(all(e["mail_from"].endswith("@bounce.news.example") for e in self.events("rcpt", provider="grey")))
+
+    def test_international_addresses(self):
+        c = self.deliver(["jürgen@a.test", "ann@bücher.test", "李@bücher.test", "zoë@ascii.test", "ann@ascii.test"])
+        self.assertEqual((c["delivered"], c["bounced"]), (4, 1))
+        utf8 = {e["rcpt"]: e for e in self.events("rcpt")}
+        self.assertTrue(any(r.startswith("jürgen@") for r in utf8), sorted(utf8))
+        mails = self.events("mail", provider="small")
+        self.assertTrue(any(e["utf8"] for e in mails))
+        self.assertEqual(len(self.to("ann@xn--bcher-kva.test")), 1, "an ASCII local part needs no SMTPUTF8")
+        story = self.cluster.explain("zoë@ascii.test")["matches"][0]
+        self.assertEqual(story["state"], "bounced")
+
+    def test_a_receiver_of_another_age(self):
+        self.assertEqual(self.deliver(["o1@old.test", "o2@old.test"])["delivered"], 2)
+        self.assertTrue(all(not e["extended"] for e in self.events("ehlo", provider="old") if e["extended"] is False))
+        self.assertTrue(all(not e["tls"] for e in self.events("accepted", provider="old")))
+
+    def test_tls_sessions_and_connections_are_used_again(self):
+        self.assertEqual(self.deliver([f"t{i}@tls.test" for i in range(40)])["delivered"], 40)
+        self.assertTrue(all(e["tls"] for e in self.events("accepted", provider="tls")))
+        shakes = [e for e in self.events("tls", provider="tls") if "version" in e]
+        self.assertLess(len(shakes), 20)
+        self.world.receivers.control("close tls")
+        self.assertEqual(self.deliver([f"t{i}@tls.test" for i in range(40, 45)])["delivered"], 5)
+        shakes = [e for e in self.events("tls", provider="tls") if "version" in e]
+        self.assertTrue(any(e["resumed"] for e in shakes), "no session was resumed")
+
+    def test_who_doesnt_exist_bounces_once_and_is_never_contacted_again(self):
+        c = self.deliver(["nobody1@a.test", "some@a.test"])
+        self.assertEqual((c["delivered"], c["bounced"]), (1, 1))
+        self.assertEqual(self.cluster.remuda("suppress", "check", "nobody1@a.test").code, 0)
+        c = self.deliver(["nobody1@a.test"])
+        self.assertEqual((c["suppressed"], len(self.to("nobody1@a.test", "rcpt"))), (1, 1))
+
+    def test_domains_that_take_no_mail(self):
+        self.world.dns.set("null.test", [("@", "MX", "0 .")])
+        self.world.dns.set("test", [])
+        self.world.dns.stop()
+        self.world.dns.start()
+        c = self.deliver(["a@null.test", "b@gone.test"])
+        self.assertEqual(c["bounced"], 2)
+
+    # ---- submission
+
+    def test_twice_with_a_key_queues_once(self):
+        first = self.send(["once@a.test"], "--key", "k-1")
+        again = self.cluster.send(PLAIN, [{"email": "once@a.test"}], "--key", "k-1", check=False, name="again")
+        self.assertEqual((again.code, again.json["duplicate_submission"], again.json["campaign"]["id"]), (0, True, first["id"]))
+        other = self.cluster.send(PLAIN, [{"email": "other@a.test"}], "--key", "k-1", check=False, name="other")
+        self.assertEqual(other.code, 1)
+        self.assertIn("key", other.text)
+        self.cluster.settled(first["id"])
+        self.assertEqual(len(self.to("once@a.test")), 1)
+
+    def test_bad_rows_are_listed_with_line_and_reason(self):
+        rows = [{"email": "good@a.test", "name": "A"}, {"email": "not an address", "name": "B"}, {"email": "GOOD@a.test", "name": "C"},
+                {"email": "empty@a.test", "name": ""}, {"email": "x@-bad-.test", "name": "D"}, {"email": "", "name": "E"}]
+        template = PLAIN.replace("Hello, a", "Hello {{name}}, a")
+        rejects = self.work.path("rejects.csv")
+        strict = self.send(rows, "--strict", "--rejects", rejects, template=template, check=False)
+        self.assertEqual(strict.code, 1)
+        before = len(self.cluster.get("campaigns")["campaigns"])
+        answer = self.send(rows, "--rejects", rejects, template=template, check=False)
+        self.assertEqual(answer.code, 5)
+        self.assertEqual((answer.json["accepted"], answer.json["rejected"]), (1, 5))
+        with open(rejects, encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        self.assertEqual(lines[0], "line,email,reason")
+        self.assertEqual([line.split(",")[0] for line in lines[1:]], ["3", "4", "5", "6", "7"])
+        self.assertIn("duplicate", lines[2])
+        self.assertEqual(len(self.cluster.get("campaigns")["campaigns"]), before + 1, "--strict queued something")
+        self.cluster.settled(answer.json["campaign"]["id"])
+        self.assertEqual((len(self.to("good@a.test")), len(self.to("empty@a.test", "rcpt"))), (1, 0))
+
+    def test_what_is_wrong_with_a_submission_is_said(self):
+        for template, args, word in (("To: {{email}}\nSubject: x\n\nx\n", (), "From"),
+                                     (PLAIN.replace("Hello", "{{nobody}}"), (), "nobody"),
+                                     (PLAIN, ("--stream", "nosuch"), "nosuch")):
+            answer = self.send(["w@a.test"], *args, template=template, check=False) if not args else self.cluster.send(
+                template, [{"email": "w@a.test"}], stream="nosuch", check=False)
+            self.assertIn(answer.code, (1, 3), answer.text)
+            self.assertIn(word, answer.text)
+        self.assertEqual(self.cluster.remuda("send", check=False).code, 2)
+        self.assertEqual(self.cluster.remuda("status", api="/nowhere/api.sock", check=False).code, 4)
+        answer = self.cluster.remuda("stream", "set", "bad", "--pool", "main", "--sending-domain", "x.example", "--key",
+                                     "s=/nowhere/key.pem", check=False)
+        self.assertEqual(answer.code, 1)
+        self.assertIn("/nowhere/key.pem", answer.text)
+        broken = self.work.write("broken.pem", "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n")
+        answer = self.cluster.remuda("stream", "set", "bad", "--pool", "main", "--sending-domain", "x.example", "--key", f"s={broken}",
+                                     check=False)
+        self.assertEqual((answer.code, broken in answer.text), (1, True), answer.text)
+
+    # ---- what operators do
+
+    def test_pause_resume_cancel(self):
+        self.cluster.remuda("stream", "pause", "bulk", "--reason", "test")
+        self.addCleanup(self.cluster.remuda, "stream", "resume", "bulk")
+        one, two = self.send(["p1@a.test"]), self.send(["p2@a.test"])
+        self.cluster.remuda("campaign", "pause", one["id"])
+        self.cluster.remuda("campaign", "cancel", two["id"])
+        self.cluster.remuda("stream", "resume", "bulk")
+        three = self.deliver(["p3@a.test"])
+        self.assertEqual(three["delivered"], 1)
+        self.assertEqual(self.cluster.settled(two["id"])["cancelled"], 1)
+        self.assertEqual(self.cluster.campaign(one["id"])["state"], "paused")
+        self.assertEqual(self.to("p1@a.test", "rcpt") + self.to("p2@a.test", "rcpt"), [])
+        self.cluster.remuda("campaign", "resume", one["id"])
+        self.assertEqual(self.cluster.settled(one["id"])["delivered"], 1)
+        self.assertEqual(self.cluster.remuda("campaign", "show", "0" * 26, check=False).code, 3)
+
+    def test_a_suppressed_address_is_never_contacted(self):
+        self.cluster.remuda("stream", "pause", "bulk")
+        c = self.send(["stop@a.test", "go@a.test"])
+        self.cluster.remuda("suppress", "add", "Stop@a.test", "--reason", "asked to")
+        self.cluster.remuda("stream", "resume", "bulk")
+        c = self.cluster.settled(c["id"])
+        self.assertEqual((c["suppressed"], c["delivered"]), (1, 1))
+        self.assertEqual(self.to("stop@a.test", "rcpt"), [])
+        self.assertEqual(self.cluster.remuda("suppress", "check", "stop@a.test", check=False).code, 0)
+        self.cluster.remuda("suppress", "remove", "stop@a.test")
+        self.assertEqual(self.cluster.remuda("suppress", "check", "stop@a.test", check=False).code, 3)
+
+    def test_an_address_that_is_no_longer_suppressed(self):
+        self.cluster.remuda("suppress", "add", "again@a.test", "--reason", "a mistake")
+        self.assertEqual(self.deliver(["again@a.test"])["suppressed"], 1)
+        self.cluster.remuda("suppress", "remove", "again@a.test")
+        self.assertEqual(self.deliver(["again@a.test"])["delivered"], 1)
+
+    def test_what_is_too_old_is_not_sent(self):
+        self.cluster.remuda("stream", "pause", "bulk")
+        self.addCleanup(self.cluster.remuda, "stream", "resume", "bulk")
+        c = self.send(["late@a.test"], "--valid-for", "1s")
+        c = self.cluster.settled(c["id"])
+        self.assertEqual((c["expired"], self.to("late@a.test", "rcpt")), (1, []))
+
+    def test_views_for_people_and_programs(self):
+        c = self.deliver(["view@a.test"])
+        story = self.cluster.explain("view@a.test")["matches"][0]
+        self.assertEqual((story["state"], story["campaign"]), ("delivered", c["id"]))
+        for words in (["status"], ["queue"], ["campaign", "list"], ["campaign", "show", c["id"]], ["source", "list"], ["node", "list"],
+                      ["source", "show", self.address(1)], ["stream", "list"], ["incident", "list", "--all"],
+                      ["explain", "view@a.test"], ["explain", story["message"]], ["events", "--last", "5"]):
+            people, programs = self.cluster.remuda(*words, as_json=False), self.cluster.remuda(*words)
+            self.assertTrue(people.out.strip(), words)
+            for text in programs.out.splitlines() if words[0] == "events" else [programs.out]:
+                json.loads(text)
+        self.assertEqual(self.cluster.remuda("source", "show", "192.0.2.1", check=False).code, 3)
+        types = [e["type"] for e in self.cluster.events(recipient="view@a.test")]
+        self.assertIn("delivered", types)
+        message_id = self.mail("view@a.test")[1]["Message-ID"]
+        self.assertTrue(message_id.startswith(f"<{story['message']}"), "the id in Message-ID is the one that explain takes")
+
+
+class Sources(ClusterCase):
+    providers = {"small": {"domains": ["a.test"]}}
+
+    @classmethod
+    def prepare(cls):
+        for pool, options in (("nat", {"bind": cls.address(9)}), ("gone", {}), ("good", {})):
+            address = {"nat": "203.0.113.9", "gone": "192.0.2.77", "good": cls.address(3)}[pool]
+            cls.cluster.source(address, pool=pool, **options)
+            cls.cluster.stream(pool, cls.world.keys["news.example"], pool=pool)
+
+    def test_behind_nat_the_bound_address_is_another(self):
+        self.assertEqual(self.deliver(["nat@a.test"], stream="nat")["delivered"], 1)
+        self.assertEqual(self.to("nat@a.test")[0]["ip"], self.address(9))
+        view = self.cluster.source_view("203.0.113.9")
+        self.assertEqual((view["bind"], view["network"]), (self.address(9), "203.0.113.0/24"))
+
+    def test_an_address_that_the_host_doesnt_have(self):
+        c = self.send(["gone@a.test"], stream="gone")
+        trouble = self.cluster.until(lambda: self.cluster.source_view("192.0.2.77")["trouble"], "the node says what is wrong")
+        self.assertIn("192.0.2.77", trouble)
+        self.assertIn("not an address of this host", trouble)
+        self.assertEqual(self.deliver(["good@a.test"], stream="good")["delivered"], 1)
+        self.assertEqual((self.cluster.campaign(c["id"])["finished"], self.to("gone@a.test", "rcpt")), (None, []))
+        self.cluster.remuda("campaign", "cancel", c["id"])
+        self.cluster.settled(c["id"])
+
+
+class Many(ClusterCase):
+    """Many rows in one submission."""
+    rows = 200000
+
+    def test_memory_doesnt_grow_with_rows(self):
+        self.cluster.remuda("stream", "pause", "bulk")
+        path = self.work.path("many.csv")
+        with open(path, "w", encoding="ascii") as f:
+            f.write("email,name\n")
+            for i in range(self.rows):
+                f.write(f"user{i}@d{i % 500}.test,Name {i}\n")
+        small = self.send([f"warm{i}@a.test" for i in range(100)])
+        before = self.cluster.coordinator.rss_kib()
+        began = time.monotonic()
+        c = self.cluster.send(PLAIN.replace("Hello, a", "Hello {{name}}, a"), path)
+        took = time.monotonic() - began
+        self.assertEqual(c["rows"], self.rows)
+        grown = self.cluster.coordinator.rss_kib() - before
+        if "REMUDA_SANITIZER" not in os.environ:
+            self.assertLess(grown, 120 * 1024, f"{self.rows} rows cost {grown} KiB (the store's write buffers are 64 MiB)")
+        self.assertLess(took, patience(60))
+        self.cluster.remuda("campaign", "cancel", c["id"])
+        self.cluster.remuda("campaign", "cancel", small["id"])
+        self.assertEqual(self.cluster.settled(c["id"], 60)["cancelled"], self.rows)
+
+
+if __name__ == "__main__":
+    unittest.main()
