@@ -53,7 +53,7 @@ $(GEN_O): $(GEN_C)
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	@$(CC) -std=gnu11 $(OPT) $(SAN) -isystem $(BUILD)/gen -w -c -o $@ $<
-$(BUILD)/obj/%.o: %.c Makefile | $(GEN_C)
+$(BUILD)/obj/%.o: %.c Makefile $(GEN_C)
 	@mkdir -p $(@D)
 	@echo '  CC   $<'
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
