@@ -154,7 +154,7 @@ void rmd_campaign_tick(struct rmd_coord *c) {
         int64_t until = rmd_campaign_valid_until(k);
         if (!k->draining && (k->rec->state == RMD_CAMPAIGN_CANCELLED || c->now.wall_ms >= until))
             rmd_drain_start(c, k);
-        else if (!k->draining && until - c->now.wall_ms < RMD_TICK_MS)
+        else if (!k->draining && until != RMD_NEVER)
             rmd_core_wake(c, c->now.mono_ms + (until - c->now.wall_ms));
         if (c->stalled || c->tag - c->persisted > RMD_COORD_COMMITS_IN_FLIGHT)
             continue;

@@ -327,7 +327,8 @@ void rmd_core_wake(struct rmd_coord *c, int64_t mono_ms) {
 }
 
 static void tick(struct rmd_coord *c) {
-    c->tick_mono_ms = c->now.mono_ms + RMD_TICK_MS;
+    /* Everything says by itself when it is due; caps free, and ledger time is written, when a bucket ends. */
+    c->tick_mono_ms = c->now.mono_ms + RMD_LEDGER_BUCKET_MS - c->ledger.now_ms % RMD_LEDGER_BUCKET_MS;
     rmd_membership_tick(c);
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);

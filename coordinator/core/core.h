@@ -20,7 +20,7 @@
 #include "coordinator/core/retry.h"
 
 enum {
-    RMD_TICK_MS = 1000,              /* housekeeping when nothing else is due */
+    RMD_TICK_MS = 1000,              /* what can't say when it is due is looked at again after this */
     RMD_SORT_WINDOW = 16,            /* chunks of one campaign loaded for sorting */
     RMD_SORT_WAIT_MS = 3000,         /* for the DNS answer of a chunk's domains; then they go their own way */
     RMD_SORT_WAIT_ALONE_MS = 60000,  /* a chunk of one big domain waits longer: it would become many records */
@@ -557,6 +557,8 @@ void rmd_report_unlisted(struct rmd_coord *c, struct rmd_node *n); /* when a ret
 /* ---- doubt.c */
 void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why);
 void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l);
+void rmd_doubt_restored(struct rmd_coord *c);
+void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_doubt_tick(struct rmd_coord *c);
 void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, const struct rmd_lease *late);
 

@@ -31,6 +31,41 @@ void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why) {
     rmd_suppress_check(c);
 }
 
+/* The store is an older copy. Leases that it knows are settled by what their nodes' journals tell; of those that were granted after the
+ * backup it knows nothing, so any other message that it calls unsettled may have been sent. Campaigns of streams that hold the uncertain
+ * wait for the operator; of the others, each message is counted and named when it is dealt. */
+void rmd_doubt_restored(struct rmd_coord *c) {
+    rmd_list_for(it, &c->all_campaigns) {
+        struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        if (k->rec->finished_wall_ms)
+            continue;
+        k->rec->doubtful = true;
+        rmd_campaign_dirty(c, k);
+        if (k->stream->rec->uncertain_policy == 1)
+            rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED,
+                                   "the store was restored from a backup, and this stream holds what is uncertain: resuming sends again "
+                                   "what was sent since the backup");
+    }
+}
+
+void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l) {
+    struct rmd_campaign *k = l->campaign;
+    if (!k->rec->doubtful)
+        return;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (l->own && l->own[i]) {
+            if (l->own[i]->uncertain)
+                continue; /* named before */
+            l->own[i]->uncertain++;
+        }
+        k->rec->uncertain++;
+        c->uncertain++;
+        rmd_event_message(c, "uncertain", k, rmd_lease_row(l, i), l, NULL)->text =
+            rmd_arena_str(rmd_arena_after(c), rmd_slice_str("unsettled in a store that was restored from a backup; it may have been sent since"));
+    }
+    rmd_campaign_dirty(c, k);
+}
+
 /* The node returned and never had it: it is still the node's, as if nothing had been. */
 void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l) {
     if (l->state == RMD_LEASE_DOUBT)
@@ -106,10 +141,10 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
     if (l->state == RMD_LEASE_GRANTED) {
         if (c->now.mono_ms >= n->valid_until_mono_ms)
             rmd_doubt(c, l, "its node was not heard of until it expired");
-        else if (n->connected && !l->acked && c->now.mono_ms - l->sent_mono_ms >= RMD_LEASE_REPEAT_MS) {
-            n->credit += (int64_t)l->credit_out;
+        else if (n->connected && !l->acked && c->now.mono_ms - l->sent_mono_ms >= RMD_LEASE_REPEAT_MS)
             rmd_lease_send(c, l);
-        }
+        if (n->connected && !l->acked)
+            rmd_core_wake(c, l->sent_mono_ms + RMD_LEASE_REPEAT_MS);
         return;
     }
     if (l->state == RMD_LEASE_TAKEN) {

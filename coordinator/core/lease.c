@@ -112,6 +112,7 @@ static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
     e->provider = l->provider_id;
     e->stream = l->pq->stream->rec->id;
     e->text = rmd_arena_printf(rmd_arena_after(c), "%u messages", l->n);
+    rmd_doubt_since_backup(c, l);
     rmd_lease_send(c, l);
     return l->n;
 }
@@ -240,6 +241,13 @@ static void fill_items(const struct rmd_lease *l, Remuda__Lease *m, int64_t unti
     }
 }
 
+/* Never more than the window: an acknowledgement may come for a lease that ended or was sent twice. */
+static void credit(struct rmd_node *n, uint64_t bytes) {
+    n->credit += (int64_t)(bytes < RMD_CREDIT_WINDOW_BYTES ? bytes : RMD_CREDIT_WINDOW_BYTES);
+    if (n->credit > RMD_CREDIT_WINDOW_BYTES)
+        n->credit = RMD_CREDIT_WINDOW_BYTES;
+}
+
 void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
     struct rmd_node *n = l->node;
     struct rmd_arena *a = rmd_arena_after(c);
@@ -273,17 +281,11 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         m->share->connections = p->connections;
         m->share->rate_per_minute = p->rate_per_minute;
     }
+    credit(n, l->credit_out); /* of the time before */
     l->credit_out = protobuf_c_message_get_packed_size(&m->base);
     n->credit -= (int64_t)l->credit_out;
     l->acked = false;
     l->sent_mono_ms = c->now.mono_ms;
-}
-
-/* Never more than the window: an acknowledgement may come for a lease that ended or was sent twice. */
-static void credit(struct rmd_node *n, uint64_t bytes) {
-    n->credit += (int64_t)(bytes < RMD_CREDIT_WINDOW_BYTES ? bytes : RMD_CREDIT_WINDOW_BYTES);
-    if (n->credit > RMD_CREDIT_WINDOW_BYTES)
-        n->credit = RMD_CREDIT_WINDOW_BYTES;
 }
 
 /* With an id: the node has it. Without: it refused one, and the window comes back. */

@@ -237,6 +237,7 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     rmd_suppress_session(c, n);
     c->sources_rev++;
     c->deal = true;
+    rmd_core_wake(c, c->now.mono_ms);
 }
 
 /* ---------------------------------------------------------------- heartbeats, templates */
@@ -379,6 +380,7 @@ void rmd_membership_tick(struct rmd_coord *c) {
             rmd_membership_lost(c, n, "not heard of for too long");
             continue;
         }
+        rmd_core_wake(c, n->heard_mono_ms + c->o.heartbeat_lost_ms);
         rmd_recall_tick(c, n);
     }
 }

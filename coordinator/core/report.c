@@ -293,6 +293,7 @@ void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r
         n->rec->settled_n = r->first_n - 1; /* numbers that the node's journal has no more */
         n->dirty = c->nodes_dirty = true;
     }
+    bool replaying = n->rec->settled_n < n->journal_end;
     if (r->first_n <= n->rec->settled_n + 1 && r->first_n > 0) {
         for (size_t i = 0; i < r->n_outcome; i++) {
             if (r->first_n + i != n->rec->settled_n + 1)
@@ -309,6 +310,8 @@ void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r
     f->report_ack->journal_uuid.data = rmd_arena_dup(a, uuid->data, uuid->len);
     f->report_ack->journal_uuid.len = uuid->len;
     f->report_ack->up_to_n = n->rec->settled_n;
+    if (replaying && n->rec->settled_n >= n->journal_end)
+        rmd_core_wake(c, c->now.mono_ms); /* what its journal doesn't tell of can be decided now */
     rmd_report_unlisted(c, n);
     rmd_recall_settled(c, n);
     rmd_suppress_check(c);

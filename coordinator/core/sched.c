@@ -66,8 +66,12 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         return "no node";
     if (!s->node->connected)
         return "node not connected";
+    if (c->now.mono_ms < s->rest_until_mono_ms)
+        rmd_core_wake(c, s->rest_until_mono_ms);
     if (s->trouble || c->now.mono_ms < s->rest_until_mono_ms)
         return s->trouble ? s->trouble : "its address had trouble a moment ago";
+    if (c->now.mono_ms < s->node->hold_mono_ms)
+        rmd_core_wake(c, s->node->hold_mono_ms);
     if (c->now.mono_ms < s->node->hold_mono_ms)
         return "node over its limits";
     if (!room(c, q, l))
@@ -193,8 +197,10 @@ static bool replaying(struct rmd_coord *c) {
     void *v;
     while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
         const struct rmd_node *n = v;
-        if (n->connected && n->rec->settled_n < n->journal_end && c->now.mono_ms - n->hello_mono_ms < RMD_REPLAY_MS)
+        if (n->connected && n->rec->settled_n < n->journal_end && c->now.mono_ms - n->hello_mono_ms < RMD_REPLAY_MS) {
+            rmd_core_wake(c, n->hello_mono_ms + RMD_REPLAY_MS);
             return true;
+        }
     }
     return false;
 }

@@ -47,6 +47,7 @@ static void start(struct rmd_coord *c, struct rmd_suppressing *s) {
     c->meta_dirty = true;
     s->tag = c->tag + 1;
     s->repeat_mono_ms = c->now.mono_ms + RMD_SUPPRESS_REPEAT_MS;
+    rmd_core_wake(c, s->repeat_mono_ms);
     s->waits = rmd_alloc((c->nodes.n + 1) * sizeof *s->waits);
     int probe = RMD_PROBE_SUPPRESS_SYNCED;
     uint32_t it = 0;
@@ -197,6 +198,8 @@ void rmd_suppress_check(struct rmd_coord *c) {
         if (s->n_waits || s->tag > c->persisted) {
             if (s->n_waits && c->now.mono_ms >= s->repeat_mono_ms)
                 repeat(c, s);
+            if (s->n_waits)
+                rmd_core_wake(c, s->repeat_mono_ms);
             continue;
         }
         if (s->token)
