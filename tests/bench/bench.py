@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -138,6 +139,7 @@ class Bench:
         submitted = time.monotonic() - meter.at
         last = self.wait_settled(c, json.loads(out)["campaign"]["id"])
         cpu, apart_us = meter.stop() | {"remuda send": command_us}, apart.stop()
+        others_s = meter.machine[0] - (sum(cpu.values()) + sum(apart_us.values())) / 1e6
         if last["delivered"] != n or self.sinks.count() != n:
             raise Failed(f"{n} messages were to be delivered: Remuda says {last['delivered']}, smtp-sink {self.sinks.count()}")
         shares = perf.stop() if perf else {}
@@ -152,7 +154,8 @@ class Bench:
                 "cpu_us_by_thread": {k: {t: round(v / n, 1) for t, v in sorted(threads.items()) if v / n >= 0.1}
                                      for k, threads in meter.threads.items()}, "rss_max_kib": rss,
                 "smtp_sink_cpu_us": round(sum(v for k, v in apart_us.items() if k != "knot") / n, 1),
-                "knot_cpu_us": round(apart_us["knot"] / n, 1),
+                "others_busy_cores": round(max(0, others_s) / meter.seconds, 2),
+                "stolen_cores": round(meter.machine[1] / meter.seconds, 2), "knot_cpu_us": round(apart_us["knot"] / n, 1),
                 "parts_us": {name: {p: round(share * cpu[name] / n, 1) for p, share in parts.items()} for name, parts in shares.items()}}
 
     def wait_settled(self, c, ident):
@@ -200,7 +203,8 @@ class Bench:
     # ---- all
 
     def run(self, i):
-        """One run: signature, Remuda, signature, Postfix, signature."""
+        """One run: signature, Remuda, signature, Postfix, signature; of the signatures the median, for a machine that
+        hiccups in one of these short measurements says nothing of the long ones."""
         cores = os.cpu_count()
         busy = [self.sign(cores)]
         alone = [self.sign(1)]
@@ -208,14 +212,15 @@ class Bench:
         busy.append(self.sign(cores))
         alone.append(self.sign(1))
         r = one["remuda"]
-        say(f"run {i}: Remuda    {r['cpu_us_per_message']:7.1f} us a message, {r['messages_per_second']:7.1f} messages/s")
+        say(f"run {i}: Remuda    {r['cpu_us_per_message']:7.1f} us a message, {r['messages_per_second']:7.1f} messages/s"
+            f"; {r['others_busy_cores']} cores were busy with other things")
         if not self.args.no_postfix:
             one["postfix_opendkim"] = p = self.postfix()
             busy.append(self.sign(cores))
             alone.append(self.sign(1))
             say(f"run {i}: Postfix   {p['cpu_us_per_message']:7.1f} us a message, {p['messages_per_second']:7.1f} messages/s")
-        one["rsa2048_sign_us"] = round(sum(alone) / len(alone), 1)
-        one["rsa2048_sign_all_cores_us"] = round(sum(busy) / len(busy), 1)
+        one["rsa2048_sign_us"] = round(statistics.median(alone), 1)
+        one["rsa2048_sign_all_cores_us"] = round(statistics.median(busy), 1)
         one["cpu_over_rsa"] = round(r["cpu_us_per_message"] / one["rsa2048_sign_us"], 3)
         one["cpu_over_rsa_all_cores"] = round(r["cpu_us_per_message"] / one["rsa2048_sign_all_cores_us"], 3)
         say(f"run {i}: signature {one['rsa2048_sign_us']:7.1f} us alone, {one['rsa2048_sign_all_cores_us']:.1f} us on all cores at once")
@@ -236,10 +241,12 @@ def report(args, bench, runs, machine):
     for name in runs[0]["remuda"]["cpu_us_by_process"]:
         rows[f"cpu_us of {name}"] = [r["remuda"]["cpu_us_by_process"][name] for r in runs]
     rows["cpu_us of smtp-sink (not counted)"] = [r["remuda"]["smtp_sink_cpu_us"] for r in runs]
+    rows["cores busy with other things"] = [r["remuda"]["others_busy_cores"] for r in runs]
     for name in runs[0]["remuda"]["rss_max_kib"]:
         rows[f"rss_max_kib of {name}"] = [r["remuda"]["rss_max_kib"][name] for r in runs]
     spreads = {k: measure.spread(v) for k, v in rows.items()}
     out = {k: round(s["median"], 3) for k, s in spreads.items() if " " not in k}
+    out["others_busy_cores"] = spreads["cores busy with other things"]["median"]
     out |= {"messages": args.messages, "message_bytes": bench.size, "domains": len(mail.DOMAINS), "nodes": args.nodes,
             "workers": args.workers, "sources": args.nodes * args.sources,
             "cpu_us_by_process": {k[10:]: s["median"] for k, s in spreads.items() if k.startswith("cpu_us of ")},

@@ -71,6 +71,7 @@ class Meter:
         self.children = dict(children)
 
     def start(self):
+        self.machine = machine_us()
         self.begin = {name: cpu_us(pid) for name, pid in self.children.items()}
         self.threads = {name: threads_us(pid) for name, pid in self.children.items()}
         self.at = time.monotonic()
@@ -80,7 +81,10 @@ class Meter:
         self.seconds = time.monotonic() - self.at
         for name, pid in self.children.items():
             self.threads[name] = {k: v - self.threads[name].get(k, 0) for k, v in threads_us(pid).items()}
-        return {name: cpu_us(pid) - self.begin[name] for name, pid in self.children.items()}
+        busy, stolen = (now - then for now, then in zip(machine_us(), self.machine))
+        used = {name: cpu_us(pid) - self.begin[name] for name, pid in self.children.items()}
+        self.machine = busy / 1e6, stolen / 1e6  # seconds
+        return used
 
 
 def run_measured(argv, timeout_s, **kw):
@@ -110,8 +114,8 @@ def rss_kib(pid):
     return tuple(int(re.search(rf"^{key}:\s+(\d+)", text, re.M).group(1)) for key in ("VmRSS", "VmHWM"))
 
 
-def others_us():
-    """CPU time of the whole machine so far, idle and stolen time apart: (busy, stolen) microseconds."""
+def machine_us():
+    """CPU microseconds that the whole machine has used, and that its host has taken away."""
     with open("/proc/stat") as f:
         v = [int(x) for x in f.readline().split()[1:]]
     return (sum(v[:3]) + sum(v[5:7])) * TICK_US, v[7] * TICK_US
