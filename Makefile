@@ -33,6 +33,7 @@ LIB_NCORE := $(BUILD)/lib/libnode-core.a
 LIB_NIO := $(BUILD)/lib/libnode-io.a
 LIB_CTL := $(BUILD)/lib/libctl.a
 LIB_KIT := $(BUILD)/lib/libtestkit.a
+ALL_LIBS := $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 
 PROGRAMS := $(BUILD)/remuda $(BUILD)/remuda-coordinator $(BUILD)/remuda-node
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/*/test_*.c tests/contract/test_*.c)))
@@ -88,7 +89,6 @@ $(BUILD)/remuda: $(BUILD)/obj/coordinator/ctl/main.o $(LIB_CTL) $(LIB_PIO) $(LIB
 	@echo '  LD   $@'
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson -lcurl $(LIBS_IO) $(LIBS_BASE)
 
-ALL_LIBS := $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
 	@echo '  LD   $@'
