@@ -15,7 +15,7 @@ static void on_to_coord(struct sim *s, struct sim_event *e) {
 
 static void on_to_node(struct sim *s, struct sim_event *e) {
     struct sim_node *nd = &s->node[e->a];
-    bool late = e->c & 1;
+    bool late = (e->c & 1) && (uintptr_t)e->p == nd->gen; /* never to another process: it has its own connection */
     if (nd->partitioned || (!late && (nd->session != e->b || nd->link_gen != e->c >> 1)))
         return;
     sim_node_frame(s, (uint32_t)e->a, rmd_buf_slice(&e->bytes));
@@ -41,6 +41,7 @@ static void deliver(struct sim *s, uint32_t n, const Remuda__Frame *f, sim_fn fn
     if (late) { /* also a copy that outlives its connection */
         struct sim_event *x =
             sim_at(s, at - s->now_ms + sim_between(s, 0, 20000), fn, n, nd->session, nd->link_gen << 1 | 1);
+        x->p = (void *)(uintptr_t)nd->gen;
         rmd_buf_add(&x->bytes, e->bytes.p, e->bytes.len);
     }
     if (faults && s->faults.duplicate && sim_one_in(s, TWICE_ONE_IN)) {

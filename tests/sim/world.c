@@ -185,11 +185,11 @@ static void epilogue(struct sim *s) {
     s->quiet_faults = true;
     sim_faults_heal(s);
     sim_op_calm(s);
-    for (uint32_t i = 0; i < s->n_campaigns; i++)
-        if (s->campaign[i].acknowledged && s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS > last)
-            last = s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS;
     for (int round = 0; round < 200 && !s->broken; round++) {
         struct next_attempt x = {0};
+        for (uint32_t i = 0; i < s->n_campaigns; i++)
+            if (s->campaign[i].acknowledged && s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS > last)
+                last = s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS;
         for (int i = 0; i < 20 && !s->broken; i++) {
             run_until(s, s->now_ms + 6000);
             sim_check_state(s);

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Plants known bugs in the cores, one at a time, and demands that the simulator catches each within its first seeds.
+
+Each mutant is a copy of the sources under BUILD/mutants/NAME with one text changed; the tree itself is never touched. Objects of the
+unchanged sources are copied along, so that a mutant costs one file's compilation. A text that isn't there exactly once is an error: the list
+must follow the sources. The unchanged copy must keep every promise in the same seeds, or a catch would mean nothing.
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+SEEDS = 100
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SOURCES = ["Makefile", "include", "proto", "coordinator/core", "node/core", "node/io/journal.h", "tests/sim",
+           "tests/tests.mk", "tests/accuracy.mk"] + ["tests/kit/" + f for f in (
+               "store_fake.h", "store_fake.c", "ordered.h", "ordered.c", "sign_fake.h", "sign_fake.c")]
+
+CORE, NODE = "coordinator/core/", "node/core/"
+MUTANTS = [
+    ("fence-skipped", NODE + "node_lease.c",
+     "    if (id > n->high_water)\n        return true;",
+     "    if (id)\n        return true;"),
+    ("report-settled-twice", CORE + "report.c",
+     "            if (r->first_n + i != n->rec->settled_n + 1)\n                continue; /* settled before */\n",
+     ""),
+    ("budget-refunded-twice", CORE + "report.c",
+     "        rmd_caps_return(&l->caps, 1);\n        rmd_caps_book(",
+     "        rmd_caps_return(&l->caps, 2);\n        rmd_caps_book("),
+    ("half-of-the-rcpts-booked", CORE + "report.c",
+     "        rmd_caps_book(&c->ledger, &l->caps, rcpts);\n    } else",
+     "        rmd_caps_book(&c->ledger, &l->caps, rcpts / 2);\n    } else"),
+    ("ledger-bucket-dropped-at-restart", CORE + "ledger.c",
+     "    b->used += used;\n    a->used += used;\n    /* A bucket exists",
+     "    (void)b;\n    /* A bucket exists"),
+    ("recall-forgotten", CORE + "recall.c",
+     "    while (k->leased && rmd_map_next(&c->nodes, &it, NULL, &v)) {",
+     "    while (false && rmd_map_next(&c->nodes, &it, NULL, &v)) {"),
+    ("uncertain-resent-at-once", CORE + "report.c",
+     "        d->not_before_wall_ms =\n            rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng).not_before_wall_ms;",
+     "        d->not_before_wall_ms = c->now.wall_ms + (int64_t)(v == NULL);"),
+    ("uncertain-not-counted", CORE + "report.c",
+     "    k->rec->uncertain++;\n    c->uncertain++;\n    rmd_campaign_dirty(c, k);\n    Remuda__EventRecord *e = rmd_event_message(c, \"uncertain\", k, x->bytes",
+     "    c->uncertain++;\n    rmd_campaign_dirty(c, k);\n    Remuda__EventRecord *e = rmd_event_message(c, \"uncertain\", k, x->bytes"),
+    ("hold-policy-ignored", CORE + "report.c",
+     "    if (k->stream->rec->uncertain_policy == 1) {",
+     "    if (k->stream->rec->uncertain_policy == 2) {"),
+    ("late-report-ignored", CORE + "report.c",
+     "    if (!final)\n        return;",
+     "    if (!final || x->lease)\n        return;"),
+    ("suppression-checked-only-at-intake", CORE + "lease.c",
+     "        if (rmd_suppress_has(c, e->cq->campaign->rec->stream, ch->rows->address_hash[i])) {",
+     "        if (i > ch->n) {"),
+    ("suppression-acknowledged-at-once", CORE + "suppress.c",
+     "        if (n->granted)\n            s->waits[s->n_waits++] = n->rec->id;",
+     "        if (n->granted == UINT32_MAX)\n            s->waits[s->n_waits++] = n->rec->id;"),
+    ("settle-not-deduplicated", CORE + "campaign.c",
+     "    if (rmd_bit_get(ch->settled, row) || ch->campaign->rec->finished_wall_ms)\n        return false;",
+     "    if (ch->campaign->rec->finished_wall_ms)\n        return false;"),
+    ("sticky-source-forgotten", CORE + "report.c",
+     "        d->sticky_source = l->source_id;",
+     "        d->sticky_source = 0;"),
+    ("validity-ignored-by-the-node", NODE + "worker.c",
+     "           w->now.mono_ms <= w->valid_until_ms - rmd_worker_tx_ms(w);",
+     "           w->now.mono_ms <= w->valid_until_ms + 3600000;"),
+    ("in-doubt-dealt-again-at-once", CORE + "doubt.c",
+     "    else if (c->now.mono_ms - l->doubt_mono_ms >= wait)",
+     "    else if (c->now.mono_ms - l->doubt_mono_ms >= 0)"),
+    ("dot-mark-skipped", NODE + "worker_message.c",
+     "    f->mark = 2;",
+     "    f->mark = 1;"),
+    ("stop-forgotten-by-the-node", NODE + "verdict.c",
+     "        stop(w, &c->lane->stop, v);\n        rmd_worker_stop_lane(w, c->lane, RMD_RETURN_SOURCE_STOPPED);",
+     "        (void)stop;"),
+    ("age-limit-ignored", CORE + "campaign.c",
+     "(k->rec->state == RMD_CAMPAIGN_CANCELLED || c->now.wall_ms >= until))",
+     "(k->rec->state == RMD_CAMPAIGN_CANCELLED))"),
+    ("refusal-of-the-ip-bounces", CORE + "report.c",
+     "    if (for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT)) {",
+     "    if (for_our_sake(v) && (v->scope & RMD_SCOPE_RECIPIENT)) {"),
+]
+
+
+def copy_sources(target):
+    for s in SOURCES:
+        src, dst = os.path.join(ROOT, s), os.path.join(target, s)
+        os.makedirs(os.path.dirname(dst), exist_ok=True)
+        if os.path.isdir(src):
+            shutil.copytree(src, dst)
+        elif os.path.exists(src):
+            shutil.copy2(src, dst)
+
+
+def build(where):
+    r = subprocess.run(["make", "--no-print-directory", "-s", "-j2", "BUILD=b", "b/sim"], cwd=where, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True)
+    if r.returncode:
+        sys.exit(f"{where}: does not build:\n{r.stdout[-3000:]}")
+
+
+def run(where):
+    """(seed, promise) of the first failure, or None. A crash or a hang of the simulator is a catch, too."""
+    try:
+        r = subprocess.run([os.path.join(where, "b/sim"), "--until-failure", f"1-{SEEDS}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True, timeout=600)
+    except subprocess.TimeoutExpired:
+        return "?", "time goes on"
+    m = re.search(r"^seed (\d+): FAILED: ([^:]*)", r.stdout, re.M)
+    if m:
+        return m.group(1), m.group(2)
+    return ("?", f"the program ends with {r.returncode}") if r.returncode else None
+
+
+def plant(where, name, path, old, new):
+    full = os.path.join(where, path)
+    with open(full) as f:
+        text = f.read()
+    if text.count(old) != 1:
+        sys.exit(f"mutant {name}: its text is {text.count(old)} times in {path}, and must be there once: bring the list up to date")
+    with open(full, "w") as f:
+        f.write(text.replace(old, new))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--build", default="build")
+    p.add_argument("--only", metavar="NAME")
+    a = p.parse_args()
+    chosen = [m for m in MUTANTS if a.only in (None, m[0])]
+    if not chosen:
+        sys.exit(f"there is no mutant {a.only}; there are: " + " ".join(m[0] for m in MUTANTS))
+    top = os.path.join(os.path.abspath(a.build), "mutants")
+    shutil.rmtree(top, ignore_errors=True)
+    base = os.path.join(top, "base")
+    copy_sources(base)
+    for m in chosen:  # all texts first: an outdated list shows at once
+        with open(os.path.join(base, m[1])) as f:
+            n = f.read().count(m[2])
+        if n != 1:
+            sys.exit(f"mutant {m[0]}: its text is {n} times in {m[1]}, and must be there once: bring the list up to date")
+    build(base)
+    broken = run(base)
+    if broken:
+        sys.exit(f"the unchanged sources break a promise in seed {broken[0]} ({broken[1]}): mend that first")
+    width = max(len(m[0]) for m in chosen)
+    print(f"{'mutant':<{width}} | caught at seed | promise", flush=True)
+    survived = 0
+    for name, path, old, new in chosen:
+        where = os.path.join(top, name)
+        shutil.copytree(base, where)
+        plant(where, name, path, old, new)
+        build(where)
+        caught = run(where)
+        survived += caught is None
+        seed, promise = caught or ("SURVIVED", f"{SEEDS} seeds")
+        print(f"{name:<{width}} | {seed:>14} | {promise}", flush=True)
+        if caught:
+            shutil.rmtree(where)
+    print(f"mutants caught: {len(chosen) - survived}\nmutants survived: {survived}")
+    sys.exit(1 if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
