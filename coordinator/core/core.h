@@ -151,6 +151,7 @@ struct rmd_chunk {
     bool has_state;      /* settled is what the store says, or later */
     bool loading, failed;
     uint8_t settled[RMD_CHUNK_BITS];
+    uint8_t named[RMD_CHUNK_BITS]; /* as uncertain since a restore from a backup; only memory, so that a message is not named at each lease */
     uint32_t refs;
     uint64_t dirty_tag;
     bool dirty;

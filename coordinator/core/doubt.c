@@ -53,11 +53,13 @@ void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l) {
     if (!k->rec->doubtful)
         return;
     for (uint32_t i = 0; i < l->n; i++) {
-        if (l->own && l->own[i]) {
-            if (l->own[i]->uncertain)
-                continue; /* named before */
+        uint32_t row;
+        struct rmd_chunk *ch = rmd_lease_chunk(l, i, &row);
+        if (!ch || rmd_bit_get(ch->named, row) || (l->own && l->own[i] && l->own[i]->uncertain))
+            continue;
+        rmd_bit_set(ch->named, row);
+        if (l->own && l->own[i])
             l->own[i]->uncertain++;
-        }
         k->rec->uncertain++;
         c->uncertain++;
         rmd_event_message(c, "uncertain", k, rmd_lease_row(l, i), l, NULL)->text =

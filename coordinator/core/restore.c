@@ -396,6 +396,7 @@ static void from_backup(struct rmd_coord *c, const char *who) {
         while (rmd_map_next(&((struct rmd_node *)v)->leases, &jt, NULL, &w))
             rmd_doubt(c, w, "the store was restored from a backup");
     }
+    rmd_doubt_restored(c);
     struct rmd_incident *i = rmd_incident_open(c, "the coordinator's store is older than what a node remembers: restored from a backup");
     rmd_str_set(&i->rec->cause, who);
     rmd_str_set(&i->rec->next_step, "Load the suppressions that were shipped separately, then resume.");
