@@ -601,6 +601,7 @@ void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o);
 void rmd_suppress_bounce_flush(struct rmd_coord *c);
+void rmd_suppress_before_lease(struct rmd_coord *c, struct rmd_node *n, const struct rmd_lease *l);
 void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remuda__SuppressionRecord *r);
 void rmd_suppress_acked(struct rmd_coord *c, struct rmd_node *n, uint64_t id);
 void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);

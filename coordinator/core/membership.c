@@ -106,7 +106,7 @@ static void identify(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hell
     bool known = same(&r->journal_uuid, &h->journal_uuid);
     if (r->journal_uuid.len && !known) {
         doubt_all(c, n, "its journal is another one");
-        r->settled_n = 0;
+        r->settled_n = h->reported_position; /* a journal that went through another boot goes on counting */
         r->alarm_n = 0;
         n->alarms_seen = 0;
     }
@@ -172,6 +172,7 @@ static void welcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello
     w->policy = rmd_policy_build(c, n, a);
     n->policy_dirty = false;
     for (size_t i = 0; i < n_again; i++) {
+        rmd_suppress_before_lease(c, n, again[i]);
         rmd_lease_send(c, again[i]);
         if (!rmd_lease_wanted(c, again[i]))
             rmd_recall_lease(c, again[i], RMD_RETURN_RECALLED);

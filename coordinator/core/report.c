@@ -65,6 +65,12 @@ static void avoid(struct rmd_coord *c, Remuda__DeferredRecord *d, uint32_t sourc
     d->n_avoid_network_of = n;
 }
 
+/* The mail itself or its sender was refused: another network would only be asked the same again. */
+static bool stays(const struct rmd_verdict *v) {
+    return v->action == RMD_ACTION_RETRY_SAME || v->class == RMD_CLASS_GREYLISTED ||
+           (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN | RMD_SCOPE_SENDING_DOMAIN)) != 0;
+}
+
 static bool for_our_sake(const struct rmd_verdict *v) {
     unsigned scopes = RMD_SCOPE_SOURCE | RMD_SCOPE_LANE | RMD_SCOPE_NETWORK;
     return v->move && (v->scope & scopes);
@@ -96,7 +102,7 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
             d->not_before_wall_ms = c->now.wall_ms;
             rmd_incident_returned(c, incident_of(l), 1);
         }
-    } else if (v->action == RMD_ACTION_RETRY_SAME || v->class == RMD_CLASS_GREYLISTED) {
+    } else if (stays(v)) {
         d->sticky_source = l->source_id;
     }
     Remuda__EventRecord *e = rmd_event_message(c, "deferred", k, x->bytes, l, o);
@@ -226,8 +232,7 @@ static void late(struct rmd_coord *c, const struct item *x, const Remuda__Outcom
 
 static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outcome *o) {
     struct rmd_lease *l = rmd_lease_find(n, o->lease);
-    if (!l || o->index >= l->n || rmd_bit_get(l->done, o->index) ||
-        !rmd_slice_eq(rmd_slice(l->journal, sizeof l->journal), rmd_slice(n->rec->journal_uuid.data, n->rec->journal_uuid.len)))
+    if (!l || o->index >= l->n || rmd_bit_get(l->done, o->index))
         return;
     struct item x = {.lease = l, .index = o->index, .campaign = l->campaign, .bytes = rmd_lease_row(l, o->index)};
     x.chunk = rmd_lease_chunk(l, o->index, &x.row);

@@ -151,6 +151,24 @@ void rmd_suppress_bounce_flush(struct rmd_coord *c) {
     c->n_bounce_suppressed = 0;
 }
 
+/* A lease is sent again as it was built: whoever was suppressed since, with an answer that counted this lease as over, or to a node that has
+ * forgotten it, is named before. */
+void rmd_suppress_before_lease(struct rmd_coord *c, struct rmd_node *n, const struct rmd_lease *l) {
+    uint32_t stream = l->campaign->rec->stream, count = 0;
+    uint64_t *hash = rmd_arena_alloc(&c->scratch, (l->n + 1) * sizeof *hash);
+    struct rmd_row_head h;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (rmd_bit_get(l->done, i) || !rmd_row_head(rmd_lease_row(l, i), &h))
+            continue;
+        hash[count] = rmd_address_hash(l->campaign->rec->tenant, h.email);
+        count += rmd_suppress_has(c, stream, hash[count]);
+    }
+    if (!count)
+        return;
+    c->meta_dirty = true;
+    tell(c, n, c->meta->next_suppress++, l->campaign->rec->tenant, stream, hash, count, -1);
+}
+
 /* ---------------------------------------------------------------- confirmations */
 
 static void confirmed(struct rmd_suppressing *s, uint32_t node) {
