@@ -1,9 +1,10 @@
 /* In doubt: leases whose node vanished with outcomes that it never reported.
  *
- * A lease expires when its node's validity is over and no session renews it, when the node's host is another boot, or when its journal is
- * another one. Then nobody knows which of its messages were sent: they wait for the node to return, and what it reports is settled as ever.
- * After the stream's wait, or when the operator says the node is gone for good, they follow the uncertain policy: retried (each counted and
- * named, since it may arrive twice) or held. The lease's record stays for a while: a late report is evidence, and settles the message. */
+ * A lease expires when its node's validity is over and no session renews it, when the node's host is another boot, or
+ * when its journal is another one. Then nobody knows which of its messages were sent: they wait for the node to
+ * return, and what it reports is settled as ever. After the stream's wait, or when the operator says the node is gone
+ * for good, they follow the uncertain policy: retried (each counted and named, since it may arrive twice) or held.
+ * The lease's record stays for a while: a late report is evidence, and settles the message. */
 #include "coordinator/core/core.h"
 
 static void lease_event(struct rmd_coord *c, const char *type, const struct rmd_lease *l, const char *why) {
@@ -31,9 +32,10 @@ void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why) {
     rmd_suppress_check(c);
 }
 
-/* The store is an older copy. Leases that it knows are settled by what their nodes' journals tell; of those that were granted after the
- * backup it knows nothing, so any other message that it calls unsettled may have been sent. Campaigns of streams that hold the uncertain
- * wait for the operator; of the others, each message is counted and named when it is dealt. */
+/* The store is an older copy. Leases that it knows are settled by what their nodes' journals tell; of those that were
+ * granted after the backup it knows nothing, so any other message that it calls unsettled may have been sent.
+ * Campaigns of streams that hold the uncertain wait for the operator; of the others, each message is counted and
+ * named when it is dealt. */
 void rmd_doubt_restored(struct rmd_coord *c) {
     rmd_list_for(it, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
@@ -42,9 +44,10 @@ void rmd_doubt_restored(struct rmd_coord *c) {
         k->rec->doubtful = true;
         rmd_campaign_dirty(c, k);
         if (k->stream->rec->uncertain_policy == 1)
-            rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED,
-                                   "the store was restored from a backup, and this stream holds what is uncertain: resuming sends again "
-                                   "what was sent since the backup");
+            rmd_campaign_set_state(
+                c, k, RMD_CAMPAIGN_PAUSED,
+                "the store was restored from a backup, and this stream holds what is uncertain: resuming sends again "
+                "what was sent since the backup");
     }
 }
 
@@ -62,8 +65,9 @@ void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l) {
             l->own[i]->uncertain++;
         k->rec->uncertain++;
         c->uncertain++;
-        rmd_event_message(c, "uncertain", k, rmd_lease_row(l, i), l, NULL)->text =
-            rmd_arena_str(rmd_arena_after(c), rmd_slice_str("unsettled in a store that was restored from a backup; it may have been sent since"));
+        rmd_event_message(c, "uncertain", k, rmd_lease_row(l, i), l, NULL)->text = rmd_arena_str(
+            rmd_arena_after(c),
+            rmd_slice_str("unsettled in a store that was restored from a backup; it may have been sent since"));
     }
     rmd_campaign_dirty(c, k);
 }
@@ -74,7 +78,8 @@ void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l) {
         rmd_lease_state(c, l, RMD_LEASE_GRANTED);
 }
 
-static Remuda__DeferredRecord *record_of(struct rmd_coord *c, const struct rmd_lease *l, uint32_t i, const struct rmd_chunk *ch, uint32_t row) {
+static Remuda__DeferredRecord *record_of(struct rmd_coord *c, const struct rmd_lease *l, uint32_t i,
+                                         const struct rmd_chunk *ch, uint32_t row) {
     if (!l->own)
         return rmd_deferred_of_row(c, ch, row, l->provider_id);
     Remuda__DeferredRecord *d = rmd_arena_alloc(&c->scratch, sizeof *d);
@@ -113,9 +118,10 @@ static void take(struct rmd_coord *c, struct rmd_lease *l, const char *why) {
     c->deal = true;
 }
 
-/* A late report settled this message: its other copy, when it is leased, is recalled. When it waits in a queue, its settled bit keeps
- * it from being dealt. */
-void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, const struct rmd_lease *late) {
+/* A late report settled this message: its other copy, when it is leased, is recalled. When it waits in a queue, its
+ * settled bit keeps it from being dealt. */
+void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row,
+                          const struct rmd_lease *late) {
     struct rmd_row_head h, o;
     if (!rmd_row_head(row, &h))
         return;
@@ -130,7 +136,8 @@ void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rm
             if (l == late || l->campaign != k || l->state != RMD_LEASE_GRANTED || !l->own)
                 continue;
             for (uint32_t i = 0; i < l->n; i++) {
-                if (l->own[i] && l->own[i]->uncertain && rmd_row_head(rmd_lease_row(l, i), &o) && o.ordinal == h.ordinal) {
+                if (l->own[i] && l->own[i]->uncertain && rmd_row_head(rmd_lease_row(l, i), &o) &&
+                    o.ordinal == h.ordinal) {
                     rmd_recall_lease(c, l, RMD_RETURN_RECALLED);
                     return;
                 }
@@ -150,8 +157,10 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
         return;
     }
     if (l->state == RMD_LEASE_TAKEN) {
-        bool known = rmd_slice_eq(rmd_slice(l->journal, sizeof l->journal), rmd_slice(n->rec->journal_uuid.data, n->rec->journal_uuid.len));
-        if (n->rec->state || n->forget || (!known && n->connected) || c->now.wall_ms - l->doubt_wall_ms > RMD_TAKEN_KEPT_MS)
+        bool known = rmd_slice_eq(rmd_slice(l->journal, sizeof l->journal),
+                                  rmd_slice(n->rec->journal_uuid.data, n->rec->journal_uuid.len));
+        if (n->rec->state || n->forget || (!known && n->connected) ||
+            c->now.wall_ms - l->doubt_wall_ms > RMD_TAKEN_KEPT_MS)
             rmd_lease_end(c, l);
         return;
     }

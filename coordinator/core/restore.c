@@ -2,9 +2,9 @@
  *
  *   RESTORE --RESTORED--> LOADING (queues counted, orphans removed, leases' chunks read) --> SERVING
  *
- * The caps' outstanding follows from the leases; leases hold until lease_valid_ms from now (an echo may have left right before the end, and
- * with another boot nobody knows better). Chunks without a campaign's record (K without C) are a submission that was never committed: they
- * are deleted. Nodes are told to come again until all is loaded. */
+ * The caps' outstanding follows from the leases; leases hold until lease_valid_ms from now (an echo may have left
+ * right before the end, and with another boot nobody knows better). Chunks without a campaign's record (K without C)
+ * are a submission that was never committed: they are deleted. Nodes are told to come again until all is loaded. */
 #include "coordinator/core/core.h"
 
 enum { START_PAGE = 2048, RESTORED_IDS = 1 << 20 };
@@ -97,7 +97,8 @@ void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice
         break;
     }
     case 'R': {
-        const Remuda__SuppressionRecord *r = rmd_pb_decode(&remuda__suppression_record__descriptor, value, &c->scratch);
+        const Remuda__SuppressionRecord *r =
+            rmd_pb_decode(&remuda__suppression_record__descriptor, value, &c->scratch);
         ok = r;
         if (r)
             rmd_suppress_restore(c, key, r);
@@ -154,7 +155,8 @@ static void start_ledger(struct rmd_coord *c) {
     if (same_boot && c->now.mono_ms > m->mono_ms)
         at += c->now.mono_ms - m->mono_ms;
     else if (!same_boot)
-        rmd_core_log(c, "ledger: this host restarted; ledger time stands still until a node that kept running attests how long that took");
+        rmd_core_log(c, "ledger: this host restarted; ledger time stands still until a node that kept running "
+                        "attests how long that took");
     rmd_ledger_start(&c->ledger, at, c->now.mono_ms);
     c->ledger.spent_until_ms = (int64_t)m->spent_until_ms;
     c->ledger_bucket = (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS);
@@ -352,7 +354,8 @@ static void page(struct rmd_coord *c, struct rmd_read *r, const struct rmd_coord
 static void suppression_confirmed(struct rmd_coord *c, const struct rmd_coord_event *e) {
     if (!e->n_rows || !e->row[0].value.p || e->row[0].key.n != 17)
         return;
-    Remuda__SuppressionRecord *r = rmd_pb_decode(&remuda__suppression_record__descriptor, e->row[0].value, &c->scratch);
+    Remuda__SuppressionRecord *r =
+        rmd_pb_decode(&remuda__suppression_record__descriptor, e->row[0].value, &c->scratch);
     if (!r || !rmd_suppress_has(c, rmd_get_be32(e->row[0].key.p + 5), rmd_get_be64(e->row[0].key.p + 9)))
         return; /* taken back meanwhile */
     r->confirmed = true;
@@ -378,8 +381,8 @@ void rmd_restore_read(struct rmd_coord *c, struct rmd_read *r, const struct rmd_
 
 /* ---------------------------------------------------------------- a store that came back from a backup */
 
-/* A node remembers more than we do. Unsettled leases are in doubt, every cap counts as spent for a day, and nothing is dealt until the
- * operator says so. */
+/* A node remembers more than we do. Unsettled leases are in doubt, every cap counts as spent for a day, and nothing
+ * is dealt until the operator says so. */
 static void from_backup(struct rmd_coord *c, const char *who) {
     if (c->meta->restored)
         return;
@@ -397,14 +400,18 @@ static void from_backup(struct rmd_coord *c, const char *who) {
             rmd_doubt(c, w, "the store was restored from a backup");
     }
     rmd_doubt_restored(c);
-    struct rmd_incident *i = rmd_incident_open(c, "the coordinator's store is older than what a node remembers: restored from a backup");
+    struct rmd_incident *i =
+        rmd_incident_open(c, "the coordinator's store is older than what a node remembers: restored from a backup");
     rmd_str_set(&i->rec->cause, who);
     rmd_str_set(&i->rec->next_step, "Load the suppressions that were shipped separately, then resume.");
-    rmd_core_log(c, "node %s remembers more than this store holds: it was restored from a backup; nothing is dealt until you resume", who);
+    rmd_core_log(c,
+                 "node %s remembers more than this store holds: it was restored from a backup; nothing is dealt "
+                 "until you resume",
+                 who);
 }
 
-/* Ids that were given after the backup are not given again: nodes refuse leases that aren't above their high-water mark, and take recalls
- * and suppressions that they know for repeats. */
+/* Ids that were given after the backup are not given again: nodes refuse leases that aren't above their high-water
+ * mark, and take recalls and suppressions that they know for repeats. */
 void rmd_restore_check(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, bool known) {
     Remuda__NodeRecord *r = n->rec;
     bool epoch = h->epoch_seen > rmd_core_epoch(c);

@@ -135,12 +135,13 @@ static void early_free(struct rmd_node *n) {
     rmd_map_release(&n->early);
 }
 
-/* The coordinator has forgotten what it acknowledged from `from` on. The journal gives it all again, also what is in batches now. */
+/* The coordinator has forgotten what it acknowledged from `from` on. The journal gives it all again, also what is in
+ * batches now. */
 void node_report_rewind(struct rmd_node *n, uint64_t from) {
     if (!from || from > n->acked_n)
         return;
-    node_log(n, "the coordinator's store is an older one: outcomes from %llu to %llu are reported again", (unsigned long long)from,
-             (unsigned long long)n->acked_n);
+    node_log(n, "the coordinator's store is an older one: outcomes from %llu to %llu are reported again",
+             (unsigned long long)from, (unsigned long long)n->acked_n);
     while (!rmd_list_empty(&n->batches))
         batch_free(n, rmd_container(n->batches.next, struct node_batch, in));
     early_free(n); /* the journal has them too */

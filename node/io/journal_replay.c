@@ -354,7 +354,8 @@ int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn
         p->rows = 0;
         rmd_arena_reset(&p->arena);
         pthread_rwlock_rdlock(&j->handle);
-        rc = j->db ? journal_scan(j, journal_key_u64('o', from), journal_key_u64('o', position + 1), keep_outcome, p) : RMD_EIO;
+        rc = j->db ? journal_scan(j, journal_key_u64('o', from), journal_key_u64('o', position + 1), keep_outcome, p)
+                   : RMD_EIO;
         pthread_rwlock_unlock(&j->handle);
         for (size_t i = 0; i < p->rows && !rc; i++) {
             struct journal_key k = journal_key_u64('o', p->n[i]);
