@@ -87,7 +87,10 @@ int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct
     check_store(path, out, err);
     check_api(path, out, err);
     check_rest(path, out, err);
-    return err->len ? RMD_EINVAL : RMD_OK;
+    if (err->len == 0)
+        return RMD_OK;
+    rmd_coord_config_release(out);
+    return RMD_EINVAL;
 }
 
 void rmd_coord_config_release(struct rmd_coord_config *c) {

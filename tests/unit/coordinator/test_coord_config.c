@@ -1,0 +1,150 @@
+/* remuda-coordinator --check: what a file may say, and the words for what it may not. */
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <unistd.h>
+
+#include <base/text.h>
+
+#include "coordinator/io/coord_config.h"
+#include "tests/kit/store_kit.h"
+
+struct world {
+    char dir[64], path[80];
+};
+
+static int setup(void **state) {
+    struct world *w = rmd_alloc(sizeof *w);
+    (void)!rmd_copy(w->dir, sizeof w->dir, "/tmp/remuda-config-XXXXXX");
+    *state = w;
+    return mkdtemp(w->dir) && rmd_format(w->path, sizeof w->path, "%s/c.conf", w->dir) >= 0 ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    struct world *w = *state;
+    rmd_remove_tree(w->dir);
+    free(w);
+    return 0;
+}
+
+static int load(const struct world *w, const char *text, struct rmd_coord_config *c, struct rmd_buf *err) {
+    FILE *f = fopen(w->path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    return rmd_coord_config_load(w->path, c, err);
+}
+
+static void an_empty_file_is_a_configuration(void **state) {
+    struct world *w = *state;
+    struct rmd_coord_config c;
+    struct rmd_buf err = {0};
+    if (load(w, "", &c, &err) != RMD_OK)
+        fail_msg("%s", rmd_buf_str(&err));
+    assert_string_equal(c.data, "/var/lib/remuda/coordinator");
+    assert_string_equal(c.store, "rocksdb");
+    assert_string_equal(c.bus_listen[0], "tcp://127.0.0.1:7350");
+    assert_null(c.bus_listen[1]);
+    assert_string_equal(c.api_listen, "");
+    assert_int_equal(c.lease_valid_ms, 15 * 60000);
+    assert_int_equal(c.smtp_port, 25);
+    assert_true(c.smtp_starttls);
+    assert_int_equal(c.history_keep_ms, 30ll * 86400000);
+    rmd_coord_config_release(&c);
+}
+
+static void what_a_file_says_is_taken(void **state) {
+    struct world *w = *state;
+    struct rmd_coord_config c;
+    struct rmd_buf err = {0};
+    int rc = load(w,
+                  "data = queue\n"
+                  "store = postgresql; postgresql = \"host=/run/pg dbname=remuda\"\n"
+                  "bus { listen = [\"tcp://127.0.0.1:1\", \"tcp://[::1]:2\"] }\n"
+                  "api { listen = \"127.0.0.1:8443\"; tls_certificate = a.pem; tls_key = k.pem; token_file = t }\n"
+                  "lease { valid = 20s; transaction_deadline = 10s }\n"
+                  "retry { class = [\"greylisted=7min\", \"mailbox_full=2h\"] }\n"
+                  "caps { lane_per_day = 500 }\n"
+                  "log { level = debug }\n",
+                  &c, &err);
+    if (rc != RMD_OK)
+        fail_msg("%s", rmd_buf_str(&err));
+    char want[128];
+    (void)!rmd_format(want, sizeof want, "%s/queue", w->dir); /* beside the file */
+    assert_string_equal(c.data, want);
+    assert_string_equal(c.bus_listen[1], "tcp://[::1]:2");
+    assert_int_equal(c.lease_valid_ms, 20000);
+    assert_string_equal(c.retry_class[1], "mailbox_full=2h");
+    assert_int_equal(c.lane_per_day, 500);
+    rmd_coord_config_release(&c);
+}
+
+/* Each text alone; the words follow the file's name. */
+static void what_does_not_fit_is_named(void **state) {
+    static const struct {
+        const char *text, *words;
+    } row[] = {
+        {"store = mysql\n", ": store: \"mysql\" is neither rocksdb nor postgresql\n"},
+        {"store = postgresql\n", ": postgresql: a connection string is needed when store is postgresql\n"},
+        {"api { listen = \"127.0.0.1:1\"; token_file = t }\n",
+         ": api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n"},
+        {"lease { valid = 10min }\n",
+         ": lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n"},
+        {"dns { ttl_min = 2h }\n", ": dns.ttl_min: is longer than dns.ttl_max\n"},
+        {"retry { class = [\"greylisted\"] }\n", ": retry.class: \"greylisted\" is not class=duration\n"},
+        {"retry { class = [\"nonsense=5min\"] }\n", ": retry.class: \"nonsense=5min\" is not class=duration\n"},
+        {"retry { class = [\"greylisted=-1s\"] }\n", ": retry.class: \"greylisted=-1s\" is not class=duration\n"},
+        {"log { level = loud }\n", ": log.level: \"loud\" is not debug, info, warning or error\n"},
+        {"\nsmtp { port = 70000 }\n", ":2: smtp.port: "},
+        {"history {\n  keep = soon\n}\n", ":2: history.keep: "},
+        {"histroy { keep = 1d }\n", ":1: histroy: unknown key"},
+    };
+    struct world *w = *state;
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct rmd_coord_config c;
+        struct rmd_buf err = {0};
+        char want[256];
+        assert_int_equal(load(w, row[i].text, &c, &err), RMD_EINVAL);
+        assert_true(rmd_format(want, sizeof want, "%s%s", w->path, row[i].words) >= 0);
+        if (strncmp(rmd_buf_str(&err), want, strlen(want)) != 0)
+            fail_msg("row %zu: \"%s\", expected \"%s\"", i, rmd_buf_str(&err), want);
+        assert_ptr_equal(strchr(rmd_buf_str(&err), '\n'), rmd_buf_str(&err) + err.len - 1); /* one finding */
+        rmd_buf_release(&err);
+    }
+}
+
+static void all_findings_at_once(void **state) {
+    struct world *w = *state;
+    struct rmd_coord_config c;
+    struct rmd_buf err = {0};
+    size_t lines = 0;
+    assert_int_equal(load(w, "store = x\nlease { valid = 5s }\nlog { level = y }\n", &c, &err), RMD_EINVAL);
+    for (size_t i = 0; i < err.len; i++)
+        lines += err.p[i] == '\n';
+    assert_int_equal(lines, 3);
+    rmd_buf_release(&err);
+}
+
+static void no_file(void **state) {
+    struct world *w = *state;
+    struct rmd_coord_config c;
+    struct rmd_buf err = {0};
+    assert_true(rmd_coord_config_load(w->path, &c, &err) < 0);
+    assert_non_null(strstr(rmd_buf_str(&err), w->path));
+    assert_non_null(strstr(rmd_buf_str(&err), "No such file"));
+    rmd_buf_release(&err);
+}
+
+#define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        STORY(an_empty_file_is_a_configuration),
+        STORY(what_a_file_says_is_taken),
+        STORY(what_does_not_fit_is_named),
+        STORY(all_findings_at_once),
+        STORY(no_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
