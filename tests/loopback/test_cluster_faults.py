@@ -1,0 +1,272 @@
+"""Bad input, bad receivers, bad luck: a clear error, and nothing lost. And what blocked sources do."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
+from remudatest import Unavailable, Work, free_port, wait_until  # noqa: E402
+from remudatest.case import PLAIN, ClusterCase  # noqa: E402
+from remudatest.cluster import Program, built, patience, wall_ms  # noqa: E402
+
+
+class Configuration(unittest.TestCase):
+    """--check and --dump-config of both programs."""
+
+    def setUp(self):
+        self.work = Work()
+        self.addCleanup(self.work.close)
+
+    def run_program(self, program, text, *args):
+        try:
+            path = built(program)
+        except Unavailable as e:
+            self.skipTest(str(e))
+        conf = self.work.write("x.conf", text)
+        done = subprocess.run([path, "--config", conf, *args], capture_output=True, timeout=patience(30), check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode(), conf
+
+    def test_what_is_wrong_is_said_with_its_line(self):
+        for program, text, lines in (
+                ("remuda-coordinator", "data = /tmp/x\nbus {\n  listen { x = 1 }\n  nosuch = 1\n}\nsmtp { port = 99999 }\nlog { level = loud }\n",
+                 {3: "bus.listen", 4: "bus.nosuch", 6: "smtp.port"}),
+                ("remuda-node", "data = /tmp/x\nworkers = many\nsmtp {\n  timeout_dot = 5 bananas\n}\nnosuch { x = 1 }\n",
+                 {2: "workers", 4: "smtp.timeout_dot", 6: "nosuch"})):
+            code, _, err, conf = self.run_program(program, text, "--check")
+            self.assertEqual(code, 78, err)
+            for line, word in lines.items():
+                self.assertTrue(any(e.startswith(f"{conf}:{line}:") and word in e for e in err.splitlines()), f"{line} {word}\n{err}")
+        code, _, err, conf = self.run_program("remuda-coordinator", "data = {\n", "--check")
+        self.assertEqual(code, 78)
+        self.assertIn(f"{conf}:", err)
+
+    def test_the_effective_configuration_can_be_read_back(self):
+        for program, text, word in (("remuda-coordinator", "data = /tmp/y\nsmtp { port = 2525 }\n", "2525"),
+                                    ("remuda-node", "data = /tmp/y\nworkers = 3\nbus { coordinator = \"tcp://192.0.2.1:7350\"; secret_key = /tmp/n.key;"
+                                 " coordinator_key = /tmp/c.pub }\n", "192.0.2.1")):
+            code, out, err, _ = self.run_program(program, text, "--dump-config")
+            self.assertEqual(code, 0, err)
+            self.assertIn(word, out)
+            code, again, err, _ = self.run_program(program, out, "--dump-config")
+            self.assertEqual((code, again), (0, out), err)
+
+
+class Keys(ClusterCase):
+    def test_a_node_that_isnt_enrolled(self):
+        node = self.cluster.node("stranger")
+        node.start()
+        self.cluster.until(lambda: "refused" in node.log() or None, "the node says that it was refused")
+        with open(self.cluster.path("stranger.pub"), encoding="ascii") as f:
+            key = f.read().split()[0]
+        self.assertIn(key, node.log())
+        self.assertIn(key, self.cluster.coordinator.log(), "the coordinator names who was refused")
+        self.cluster.nodes["stranger"] = node
+        self.cluster.remuda("node", "add", "stranger", "--key", self.cluster.path("stranger.pub"))
+        self.cluster.connected("stranger")
+        self.cluster.remuda("node", "revoke", "stranger", "--reason", "test")
+        self.cluster.connected("stranger", wanted=False)
+        self.assertEqual(node.stop(), 0)
+        self.cluster.nodes.pop("stranger")
+
+    def test_a_node_that_looks_for_another_coordinator(self):
+        self.cluster.keygen("another")
+        node = self.cluster.node("astray", coordinator_key=self.cluster.path("another.pub"))
+        self.cluster.remuda("node", "add", "astray", "--key", self.cluster.path("astray.pub"))
+        node.start()
+        self.cluster.until(lambda: "server key" in node.log() or None, "the node says what to check")
+        self.assertFalse(self.cluster.node_view("astray")["connected"])
+        self.assertEqual(node.stop(), 0)
+
+    def test_a_second_coordinator_on_the_same_store(self):
+        over = {"bus.listen": [f"tcp://127.0.0.1:{free_port()}"], "api.socket": self.cluster.path("second.sock")}
+        with open(self.cluster.conf, encoding="utf-8") as f:
+            text = f.read().replace(self.cluster.bus, over["bus.listen"][0]).replace(self.cluster.socket, over["api.socket"])
+        conf = self.work.write("second.conf", text)
+        second = Program(self.work, "second", [built("remuda-coordinator"), "--config", conf]).start()
+        code = wait_until(lambda: None if second.child.poll() is None else (second.child.returncode,), patience(20), "it ends")[0]
+        self.assertNotEqual(code, 0)
+        self.assertRegex(second.log(), "another process|held|in use")
+        self.assertEqual(self.deliver(["still@a.test"])["delivered"], 1)
+
+    def test_a_key_file_that_others_can_read(self):
+        self.cluster.keygen("open")
+        os.chmod(self.cluster.path("open.key"), 0o644)
+        node = self.cluster.node("careless", {"bus.secret_key": self.cluster.path("open.key")}).start()
+        code = wait_until(lambda: None if node.child.poll() is None else (node.child.returncode,), patience(20), "it ends")[0]
+        self.assertNotEqual(code, 0)
+        self.assertIn("open.key", node.log())
+
+
+class BadReceivers(ClusterCase):
+    """None of them holds up the others, none of them ends the node."""
+    providers = {
+        "good": {"domains": ["good.test"]},
+        "drip": {"domains": ["drip.test"], "drip": "3ms", "drip_stage": "greeting,ehlo"},
+        "flood": {"domains": ["flood.test"], "flood_stage": "mail", "flood_bytes": "8MB"},
+        "endless": {"domains": ["endless.test"], "flood_stage": "ehlo", "flood_bytes": "64MB"},
+        "nul": {"domains": ["nul.test"], "nul_stage": "rcpt"},
+        "small": {"domains": ["small.test"], "announce_size": 100},
+        "many": {"domains": ["many.test"], "multiline": 200},
+        "raw": {"domains": ["raw.test"], "reply_mail": "raw:2\\r\\n"},
+        "bare": {"domains": ["bare.test"], "reply_ehlo": "raw:250-x\\n250 y\\n"},
+        "silent": {"domains": ["silent.test"], "delay_greeting": "60s"},
+        "cut": {"domains": ["cut.test"], "cut_greeting": 1},
+        "lost": {"domains": ["lost.test"], "cut_nth_after_lost": 1},
+        "taken": {"domains": ["taken.test"], "cut_nth_after_accepted": 1},
+        "brokentls": {"domains": ["brokentls.test"], "starttls": "broken"},
+        "refusetls": {"domains": ["refusetls.test"], "starttls": "refuse"},
+    }
+    node_settings = {"smtp.timeout_greeting": "2s", "smtp.timeout_mail": "2s"}
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source(cls.address(1))
+        cls.cluster.stream("bulk", cls.world.keys["news.example"], retry_min="500ms", retry_max="1s")
+
+    def test_all_of_them(self):
+        bad = self.send([f"u@{n}.test" for n in self.providers if n != "good"], "--valid-for", "12s")
+        good = self.deliver([f"u{i}@good.test" for i in range(50)], timeout_s=10)
+        self.assertEqual(good["delivered"], 50)
+        c = self.cluster.settled(bad["id"], 60)
+        states = {e["recipient"].split("@")[1].split(".")[0]: e["type"] for e in self.cluster.events(campaign=bad["id"])
+                  if e["type"] in ("delivered", "bounced", "expired", "held", "suppressed")}
+        self.assertEqual(set(states), set(self.providers) - {"good"}, states)
+        for n in ("drip", "many", "lost", "taken"):
+            self.assertEqual(states[n], "delivered", n)
+        self.assertEqual(states["small"], "bounced", "a message over the announced SIZE")
+        for n in ("flood", "endless", "raw", "silent", "cut"):
+            self.assertEqual(states[n], "expired", n)
+        self.assertEqual(c["uncertain"], 2)
+        uncertain = {e["recipient"] for e in self.cluster.events(campaign=bad["id"], type="uncertain")}
+        self.assertEqual(uncertain, {"u@lost.test", "u@taken.test"})
+        self.assertEqual((len(self.to("u@lost.test")), len(self.to("u@taken.test"))), (1, 2))
+        self.assertTrue(self.cluster.nodes["n1"].running)
+
+
+class Dns(ClusterCase):
+    providers = {"small": {"domains": ["a.test", "b.test", "c.test"]}}
+    settings = {"dns.timeout": "300ms", "dns.tries": 2}
+    node_settings = {"dns.timeout": "300ms", "dns.tries": 2}
+
+    def test_a_name_server_that_doesnt_answer(self):
+        self.assertEqual(self.deliver(["known@a.test"])["delivered"], 1)
+        self.world.dns.pause()
+        self.addCleanup(self.world.dns.resume)
+        c = self.send(["u@b.test", "u@c.test"])
+        self.cluster.until(lambda: self.cluster.explain("u@b.test")["matches"] or None, "it is known")
+        self.cluster.until(lambda: [q for q in self.cluster.get("queue")["queues"] if "resolve" in q["waits_for"]] or None,
+                           "the queue says that DNS is what it waits for")
+        self.assertEqual(self.cluster.campaign(c["id"])["bounced"], 0)
+        self.world.dns.resume()
+        self.assertEqual(self.cluster.settled(c["id"], 60)["delivered"], 2)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root to mount a small file system")
+class FullDisk(ClusterCase):
+    settings = {"limits.disk_reserve": "32MiB"}
+
+    @classmethod
+    def before(cls):
+        path = cls.work.mkdir("coordinator.data", mode=0o700)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", path], capture_output=True, check=False).returncode:
+            raise Unavailable("a tmpfs can't be mounted here")
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", path], check=False)
+        cls.disk = path
+
+    def test_submission_is_refused_and_sending_goes_on(self):
+        self.cluster.remuda("stream", "pause", "bulk")
+        waiting = self.send([f"w{i}@a.test" for i in range(200)])
+        free = os.statvfs(self.disk)
+        with open(os.path.join(self.disk, "filler"), "wb") as f:
+            f.write(bytes(free.f_bavail * free.f_frsize - (16 << 20)))
+        refused = self.send(["more@a.test"], check=False)
+        self.assertEqual(refused.code, 1)
+        self.assertIn("disk", refused.text)
+        self.cluster.remuda("stream", "resume", "bulk")
+        self.assertEqual(self.cluster.settled(waiting["id"])["delivered"], 200)
+        os.unlink(os.path.join(self.disk, "filler"))
+        self.assertEqual(self.deliver(["more@a.test"])["delivered"], 1)
+        self.assertEqual(len(self.to("more@a.test")), 1)
+
+
+class Blocked(ClusterCase):
+    """Two nodes on two networks; google refuses one source, then content."""
+    providers = {"google": {"domains": {"gmail.com": ["mx.l.google.com"]}, "content_words": "cheap pills"},
+                 "yahoo": {"domains": {"yahoo.com": ["mta5.am0.yahoodns.net"]}},
+                 "small": {"domains": ["a.test"]}}
+    nodes = ("n1", "n2")
+
+    @classmethod
+    def prepare(cls):
+        cls.sources = {cls.address(1): "n1", cls.address(1, network=1): "n2"}
+        for address, node in cls.sources.items():
+            cls.cluster.source(address, node)
+        cls.cluster.stream("bulk", cls.world.keys["news.example"])
+
+    def test_a_blocked_source_stops_and_its_work_moves_to_another_network(self):
+        self.assertEqual(self.deliver([f"w{i}@gmail.com" for i in range(10)])["delivered"], 10)
+        first = self.events("accepted", provider="google")[0]["ip"]
+        other = next(a for a in self.sources if a != first)
+        self.world.receivers.control("slow google 5")
+        c = self.send([f"m{i}@gmail.com" for i in range(400)])
+        self.cluster.until(lambda: len(self.events("accepted", provider="google")) > 60, "it is under way")
+        self.world.receivers.block("google", first, "mail", "550 5.7.1 Service unavailable; Client host [%ip] blocked using zen.example.org")
+        self.assertEqual(self.cluster.settled(c["id"], 60)["delivered"], 400)
+        self.world.receivers.control("slow google 0")
+        verdict = self.events("verdict", provider="google")[0]
+        late = [e for e in self.events("mail", provider="google", ip=first) if e["t_us"] > verdict["t_us"] + 250000 * patience(1)]
+        self.assertEqual(late, [])
+        self.assertTrue([e for e in self.events("accepted", provider="google", ip=other)])
+        incident = next(i for i in self.cluster.incidents() if i["source"] == first)
+        self.assertIn("zen.example.org", incident["cause"])
+        self.assertEqual((incident["provider"], incident["state"]), ("google", "open"))
+        self.assertIn(other, incident["moved_to"])
+        self.assertGreater(incident["moved"], 0)
+        self.assertLess(wall_ms(incident["redealt"]) - verdict["wall_ms"], 1000 * patience(1))
+        self.assertEqual(self.cluster.lane(first, "google")["state"], "quarantined")
+        # what one provider says acts on that provider's lane only
+        self.assertEqual(self.deliver([f"y{i}@a.test" for i in range(5)])["delivered"], 5)
+        self.assertNotEqual(self.cluster.source_view(first)["lane_state"], "quarantined")
+        # nobody was punished for our reputation
+        self.assertEqual(self.cluster.remuda("suppress", "check", "m1@gmail.com", check=False).code, 3)
+        # and back
+        self.world.receivers.unblock("google", first)
+        self.cluster.remuda("incident", "resolve", incident["id"], "--reason", "delisted")
+        self.cluster.until(lambda: self.cluster.lane(first, "google")["state"] == "open" or None, "the lane is open again")
+        self.assertEqual(self.deliver([f"z{i}@gmail.com" for i in range(5)])["delivered"], 5)
+
+    def test_a_refusal_of_the_content_never_moves(self):
+        template = PLAIN.replace("a plain mail", "cheap pills")
+        before = {i["id"] for i in self.cluster.incidents()}
+        self.world.receivers.control('set google content_text 552 5.7.0 This message was blocked because its content presents a potential '
+                                     'security issue.')
+        c = self.deliver([f"c{i}@gmail.com" for i in range(5)], template=template)
+        self.assertEqual((c["delivered"], c["bounced"]), (0, 5))
+        tries = [e for e in self.events("rcpt", provider="google") if e["rcpt"].startswith("c")]
+        self.assertEqual((len(tries), len({e["ip"] for e in tries})), (5, 1), "one attempt each, from one source")
+        for i in self.cluster.incidents():
+            if i["id"] not in before:
+                self.assertEqual(i["moved"], 0, json.dumps(i))
+        self.assertEqual(self.cluster.remuda("suppress", "check", "c1@gmail.com", check=False).code, 3)
+
+    def test_an_orderly_stop_finishes_what_is_open_and_loses_nothing(self):
+        self.world.receivers.control("slow small 100")
+        self.addCleanup(self.world.receivers.control, "slow small 0")
+        c = self.send([f"s{i}@a.test" for i in range(300)])
+        self.cluster.until(lambda: len(self.events("accepted", provider="small")) > 20, "it is under way")
+        for n in ("n1", "n2"):
+            self.assertEqual(self.cluster.nodes[n].stop(), 0)
+        view = self.cluster.campaign(c["id"])
+        self.assertEqual((view["in_doubt"], view["uncertain"]), (0, 0), view)
+        self.assertEqual(view["delivered"], len([e for e in self.events("accepted", provider="small") if e["rcpt"].startswith("s")]))
+        for n in ("n1", "n2"):
+            self.cluster.nodes[n].start()
+        self.world.receivers.control("slow small 0")
+        self.assertEqual(self.cluster.settled(c["id"], 60)["delivered"], 300)
+        self.assertEqual(len([e for e in self.events("accepted", provider="small") if e["rcpt"].startswith("s")]), 300, "none twice")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,163 @@
+"""Remuda with software of other people: Postfix and smtp-sink as receivers, PostgreSQL as the store, IPv6, the API over TLS."""
+
+import http.client
+import os
+import socket
+import ssl
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
+from remudatest import Postfix, Postgres, SmtpSink, free_port  # noqa: E402
+from remudatest.case import ClusterCase  # noqa: E402
+from remudatest.cluster import shared_port  # noqa: E402
+
+
+class PostfixReceives(ClusterCase):
+    """Over STARTTLS, into a maildir, on connections that are used again."""
+
+    @classmethod
+    def before(cls):
+        addr = cls.address(1, network=9)
+        cls.port = shared_port([addr, cls.address(2, network=9)])
+        cls.postfix = Postfix(cls.work, addr, cls.port, deliver="maildir",
+                              settings={"smtpd_tls_loglevel": "1", "smtpd_tls_received_header": "yes",
+                                        "smtpd_relay_restrictions": "reject_unauth_destination"})
+        cls.postfix.start()
+        cls.world_options = {"port": cls.port, "hosts": {"mx.postfix.test": addr}, "foreign": {"postfix.test": ["mx.postfix.test"]}}
+
+    def test_campaign(self):
+        c = self.deliver([f"user{i}@postfix.test" for i in range(60)])
+        self.assertEqual((c["delivered"], c["deferrals"]), (60, 0))
+        self.cluster.until(lambda: len(self.postfix.mails()) == 60, "Postfix delivered all")
+        log = self.postfix.maillog()
+        self.assertLess(log.count(": connect from "), 30, "connections were not used again")
+        self.assertIn("Anonymous TLS connection established", log)
+        mail = self.postfix.mails("user7@postfix.test")
+        self.assertEqual(len(mail), 1)
+        self.assertIn(b"using TLSv1.3", mail[0])
+        self.assertRegex(mail[0], rb"Return-Path: <b\+[^>]+@bounce\.news\.example>")
+        self.assertIn(b"\nDKIM-Signature:", mail[0])
+        self.assertEqual(self.deliver(["user99@postfix.test"])["delivered"], 1)
+        story = [e for e in self.cluster.events(recipient="user99@postfix.test") if e["type"] == "delivered"][0]
+        self.assertTrue(story["tls"])
+        self.assertIn("queued as", story["reply"])
+
+    def test_what_postfix_refuses_bounces(self):
+        self.world.dns.set("elsewhere.test", [("@", "MX", "10 mx.postfix.test.")])
+        self.world.dns.stop()
+        self.world.dns.start()
+        c = self.deliver(["x@elsewhere.test"])
+        self.assertEqual(c["bounced"], 1)
+        self.assertIn("Relay access denied", str(self.cluster.events(recipient="x@elsewhere.test")))
+
+
+class SinkReceives(ClusterCase):
+    @classmethod
+    def before(cls):
+        addr = cls.address(1, network=9)
+        port = shared_port([addr, cls.address(2, network=9)])
+        cls.sink = SmtpSink(cls.work, addr, port).start()
+        cls.world_options = {"port": port, "hosts": {"mx.sink.test": addr}, "foreign": {"sink.test": ["mx.sink.test"]}}
+
+    def test_campaign(self):
+        c = self.deliver([f"user{i}@sink.test" for i in range(500)])
+        self.assertEqual((c["delivered"], c["deferrals"], c["uncertain"]), (500, 0, 0))
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@unittest.skipUnless(has_ipv6(), "this host has no IPv6")
+class Ipv6(ClusterCase):
+    providers = {"six": {"domains": ["six.test"], "address": "::1"}, "small": {"domains": ["a.test"]}}
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source("::1", helo="mail6.news.example")
+        cls.cluster.stream("bulk", cls.world.keys["news.example"])
+
+    def test_source_and_receiver(self):
+        c = self.deliver([f"u{i}@six.test" for i in range(10)])
+        self.assertEqual(c["delivered"], 10)
+        self.assertEqual({e["ip"] for e in self.events("accepted", provider="six")}, {"::1"})
+        self.assertEqual(self.cluster.source_view("::1")["network"], "::/64")
+
+    def test_a_receiver_of_the_other_family_waits(self):
+        c = self.send(["u@a.test"])
+        self.cluster.until(lambda: self.cluster.campaign(c["id"])["deferrals"] or None, "it is deferred")
+        self.assertEqual(self.events("rcpt", provider="small"), [])
+        self.cluster.remuda("campaign", "cancel", c["id"])
+        self.cluster.settled(c["id"])
+
+
+class PostgresStore(ClusterCase):
+    @classmethod
+    def before(cls):
+        cls.postgres = Postgres(cls.work).start()
+        cls.settings = {"store": "postgresql", "postgresql": cls.postgres.url}
+
+    def test_campaign_and_restart(self):
+        c = self.deliver([f"u{i}@a.test" for i in range(300)])
+        self.assertEqual((c["delivered"], c["state"]), (300, "done"))
+        self.cluster.remuda("stream", "pause", "bulk")
+        later = self.send([f"v{i}@a.test" for i in range(20)])
+        self.cluster.coordinator.kill()
+        self.cluster.start_coordinator()
+        self.assertEqual(self.cluster.campaign(later["id"])["queued"], 20)
+        self.cluster.remuda("stream", "resume", "bulk")
+        self.assertEqual(self.cluster.settled(later["id"], 60)["delivered"], 20)
+        self.assertEqual(len(self.events("accepted")), 320)
+
+
+class ApiOverTls(ClusterCase):
+    @classmethod
+    def before(cls):
+        cls.work.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                      "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", cls.work.path("api.key"),
+                      "-out", cls.work.path("api.pem")])
+        cls.token = cls.work.write("token", "a-long-enough-token-for-a-test-0123456789\n")
+        os.chmod(cls.token, 0o600)
+        cls.port = free_port()
+        cls.settings = {"api.listen": f"127.0.0.1:{cls.port}", "api.tls_certificate": cls.work.path("api.pem"),
+                        "api.tls_key": cls.work.path("api.key"), "api.token_file": cls.token}
+
+    def ask(self, token=None):
+        context = ssl.create_default_context(cafile=self.work.path("api.pem"))
+        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=20)
+        self.addCleanup(c.close)
+        c.request("GET", "/v1/status", headers={"Authorization": f"Bearer {token}"} if token else {})
+        return c.getresponse().status
+
+    def test_a_token_is_needed(self):
+        with open(self.token, encoding="ascii") as f:
+            good = f.read().strip()
+        self.assertEqual([self.ask(), self.ask("wrong"), self.ask(good[:-1]), self.ask(good)], [401, 401, 401, 200])
+
+    def test_the_command(self):
+        url, ca = f"https://127.0.0.1:{self.port}", self.work.path("api.pem")
+        answer = self.cluster.remuda("--token-file", self.token, "--ca", ca, "status", api=url)
+        self.assertEqual(answer.json["nodes_connected"], 1)
+        wrong = self.work.write("wrong", "another-token-of-some-length-0123456789\n")
+        os.chmod(wrong, 0o600)
+        self.assertEqual(self.cluster.remuda("--token-file", wrong, "--ca", ca, "status", api=url, check=False).code, 1)
+        self.assertEqual(self.cluster.remuda("--token-file", self.token, "status", api=url, check=False).code, 4, "unknown certificate")
+
+    def test_no_tls_no_answer(self):
+        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
+            s.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.settimeout(10)
+            try:
+                self.assertNotIn(b"200", s.recv(4096))
+            except ConnectionResetError:
+                pass
+
+
+if __name__ == "__main__":
+    unittest.main()
