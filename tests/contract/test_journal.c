@@ -431,6 +431,39 @@ static void acknowledged_outcomes_are_trimmed_after_their_time(void **state) {
     disk_close(d);
 }
 
+struct again {
+    uint64_t first, last, n;
+    struct disk *d;
+};
+
+static void outcome_again(void *ctx, const struct rmd_node_event *e) {
+    struct again *a = ctx;
+    assert_int_equal(e->kind, RMD_NE_REPLAY_OUTCOME);
+    assert_int_equal(e->outcome->index, e->n - 1);
+    assert_true(!a->n || e->n == a->last + 1);
+    a->first = a->n ? a->first : e->n;
+    a->last = e->n;
+    a->n++;
+    if (a->n == 1) /* as a core does at its acknowledgements */
+        put_outcome(a->d, 2, 0);
+}
+
+/* More than the pages in which they are read; acknowledged ones too, and none that came after the call. */
+static void outcomes_are_given_again_from_any_number(void **state) {
+    struct disk *d = *state;
+    enum { OUTCOMES = 2345 };
+    disk_open(d);
+    for (uint32_t i = 0; i < OUTCOMES; i++)
+        put_outcome(d, 1, i);
+    put_number(d, RMD_JR_ACKED, OUTCOMES - 1);
+    struct again a = {.d = d};
+    assert_int_equal(d->j.ops->replay_outcomes(d->j.j, 12, outcome_again, &a), RMD_OK);
+    assert_int_equal(a.first, 12);
+    assert_int_equal(a.last, OUTCOMES);
+    assert_int_equal(a.n, OUTCOMES - 11);
+    disk_close(d);
+}
+
 static void dropped_leases_are_trimmed_around_live_ones(void **state) {
     struct disk *d = *state;
     disk_open(d);
@@ -608,6 +641,7 @@ int main(int argc, char **argv) {
         BOTH(a_synced_answer_survives_the_host),
         BOTH(numbers_within_a_batch_are_dense),
         BOTH(acknowledged_outcomes_are_trimmed_after_their_time),
+        BOTH(outcomes_are_given_again_from_any_number),
         BOTH(dropped_leases_are_trimmed_around_live_ones),
         BOTH(only_one_process_has_it),
         cmocka_unit_test_setup_teardown(threads_write_side_by_side_without_holes, real_disk, drop_disk),

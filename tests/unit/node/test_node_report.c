@@ -46,6 +46,86 @@ static void alarm_at(struct world *w, uint64_t n, uint32_t source) {
     world_step(w, (struct rmd_node_event){.kind = RMD_NE_ALARM, .n = n, .alarm = &a});
 }
 
+/* A coordinator of a later epoch, whose store ends before outcome `from`. */
+static void welcomed_by_an_older_store(struct world *w, uint64_t from) {
+    Remuda__Welcome m = REMUDA__WELCOME__INIT;
+    Remuda__Policy p = REMUDA__POLICY__INIT;
+    w->epoch++;
+    world_frame(w, REMUDA__FRAME__BODY_HEARTBEAT_ECHO, &(Remuda__HeartbeatEcho)REMUDA__HEARTBEAT_ECHO__INIT);
+    world_tick(w, RMD_NODE_HELLO_MS);
+    w->read = w->frames;
+    m.version = RMD_PROTOCOL_VERSION;
+    m.echo_mono_ms = w->now.mono_ms;
+    m.lease_valid_ms = 60000;
+    m.policy = &p;
+    m.replay_from = from;
+    world_frame(w, REMUDA__FRAME__BODY_WELCOME, &m);
+}
+
+static void replayed(struct world *w, uint64_t n, uint32_t index) {
+    Remuda__Outcome o = REMUDA__OUTCOME__INIT;
+    o.lease = 1;
+    o.index = index;
+    o.kind = RMD_OUTCOME_DELIVERED;
+    world_step(w, (struct rmd_node_event){.kind = RMD_NE_REPLAY_OUTCOME, .n = n, .outcome = &o});
+}
+
+static void an_older_store_hears_again_what_it_acknowledged(void **state) {
+    (void)state;
+    struct world w;
+    serving(&w, 1);
+    working(&w, 1, 1, 10);
+    for (uint32_t i = 0; i < 5; i++)
+        world_outcome(&w, 1, i, RMD_OUTCOME_DELIVERED);
+    world_tick(&w, RMD_NODE_REPORT_DELAY_MS);
+    ack(&w, 4); /* the fifth waits for its acknowledgement */
+    welcomed_by_an_older_store(&w, 3);
+    assert_int_equal(w.replay_from, 3);
+    w.read = w.frames;
+    world_step(&w, (struct rmd_node_event){.kind = RMD_NE_REWIND, .n = 3});
+    for (uint64_t n = 3; n <= 5; n++)
+        replayed(&w, n, (uint32_t)n - 1);
+    world_step(&w, (struct rmd_node_event){.kind = RMD_NE_REWOUND});
+    world_tick(&w, RMD_NODE_REPORT_DELAY_MS);
+    Remuda__Frame *f = world_next(&w, REMUDA__FRAME__BODY_REPORT);
+    assert_non_null(f);
+    assert_int_equal(f->report->first_n, 3);
+    assert_int_equal(f->report->n_outcome, 3);
+    assert_int_equal(f->report->skipped, 0);
+    ack(&w, 5);
+    assert_int_equal(w.acked_n, 5);
+    world_tick(&w, 2 * RMD_NODE_REPEAT_MS);
+    assert_null(world_next(&w, REMUDA__FRAME__BODY_REPORT)); /* once */
+    world_release(&w);
+}
+
+static void numbers_that_the_journal_has_no_more_are_told(void **state) {
+    (void)state;
+    struct world w;
+    serving(&w, 1);
+    working(&w, 1, 1, 10);
+    for (uint32_t i = 0; i < 5; i++)
+        world_outcome(&w, 1, i, RMD_OUTCOME_DELIVERED);
+    world_tick(&w, RMD_NODE_REPORT_DELAY_MS);
+    ack(&w, 5);
+    welcomed_by_an_older_store(&w, 1);
+    world_step(&w, (struct rmd_node_event){.kind = RMD_NE_REWIND, .n = 1});
+    replayed(&w, 4, 3); /* 1 to 3 were trimmed, 5 is unreadable */
+    world_step(&w, (struct rmd_node_event){.kind = RMD_NE_REWOUND});
+    world_outcome(&w, 1, 5, RMD_OUTCOME_DELIVERED);
+    w.read = 0;
+    world_tick(&w, RMD_NODE_REPORT_DELAY_MS);
+    Remuda__Frame *f;
+    uint64_t next = 0;
+    while ((f = world_next(&w, REMUDA__FRAME__BODY_REPORT)))
+        if (f->report->first_n == 4 || f->report->first_n == 6) {
+            assert_int_equal(f->report->skipped, f->report->first_n == 4 ? 3 : 1);
+            next = f->report->first_n;
+        }
+    assert_int_equal(next, 6);
+    world_release(&w);
+}
+
 static void outcomes_leave_in_batches_and_in_order(void **state) {
     (void)state;
     struct world w;
@@ -391,6 +471,8 @@ int main(void) {
         cmocka_unit_test(outcomes_leave_in_batches_and_in_order),
         cmocka_unit_test(an_unacknowledged_report_is_repeated_as_it_was),
         cmocka_unit_test(only_so_many_reports_are_under_way),
+        cmocka_unit_test(an_older_store_hears_again_what_it_acknowledged),
+        cmocka_unit_test(numbers_that_the_journal_has_no_more_are_told),
         cmocka_unit_test(a_lease_is_dropped_when_its_last_outcome_is_acknowledged),
         cmocka_unit_test(an_alarm_overtakes_reports_and_is_repeated_until_acknowledged),
         cmocka_unit_test(an_alarm_that_was_never_acknowledged_is_in_the_first_hello),
