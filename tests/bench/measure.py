@@ -8,6 +8,7 @@ import os
 import re
 import statistics
 import subprocess
+import threading
 import time
 
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
@@ -92,7 +93,6 @@ def run_measured(argv, timeout_s, **kw):
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
     timer = None
     try:
-        import threading
         timer = threading.Timer(timeout_s, child.kill)
         timer.start()
         out = child.stdout.read().decode(errors="replace")
