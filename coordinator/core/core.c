@@ -289,6 +289,7 @@ static void end_step(struct rmd_coord *c) {
         return;
     p->tag = c->tag;
     rmd_list_push(&c->pending, &p->link);
+    c->n_pending++;
 }
 
 /* Hands out what waited for commits up to c->persisted. Its memory lives until the next step. */
@@ -302,6 +303,7 @@ static void release_pending(struct rmd_coord *c) {
             *f = p->fx.v[i];
         }
         rmd_list_remove(&p->link);
+        c->n_pending--;
         rmd_list_push(&c->retired, &p->link);
     }
 }
@@ -313,6 +315,14 @@ static void pendings_free(struct rmd_list *l) {
         rmd_coord_effects_release(&p->fx);
         free(p);
     }
+}
+
+bool rmd_core_left(const struct rmd_coord *c, uint64_t tag) {
+    return tag <= c->persisted || (c->tag == c->persisted && !c->batch.ops);
+}
+
+bool rmd_core_choked(const struct rmd_coord *c) {
+    return c->n_pending > RMD_PENDING_MAX;
 }
 
 bool rmd_core_may_deal(const struct rmd_coord *c) {

@@ -20,6 +20,7 @@
 #include "coordinator/core/retry.h"
 
 enum {
+    RMD_PENDING_MAX = 4096,          /* steps whose effects wait for the store */
     RMD_TICK_MS = 1000,              /* what can't say when it is due is looked at again after this */
     RMD_SORT_WINDOW = 16,            /* chunks of one campaign loaded for sorting */
     RMD_SORT_WAIT_MS = 3000,         /* for the DNS answer of a chunk's domains; then they go their own way */
@@ -102,6 +103,7 @@ struct rmd_recall {
     struct rmd_id campaign;
     bool has_campaign;
     int64_t repeat_mono_ms;
+    uint64_t tag;     /* commit that it leaves behind */
     uint64_t up_to_n; /* of the answer */
     bool answered;
 };
@@ -280,6 +282,7 @@ struct rmd_lease {
     uint8_t boot[RMD_UUID_BYTES], journal[RMD_UUID_BYTES];
     int64_t granted_wall_ms, doubt_wall_ms;
     int64_t doubt_mono_ms, sent_mono_ms;
+    uint64_t sent_tag; /* commit that its frame leaves behind */
     uint64_t epoch;
     uint64_t credit_out;
     bool acked, dirty;
@@ -349,6 +352,7 @@ struct rmd_coord {
     struct rmd_batch batch;
     int commit_probe, after_probe;
     struct rmd_list pending, retired;
+    size_t n_pending;
     uint64_t tag, persisted;
     char *stalled;
 
@@ -404,6 +408,10 @@ Remuda__Frame *rmd_core_send_now(struct rmd_coord *c, const struct rmd_coord_pee
 void rmd_core_put(struct rmd_coord *c, const struct rmd_key *k, const void *message);
 void rmd_core_delete(struct rmd_coord *c, const struct rmd_key *k);
 bool rmd_core_may_deal(const struct rmd_coord *c);
+/* What was parked behind this commit has left: it makes sense to repeat it. */
+bool rmd_core_left(const struct rmd_coord *c, uint64_t tag);
+/* So much waits for the store that nothing is taken that its sender repeats anyway. */
+bool rmd_core_choked(const struct rmd_coord *c);
 void rmd_core_wake(struct rmd_coord *c, int64_t mono_ms);
 void rmd_str_set(char **field, const char *value);                       /* a string of an unpacked record */
 void rmd_bytes_set(ProtobufCBinaryData *field, const void *p, size_t n); /* likewise */

@@ -118,7 +118,7 @@ static bool pins_loading(const struct rmd_campaign *k) {
 }
 
 static void sweep(struct rmd_coord *c, struct rmd_campaign *k) {
-    if (k->drain_swept || k->drain_scanning || k->drain_tag > c->persisted || pins_loading(k))
+    if (k->drain_swept || k->drain_scanning || !rmd_core_left(c, k->drain_tag) || pins_loading(k))
         return;
     if (!k->deferred) { /* every record is counted */
         k->drain_swept = true;

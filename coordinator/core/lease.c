@@ -286,6 +286,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
     n->credit -= (int64_t)l->credit_out;
     l->acked = false;
     l->sent_mono_ms = c->now.mono_ms;
+    l->sent_tag = c->tag + 1;
 }
 
 /* With an id: the node has it. Without: it refused one, and the window comes back. */

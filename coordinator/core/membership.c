@@ -75,6 +75,8 @@ static const char *objection(struct rmd_coord *c, struct rmd_node *n, const stru
     *code = 4;
     if (c->phase != RMD_PHASE_SERVING)
         return "the coordinator is starting; try again";
+    if (rmd_core_choked(c))
+        return "the coordinator's store is stalled; try again";
     *code = 1;
     if (h->version_min > RMD_PROTOCOL_VERSION || h->version_max < RMD_PROTOCOL_VERSION_MIN)
         return rmd_arena_printf(&c->scratch, "no common protocol version: the node speaks %u to %u, the coordinator %d to %d", h->version_min,
@@ -316,6 +318,8 @@ void rmd_template_got(struct rmd_coord *c, const struct rmd_read *r, const struc
 
 static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda__Frame *f) {
     n->heard_mono_ms = c->now.mono_ms;
+    if (rmd_core_choked(c) && f->body_case != REMUDA__FRAME__BODY_HEARTBEAT)
+        return; /* the node repeats it */
     switch (f->body_case) {
     case REMUDA__FRAME__BODY_HEARTBEAT:
         heartbeat(c, n, f->heartbeat);

@@ -23,6 +23,7 @@ struct rmd_recall *rmd_recall_new(struct rmd_coord *c, struct rmd_node *n, uint3
 
 void rmd_recall_send(struct rmd_coord *c, struct rmd_node *n, struct rmd_recall *r, int probe) {
     r->repeat_mono_ms = c->now.mono_ms + RMD_RECALL_REPEAT_MS;
+    r->tag = c->tag + 1;
     rmd_core_wake(c, r->repeat_mono_ms);
     Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_RECALL, probe);
     struct rmd_arena *a = rmd_arena_after(c);
@@ -130,10 +131,11 @@ void rmd_recall_settled(struct rmd_coord *c, struct rmd_node *n) {
 void rmd_recall_tick(struct rmd_coord *c, struct rmd_node *n) {
     rmd_list_for_safe(it, &n->recalls) {
         struct rmd_recall *r = rmd_container(it, struct rmd_recall, link);
-        if (!r->answered && c->now.mono_ms >= r->repeat_mono_ms)
+        if (r->answered)
+            continue;
+        if (c->now.mono_ms >= r->repeat_mono_ms && rmd_core_left(c, r->tag))
             rmd_recall_send(c, n, r, -1);
-        if (!r->answered)
-            rmd_core_wake(c, r->repeat_mono_ms);
+        rmd_core_wake(c, c->now.mono_ms < r->repeat_mono_ms ? r->repeat_mono_ms : c->now.mono_ms + RMD_TICK_MS);
     }
 }
 

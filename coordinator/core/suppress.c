@@ -197,6 +197,7 @@ void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n) {
 
 static void repeat(struct rmd_coord *c, struct rmd_suppressing *s) {
     s->repeat_mono_ms = c->now.mono_ms + RMD_SUPPRESS_REPEAT_MS;
+    s->tag = c->tag + 1;
     for (uint32_t i = 0; i < s->n_waits; i++) {
         struct rmd_node *n = rmd_node_find(c, s->waits[i]);
         if (n && n->connected)
@@ -213,11 +214,11 @@ void rmd_suppress_check(struct rmd_coord *c) {
             if (!n || !n->granted) /* its leases are over */
                 s->waits[i--] = s->waits[--s->n_waits];
         }
-        if (s->n_waits || s->tag > c->persisted) {
-            if (s->n_waits && c->now.mono_ms >= s->repeat_mono_ms)
+        if (s->n_waits || !rmd_core_left(c, s->tag)) {
+            if (s->n_waits && c->now.mono_ms >= s->repeat_mono_ms && rmd_core_left(c, s->tag))
                 repeat(c, s);
             if (s->n_waits)
-                rmd_core_wake(c, s->repeat_mono_ms);
+                rmd_core_wake(c, c->now.mono_ms < s->repeat_mono_ms ? s->repeat_mono_ms : c->now.mono_ms + RMD_TICK_MS);
             continue;
         }
         if (s->token)
