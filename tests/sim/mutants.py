@@ -34,7 +34,7 @@ MUTANTS = [
      "        rmd_caps_book(&c->ledger, &l->caps, rcpts / 2);\n    } else"),
     ("ledger-bucket-dropped-at-restart", CORE + "ledger.c",
      "    b->used += used;\n    a->used += used;\n    /* A bucket exists",
-     "    (void)b;\n    /* A bucket exists"),
+     "    b->used += used - used;\n    /* A bucket exists"),
     ("recall-forgotten", CORE + "recall.c",
      "    while (k->leased && rmd_map_next(&c->nodes, &it, NULL, &v)) {",
      "    while (false && rmd_map_next(&c->nodes, &it, NULL, &v)) {"),
