@@ -5,13 +5,12 @@ of the named place, after the line "probe NAME reached"; reached() waits for tha
 so a test whose probe never fires fails. Leases are short here, so that expiry is a matter of seconds."""
 
 import os
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
-from remudatest import Unavailable, Work, wait_until  # noqa: E402
-from remudatest.cluster import Cluster, Program, World, patience  # noqa: E402
+from remudatest import Work, wait_until  # noqa: E402
+from remudatest.cluster import Cluster, World, patience  # noqa: E402
 from remudatest.judge import judge  # noqa: E402
 
 OUTLOOK = {"domains": {"outlook.com": ["outlook-com.olc.protection.outlook.com"]}}
@@ -148,10 +147,15 @@ class Scene:
         """Every reply of the receivers comes that late."""
         self.world.receivers.control(f"slow outlook {ms}")
 
+    def leased(self, n=20):
+        """A campaign that is all in leases and of which nothing starts: the receivers stand still, without a greeting."""
+        self.world.receivers.child.pause()
+        campaign = self.send(n)
+        self.cluster.until(lambda: self.cluster.campaign(campaign)["leased"] == n, "all is leased")
+        return campaign
+
     def go_on(self):
-        """Receivers that were slow are quick again, and what waited for them is cut."""
-        self.slow(0)
-        self.world.receivers.control("close outlook")
+        self.world.receivers.child.resume()
 
     def a_deal_later(self):
         """Returns after the coordinator has decided anew some times."""
@@ -202,6 +206,3 @@ class Scene:
         test.assertEqual(len(events), len(set(events)), "a message was settled twice")
         return verdict
 
-
-__all__ = ["A", "B", "BLOCKED", "LEASE_S", "Program", "Scene", "Unavailable", "boot_us", "patience", "state", "subprocess",
-           "wait_until"]

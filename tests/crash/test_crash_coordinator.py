@@ -16,7 +16,8 @@
 | settled | settled | Report.test_settled | each once |
 
 The node's rows are in test_crash_node.py, a store from a backup in test_crash_restored.py. The row "inbound mail answered
-250" has no test: nodes don't listen for mail yet."""
+250" has no test: nodes don't listen for mail yet. Not judged here is the history: events that belong to a settled batch are
+appended after it, so those of the last batch before a kill are missing in `remuda events`; outcomes and counts are not."""
 
 import os
 import sys
@@ -24,9 +25,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from scene import A, B, BLOCKED, LEASE_S, Scene, boot_us, patience, wait_until  # noqa: E402
-
-NEVER_MS = 60000  # a receiver that doesn't get to its greeting
+from scene import A, B, BLOCKED, LEASE_S, Scene, boot_us, patience  # noqa: E402
 
 
 class Submission(unittest.TestCase):
@@ -86,10 +85,7 @@ class Report(unittest.TestCase):
             s.killed_at_probe("coordinator")
             self.assertGreater(s.accepted(), 0)
             s.restart("coordinator")
-            campaign = s.only_campaign()
-            s.delivered_once(self, campaign)
-            told = {e["recipient"] for e in s.events("delivered", campaign)}
-            return len(s.rows) - len(told)
+            s.delivered_once(self, s.only_campaign())
 
     def test_settled_not_acknowledged(self):
         self.killed_at("report.settled")
@@ -115,13 +111,10 @@ class Recall(unittest.TestCase):
 
 
 class Suppression(unittest.TestCase):
-    """The address is in a lease whose node has not come to it: the receiver says nothing, so no transaction opens."""
+    """The address is in a lease whose node has not come to it."""
 
     def leased(self, s):
-        s.slow(NEVER_MS)
-        campaign = s.send()
-        s.cluster.until(lambda: s.transcript("connect"), "the node has connected")
-        self.assertEqual(s.cluster.campaign(campaign)["leased"], 20)
+        campaign = s.leased()
         return campaign, s.rows[-1]["email"]
 
     def settled_without(self, s, campaign, address):

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | lease received, not started | lease.received | Lease.test_received | nothing before the kill; then each once |
 | (the same, expired meanwhile) | lease.received | Lease.test_received_and_expired | each once: the node gave it back when it came again |
-| transaction open, dot not sent | transaction.open | Transaction.test_open | a transaction without acceptance; then each once |
+| transaction open, dot (or BDAT LAST) not sent | transaction.open | Transaction.test_open | a transaction without acceptance; then each once |
 | dot sent, no reply (retry) | dot.sent | Transaction.test_dot_sent_retry | one recipient twice, and it is the one that was named |
 | dot sent, no reply (hold) | dot.sent | Transaction.test_dot_sent_hold | each at most once; the named one is held |
 | reply read | reply.read | Transaction.test_reply_read | each once |
@@ -27,7 +27,7 @@ import unittest
 import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from scene import A, B, BLOCKED, LEASE_S, Scene, patience, wait_until  # noqa: E402
+from scene import A, B, BLOCKED, LEASE_S, Scene  # noqa: E402
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 BIND = f'mount --bind "$0" {BOOT_ID} && exec "$@"'
@@ -159,9 +159,7 @@ class Recall(unittest.TestCase):
     def test_received(self):
         with Scene(armed={"n1": "recall.received"}) as s:
             s.add_node("n2")
-            s.slow(60000)  # no greeting: nothing starts
-            campaign = s.send()
-            s.cluster.until(lambda: s.transcript("connect"), "the node has connected")
+            campaign = s.leased()
             s.cluster.source(B, "n2")
             s.cluster.remuda("source", "pause", A)
             s.killed_at_probe("n1")
