@@ -1,11 +1,14 @@
-/* Alarms: a node read a verdict that must not wait. The failover policy decides (failover.h), this file carries it out: the quarantine or
- * pause is in the step's batch, and recall, policy and acknowledgement leave when it is durable.
+/* Alarms: a node read a verdict that must not wait. The failover policy decides (failover.h), this file carries it
+ * out: the quarantine or pause is in the step's batch, and recall, policy and acknowledgement leave when it is
+ * durable.
  *
- * An alarm's number is answered once. Repeats are acknowledged and change nothing; of numbers that come out of order, the last 64 are
- * remembered. After a restart an older one may be taken twice: that finds the lane closed and changes nothing either.
+ * An alarm's number is answered once. Repeats are acknowledged and change nothing; of numbers that come out of order,
+ * the last 64 are remembered. After a restart an older one may be taken twice: that finds the lane closed and changes
+ * nothing either.
  *
- * Alarms of a Hello are decided before its Welcome is made, so that Welcome lists no lease of a source that they stop: the node must not
- * begin with one and be recalled. They are acknowledged behind it, when the node is in its session. */
+ * Alarms of a Hello are decided before its Welcome is made, so that Welcome lists no lease of a source that they
+ * stop: the node must not begin with one and be recalled. They are acknowledged behind it, when the node is in its
+ * session. */
 #include "coordinator/core/core.h"
 
 static bool seen_before(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
@@ -102,14 +105,15 @@ static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_i
     char text[400];
     rmd_copy(text, sizeof text, i->rec->next_step);
     if (rmd_format(text, sizeof text, "%s%s%s", i->rec->next_step, *i->rec->next_step ? " " : "",
-                   x->d.move ? "The work waits: the pool has no source in service on another network; add one, or resolve this incident."
+                   x->d.move ? "The work waits: the pool has no source in service on another network; add one, or "
+                               "resolve this incident."
                              : "The work waits: this cause never moves work to another source.") < 0)
         return; /* too long to say more */
     rmd_str_set(&i->rec->next_step, text);
 }
 
-static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_source *s, struct rmd_lane *l, uint32_t provider,
-                       enum rmd_lane_state state, struct rmd_incident *i) {
+static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_source *s, struct rmd_lane *l,
+                       uint32_t provider, enum rmd_lane_state state, struct rmd_incident *i) {
     bool was = l->state >= RMD_LANE_QUARANTINED;
     rmd_lane_set(c, s, l, state, x->ms, i ? i->rec->id : 0);
     Remuda__EventRecord *e = rmd_core_event(c, state == RMD_LANE_RESTING ? "source.resting" : "source.quarantined");
@@ -146,7 +150,8 @@ static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct r
     void *v;
     while (x->source->node && rmd_map_next(&x->source->node->leases, &it, NULL, &v)) {
         const struct rmd_lease *l = v;
-        if (l->source != x->source || l->provider_id != x->provider_id || (x->stream && l->campaign->stream != x->stream))
+        if (l->source != x->source || l->provider_id != x->provider_id ||
+            (x->stream && l->campaign->stream != x->stream))
             continue;
         char id[27];
         rmd_id_format(&l->campaign->id, id);
@@ -198,8 +203,8 @@ static void carry_out(struct rmd_coord *c, const struct scene *x) {
     i->dirty = true;
     if (x->d.what != RMD_FAILOVER_ALERT)
         say_waiting(c, x, i);
-    rmd_core_log(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id), rmd_failover_name(x->d.what),
-                 x->d.why);
+    rmd_core_log(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id),
+                 rmd_failover_name(x->d.what), x->d.why);
 }
 
 static void decide(struct rmd_coord *c, struct scene *x) {
@@ -237,8 +242,8 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     struct rmd_source *s = rmd_source_find(c, a->source);
     ssize_t p = rmd_provider_index(c, a->provider);
     if (!s || s->node != n || p < 0 || !a->verdict) { /* a node may speak of its own sources only */
-        rmd_core_log(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored", n->rec->name,
-                     (unsigned long long)a->n, a->source);
+        rmd_core_log(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored",
+                     n->rec->name, (unsigned long long)a->n, a->source);
         return;
     }
     struct rmd_verdict v;

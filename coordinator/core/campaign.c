@@ -3,7 +3,8 @@
  *   ACTIVE <-> PAUSED;  ACTIVE, PAUSED -> CANCELLED;  ACTIVE, PAUSED -> DONE when every recipient is settled.
  *   A cancelled campaign stays CANCELLED; finished_wall_ms says when its last recipient was settled.
  *
- * A recipient is settled by its bit in the chunk's state, in the same batch as the campaign's counters, so the counters are exact. */
+ * A recipient is settled by its bit in the chunk's state, in the same batch as the campaign's counters, so the
+ * counters are exact. */
 #include "coordinator/core/core.h"
 
 static const uint8_t moves[RMD_CAMPAIGN_STATE_COUNT] = {
@@ -48,8 +49,8 @@ int64_t rmd_campaign_valid_until(const struct rmd_campaign *k) {
 }
 
 bool rmd_campaign_deals(struct rmd_coord *c, const struct rmd_campaign *k) {
-    return k->rec->state == RMD_CAMPAIGN_ACTIVE && k->stream->rec->state == 0 && !k->draining && !rmd_tenant_paused(c, k->rec->tenant) &&
-           c->now.wall_ms < rmd_campaign_valid_until(k);
+    return k->rec->state == RMD_CAMPAIGN_ACTIVE && k->stream->rec->state == 0 && !k->draining &&
+           !rmd_tenant_paused(c, k->rec->tenant) && c->now.wall_ms < rmd_campaign_valid_until(k);
 }
 
 enum rmd_settled rmd_campaign_drain_kind(const struct rmd_campaign *k) {
@@ -119,9 +120,11 @@ void rmd_campaign_state(struct rmd_coord *c, const struct rmd_command *m) {
         rmd_core_reply(c, m->token, RMD_OK, 0, "the campaign is %s already", is);
         return;
     }
-    bool wanted = m->state == RMD_CAMPAIGN_ACTIVE || m->state == RMD_CAMPAIGN_PAUSED || m->state == RMD_CAMPAIGN_CANCELLED;
+    bool wanted =
+        m->state == RMD_CAMPAIGN_ACTIVE || m->state == RMD_CAMPAIGN_PAUSED || m->state == RMD_CAMPAIGN_CANCELLED;
     if (!wanted || k->rec->state >= RMD_CAMPAIGN_STATE_COUNT || !(moves[k->rec->state] >> m->state & 1)) {
-        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "the campaign is %s; it can't become %s", is, rmd_campaign_state_name(m->state));
+        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "the campaign is %s; it can't become %s", is,
+                       rmd_campaign_state_name(m->state));
         return;
     }
     rmd_campaign_set_state(c, k, m->state, m->reason);
@@ -205,8 +208,9 @@ static Remuda__Verdict *verdict_dup(struct rmd_arena *a, const Remuda__Verdict *
     return v;
 }
 
-Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, const struct rmd_campaign *k, struct rmd_slice row,
-                                       const struct rmd_lease *lease, const Remuda__Outcome *o) {
+Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, const struct rmd_campaign *k,
+                                       struct rmd_slice row, const struct rmd_lease *lease,
+                                       const Remuda__Outcome *o) {
     Remuda__EventRecord *e = event(c, type, k);
     struct rmd_arena *a = rmd_arena_after(c);
     struct rmd_row_head h;
@@ -234,7 +238,8 @@ Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, co
     return e;
 }
 
-static void settled_event(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, enum rmd_settled kind, const char *text) {
+static void settled_event(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, enum rmd_settled kind,
+                          const char *text) {
     Remuda__EventRecord *e = rmd_event_message(c, settled_names[kind], k, row, NULL, NULL);
     struct rmd_arena *a = rmd_arena_after(c);
     c->cur->fx.v[c->cur->fx.n - 1].probe = RMD_PROBE_SETTLED;
@@ -252,13 +257,14 @@ static void settled_event(struct rmd_coord *c, struct rmd_campaign *k, struct rm
 }
 
 /* A row of a loaded chunk, with its event. */
-void rmd_settle_row(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind, const char *text) {
+void rmd_settle_row(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind,
+                    const char *text) {
     if (rmd_settle(c, ch, row, kind))
         settled_event(c, ch->campaign, rmd_slice(ch->rows->row[row].data, ch->rows->row[row].len), kind, text);
 }
 
-void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r, enum rmd_settled kind,
-                         const char *text) {
+void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r,
+                         enum rmd_settled kind, const char *text) {
     if (rmd_settle(c, ch, r->index, kind))
         settled_event(c, ch->campaign, rmd_slice(r->row.data, r->row.len), kind, text);
 }
@@ -281,8 +287,7 @@ void rmd_campaigns_free(struct rmd_coord *c) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
         free(k->drain_pin);
         rmd_sort_clear(k);
-        rmd_list_for_safe(jt, &k->cqs)
-            free(rmd_container(jt, struct rmd_cq, in_campaign));
+        rmd_list_for_safe(jt, &k->cqs) free(rmd_container(jt, struct rmd_cq, in_campaign));
         remuda__campaign_record__free_unpacked(k->rec, NULL);
         free(k);
     }

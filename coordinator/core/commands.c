@@ -29,7 +29,8 @@ static void node_add(struct rmd_coord *c, const struct rmd_command *m) {
         return;
     }
     if (n || rmd_node_by_name(c, m->name)) {
-        rmd_core_reply(c, m->token, RMD_EEXISTS, 0, n ? "this key is enrolled as node %s" : "a node %s exists", n ? n->rec->name : m->name);
+        rmd_core_reply(c, m->token, RMD_EEXISTS, 0, n ? "this key is enrolled as node %s" : "a node %s exists",
+                       n ? n->rec->name : m->name);
         return;
     }
     if (c->nodes.n >= RMD_COORD_NODES_MAX) {
@@ -71,7 +72,8 @@ static void node_forget(struct rmd_coord *c, const struct rmd_command *m, struct
     }
     n->forget = true;
     rmd_core_wake(c, c->now.mono_ms);
-    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "what is in doubt at node %s follows the uncertain policy now", n->rec->name);
+    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "what is in doubt at node %s follows the uncertain policy now",
+                   n->rec->name);
 }
 
 static void node_command(struct rmd_coord *c, const struct rmd_command *m) {
@@ -119,7 +121,8 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
     const Remuda__StreamRecord *r = rmd_coord_stream_by_name(c, m->tenant, m->name);
     struct rmd_stream *s = r ? rmd_stream_find(c, r->id) : NULL;
     if (!s || m->state > 1) {
-        rmd_core_reply(c, m->token, s ? RMD_EINVAL : RMD_ENOTFOUND, 0, s ? "no such state" : "there is no stream %s", m->name ? m->name : "");
+        rmd_core_reply(c, m->token, s ? RMD_EINVAL : RMD_ENOTFOUND, 0, s ? "no such state" : "there is no stream %s",
+                       m->name ? m->name : "");
         return;
     }
     if (s->rec->state != m->state) {
@@ -139,7 +142,8 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
 
 /* ---------------------------------------------------------------- sources */
 
-static const char *source_objection(struct rmd_coord *c, const struct rmd_command *m, uint32_t tenant, struct rmd_node *node) {
+static const char *source_objection(struct rmd_coord *c, const struct rmd_command *m, uint32_t tenant,
+                                    struct rmd_node *node) {
     const Remuda__SourceRecord *in = m->source;
     struct rmd_addr a;
     if (rmd_addr_parse(in->address, &a) != RMD_OK)
@@ -180,10 +184,12 @@ static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_core_reply(c, m->token, RMD_OK, r->id, "source %s is added at node %s", r->address, node->rec->name);
 }
 
-static const char *const source_events[RMD_SOURCE_STATE_COUNT] = {"source.active", "source.paused", "source.retiring", "source.retired"};
+static const char *const source_events[RMD_SOURCE_STATE_COUNT] = {"source.active", "source.paused", "source.retiring",
+                                                                  "source.retired"};
 
 static void source_state(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s) {
-    if (m->state >= RMD_SOURCE_STATE_COUNT || (s->rec->state == RMD_SOURCE_RETIRED && m->state != RMD_SOURCE_RETIRED)) {
+    if (m->state >= RMD_SOURCE_STATE_COUNT ||
+        (s->rec->state == RMD_SOURCE_RETIRED && m->state != RMD_SOURCE_RETIRED)) {
         rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "source %s is %s; it can't become %s", s->rec->address,
                        rmd_source_state_name(s->rec->state), rmd_source_state_name(m->state));
         return;
@@ -197,7 +203,8 @@ static void source_state(struct rmd_coord *c, const struct rmd_command *m, struc
     Remuda__EventRecord *e = rmd_core_event(c, source_events[m->state]);
     e->source = s->rec->id;
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(s->rec->reason));
-    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is %s", s->rec->address, rmd_source_state_name(m->state));
+    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is %s", s->rec->address,
+                   rmd_source_state_name(m->state));
 }
 
 static void source_caps(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s) {
@@ -252,7 +259,8 @@ static void campaign_accepted(struct rmd_coord *c, const struct rmd_command *m) 
         e->campaign.data = rmd_arena_dup(rmd_arena_after(c), k->id.b, sizeof k->id.b);
         e->campaign.len = sizeof k->id.b;
         e->stream = k->rec->stream;
-        e->text = rmd_arena_printf(rmd_arena_after(c), "%s: %llu recipients", k->rec->name, (unsigned long long)k->rec->rows);
+        e->text = rmd_arena_printf(rmd_arena_after(c), "%s: %llu recipients", k->rec->name,
+                                   (unsigned long long)k->rec->rows);
         c->deal = true;
     }
     rmd_core_reply(c, m->token, RMD_OK, 0, "accepted");
@@ -322,7 +330,8 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_RESUME_RESTORED:
         rmd_restore_resume(c);
-        rmd_core_reply(c, m->token, RMD_OK, 0, "dealing goes on; every cap counts as spent until a day after the restore was noticed");
+        rmd_core_reply(c, m->token, RMD_OK, 0,
+                       "dealing goes on; every cap counts as spent until a day after the restore was noticed");
         break;
     }
 }

@@ -177,7 +177,8 @@ static struct rmd_slice keep(struct rmd_coord *c, const struct rmd_key *k) {
     return rmd_slice(rmd_arena_dup(rmd_arena_now(c), k->b, k->n), k->n);
 }
 
-struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *keys, size_t n) {
+struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *keys,
+                              size_t n) {
     struct rmd_read *r = read_new(c, kind, subject);
     struct rmd_slice *v = rmd_arena_alloc(rmd_arena_now(c), (n + 1) * sizeof *v);
     for (size_t i = 0; i < n; i++)
@@ -189,10 +190,12 @@ struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void
     return r;
 }
 
-struct rmd_read *rmd_core_scan(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *from,
-                               const struct rmd_key *to, uint32_t limit, size_t max_bytes, bool keys_only) {
+struct rmd_read *rmd_core_scan(struct rmd_coord *c, enum rmd_read_kind kind, void *subject,
+                               const struct rmd_key *from, const struct rmd_key *to, uint32_t limit, size_t max_bytes,
+                               bool keys_only) {
     struct rmd_read *r = read_new(c, kind, subject);
-    struct rmd_scan scan = {.from = keep(c, from), .to = keep(c, to), .limit = limit, .max_bytes = max_bytes, .keys_only = keys_only};
+    struct rmd_scan scan = {
+        .from = keep(c, from), .to = keep(c, to), .limit = limit, .max_bytes = max_bytes, .keys_only = keys_only};
     struct rmd_coord_effect *f = rmd_fx_now(c, RMD_CF_SCAN);
     f->tag = c->read_tag;
     f->scan = scan;
@@ -266,7 +269,8 @@ static void end_step(struct rmd_coord *c) {
         c->meta_dirty = true;
         rmd_ledger_trim(&c->ledger, &c->batch);
     }
-    if (c->meta_dirty || (c->batch.ops && c->meta)) { /* ledger time rides along with every commit: a reboot loses less of it */
+    if (c->meta_dirty ||
+        (c->batch.ops && c->meta)) { /* ledger time rides along with every commit: a reboot loses less of it */
         c->meta_dirty = false;
         c->meta->ledger_time_ms = (uint64_t)c->ledger.now_ms;
         c->meta->mono_ms = c->now.mono_ms;
@@ -326,7 +330,8 @@ bool rmd_core_choked(const struct rmd_coord *c) {
 }
 
 bool rmd_core_may_deal(const struct rmd_coord *c) {
-    return c->phase == RMD_PHASE_SERVING && !c->stalled && !c->meta->restored && c->tag - c->persisted <= RMD_COORD_COMMITS_IN_FLIGHT;
+    return c->phase == RMD_PHASE_SERVING && !c->stalled && !c->meta->restored &&
+           c->tag - c->persisted <= RMD_COORD_COMMITS_IN_FLIGHT;
 }
 
 /* ---------------------------------------------------------------- step */
@@ -362,7 +367,8 @@ static void advance(struct rmd_coord *c) {
         }
     }
     rmd_queue_evict(c);
-    int64_t due = rmd_deferred_deadline_wall(c);
+    /* While nothing may be dealt, the store's next word is what is waited for. */
+    int64_t due = rmd_core_may_deal(c) ? rmd_deferred_deadline_wall(c) : RMD_NEVER;
     if (due != RMD_NEVER) {
         int64_t wait = due > c->now.wall_ms ? due - c->now.wall_ms : 1;
         rmd_core_wake(c, c->now.mono_ms + wait);
@@ -469,9 +475,10 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
-    struct rmd_list *heads[] = {&c->pending,       &c->retired,         &c->domain_lru,   &c->resolve_queue, &c->all_pqs,
-                                &c->all_dqs,       &c->all_campaigns,   &c->dirty_chunks, &c->dirty_entries, &c->dirty_campaigns,
-                                &c->dirty_leases,  &c->idle_chunks,     &c->idle_entries, &c->suppressing,   &c->incidents};
+    struct rmd_list *heads[] = {&c->pending,       &c->retired,         &c->domain_lru,    &c->resolve_queue,
+                                &c->all_pqs,       &c->all_dqs,         &c->all_campaigns, &c->dirty_chunks,
+                                &c->dirty_entries, &c->dirty_campaigns, &c->dirty_leases,  &c->idle_chunks,
+                                &c->idle_entries,  &c->suppressing,     &c->incidents};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     return c;

@@ -1,11 +1,12 @@
 /* The coordinator core's own structures: what its files share. Nobody outside coordinator/core includes this.
  *
- * One step: an event comes in; handlers change memory and mark objects dirty; rmd_core_end() writes every dirty object once into the
- * step's batch, hands the batch out as COMMIT, and keeps the effects that wait for it (rmd_fx_after) until PERSISTED. Memory is ahead
- * of the store between the two, and nothing is rolled back: when the process dies, both are gone.
+ * One step: an event comes in; handlers change memory and mark objects dirty; rmd_core_end() writes every dirty
+ * object once into the step's batch, hands the batch out as COMMIT, and keeps the effects that wait for it
+ * (rmd_fx_after) until PERSISTED. Memory is ahead of the store between the two, and nothing is rolled back: when the
+ * process dies, both are gone.
  *
- * Reading the store therefore needs care: an object that was changed stays in memory until the commit that wrote it is durable
- * (dirty_tag <= persisted), so a GET or SCAN that is issued later sees it. */
+ * Reading the store therefore needs care: an object that was changed stays in memory until the commit that wrote it
+ * is durable (dirty_tag <= persisted), so a GET or SCAN that is issued later sees it. */
 #ifndef REMUDA_COORDINATOR_CORE_INTERNAL_H
 #define REMUDA_COORDINATOR_CORE_INTERNAL_H
 
@@ -20,25 +21,26 @@
 #include "coordinator/core/retry.h"
 
 enum {
-    RMD_PENDING_MAX = 4096,          /* steps whose effects wait for the store */
-    RMD_TICK_MS = 1000,              /* what can't say when it is due is looked at again after this */
-    RMD_SORT_WINDOW = 16,            /* chunks of one campaign loaded for sorting */
-    RMD_SORT_WAIT_MS = 3000,         /* for the DNS answer of a chunk's domains; then they go their own way */
-    RMD_SORT_WAIT_ALONE_MS = 60000,  /* a chunk of one big domain waits longer: it would become many records */
+    RMD_PENDING_MAX = 4096,         /* steps whose effects wait for the store */
+    RMD_TICK_MS = 1000,             /* what can't say when it is due is looked at again after this */
+    RMD_SORT_WINDOW = 16,           /* chunks of one campaign loaded for sorting */
+    RMD_SORT_WAIT_MS = 3000,        /* for the DNS answer of a chunk's domains; then they go their own way */
+    RMD_SORT_WAIT_ALONE_MS = 60000, /* a chunk of one big domain waits longer: it would become many records */
     RMD_DNS_RETRY_MIN_MS = 5000,
     RMD_DNS_RETRY_MAX_MS = 900000,
-    RMD_DQ_WINDOW = 256,             /* records of a deferred queue loaded ahead */
+    RMD_DQ_WINDOW = 256, /* records of a deferred queue loaded ahead */
     RMD_DEALS_PER_STEP = 64,
-    RMD_DRAIN_PER_STEP = 2048,       /* recipients settled in one step by cancel or expiry */
+    RMD_DRAIN_PER_STEP = 2048, /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
     RMD_SUPPRESS_REPEAT_MS = 2000,
-    RMD_REPLAY_MS = 30000,           /* how long a returned node's journal holds up messages of unknown fate */
-    RMD_LEASE_REPEAT_MS = 5000,      /* a lease that wasn't acknowledged is sent again */
-    RMD_LEASE_BYTES = 200 << 10,     /* of rows: a lease fits one part */
+    RMD_REPLAY_MS = 30000,             /* how long a returned node's journal holds up messages of unknown fate */
+    RMD_LEASE_REPEAT_MS = 5000,        /* a lease that wasn't acknowledged is sent again */
+    RMD_LEASE_BYTES = 200 << 10,       /* of rows: a lease fits one part */
     RMD_NODE_RETURN_WAIT_MS = 3600000, /* when the stream names none */
     RMD_INCIDENTS_KEPT = 1000,
     RMD_AVOID_MAX = 8,
-    RMD_TAKEN_KEPT_MS = 7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
+    RMD_TAKEN_KEPT_MS =
+        7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
     RMD_NODE_OVERLOAD_REST_MS = 2000,
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
@@ -88,7 +90,7 @@ struct rmd_source {
     struct rmd_lane all;    /* the source everywhere */
     struct rmd_account *account;
     struct rmd_refusals refusals;
-    char *trouble;          /* what the node says, or NULL */
+    char *trouble; /* what the node says, or NULL */
     int64_t rest_until_mono_ms;
     uint32_t leases;
     uint64_t delivered, deferred, bounced;
@@ -126,7 +128,7 @@ struct rmd_node {
     struct rmd_map leases; /* id -> rmd_lease */
     uint32_t granted;      /* leases in state granted */
     struct rmd_list recalls;
-    uint64_t alarms_seen;  /* bit i: alarm_n - i was seen */
+    uint64_t alarms_seen; /* bit i: alarm_n - i was seen */
     bool policy_dirty, dirty, forget;
     char *said; /* last refusal logged */
 };
@@ -153,7 +155,8 @@ struct rmd_chunk {
     bool has_state;      /* settled is what the store says, or later */
     bool loading, failed;
     uint8_t settled[RMD_CHUNK_BITS];
-    uint8_t named[RMD_CHUNK_BITS]; /* as uncertain since a restore from a backup; only memory, so that a message is not named at each lease */
+    uint8_t named[RMD_CHUNK_BITS]; /* as uncertain since a restore from a backup; only memory, so that a message is
+                                      not named at each lease */
     uint32_t refs;
     uint64_t dirty_tag;
     bool dirty;
@@ -185,8 +188,8 @@ struct rmd_cq {
     uint32_t n_entries;      /* with work */
     struct rmd_key cursor;   /* last key scanned; n 0: from the start */
     bool scanning, from_start, pass_loaded;
-    uint64_t put_tag;        /* last commit that queued something without loading it */
-    uint64_t wait_tag;       /* no scan before this commit is durable */
+    uint64_t put_tag;  /* last commit that queued something without loading it */
+    uint64_t wait_tag; /* no scan before this commit is durable */
 };
 
 struct rmd_ditem {
@@ -245,7 +248,7 @@ struct rmd_campaign {
     struct rmd_list sort;
     uint32_t n_sort;
     bool sort_scanning, sort_end, sorted; /* sort_end: everything is read; sorted: and placed */
-    struct rmd_key sort_cursor; /* last key scanned */
+    struct rmd_key sort_cursor;           /* last key scanned */
     /* settling what a cancel or the age limit left */
     bool draining, drain_swept, drain_scanning;
     uint64_t drain_tag;
@@ -257,7 +260,8 @@ struct rmd_campaign {
     struct rmd_list dirty_link;
 };
 
-/* ---- leases: granted -> (in doubt <-> granted) -> taken -> gone; granted or in doubt -> gone when every message was settled. */
+/* ---- leases: granted -> (in doubt <-> granted) -> taken -> gone; granted or in doubt -> gone when every message was
+ * settled. */
 enum rmd_lease_state { RMD_LEASE_GRANTED, RMD_LEASE_DOUBT, RMD_LEASE_TAKEN, RMD_LEASE_STATES };
 
 struct rmd_lease {
@@ -310,12 +314,12 @@ struct rmd_suppressing {
 
 /* ---- reads under way */
 enum rmd_read_kind {
-    RMD_READ_CQ,          /* Q rows of a cq */
-    RMD_READ_DQ,          /* D rows of a dq */
-    RMD_READ_SORT,        /* K rows of a campaign */
-    RMD_READ_CHUNKS,      /* K and B of chunks */
-    RMD_READ_SWEEP,       /* D rows, for a campaign that is drained */
-    RMD_READ_TEMPLATE,    /* E row for a node */
+    RMD_READ_CQ,       /* Q rows of a cq */
+    RMD_READ_DQ,       /* D rows of a dq */
+    RMD_READ_SORT,     /* K rows of a campaign */
+    RMD_READ_CHUNKS,   /* K and B of chunks */
+    RMD_READ_SWEEP,    /* D rows, for a campaign that is drained */
+    RMD_READ_TEMPLATE, /* E row for a node */
     RMD_READ_START_Q,
     RMD_READ_START_D,
     RMD_READ_START_K,
@@ -362,7 +366,8 @@ struct rmd_coord {
     uint32_t ledger_bucket;
 
     struct rmd_ledger ledger;
-    struct rmd_map streams, sources, nodes, nodes_by_key, nets, tenants; /* by id, by id, by id, by key, by hash, by id */
+    struct rmd_map streams, sources, nodes, nodes_by_key, nets,
+        tenants; /* by id, by id, by id, by key, by hash, by id */
     uint64_t sources_rev, policy_rev;
     uint32_t other; /* provider id */
 
@@ -395,15 +400,18 @@ struct rmd_coord {
 };
 
 /* ---- core.c: effects, dirt, commits */
-struct rmd_coord_effect *rmd_fx_now(struct rmd_coord *c, enum rmd_coord_effect_kind kind);   /* memory: rmd_arena_now */
-struct rmd_coord_effect *rmd_fx_after(struct rmd_coord *c, enum rmd_coord_effect_kind kind); /* memory: rmd_arena_after */
+struct rmd_coord_effect *rmd_fx_now(struct rmd_coord *c, enum rmd_coord_effect_kind kind); /* memory: rmd_arena_now */
+struct rmd_coord_effect *rmd_fx_after(struct rmd_coord *c,
+                                      enum rmd_coord_effect_kind kind); /* memory: rmd_arena_after */
 struct rmd_arena *rmd_arena_now(struct rmd_coord *c);
 struct rmd_arena *rmd_arena_after(struct rmd_coord *c);
-void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t number, const char *fmt, ...) RMD_PRINTF(5, 6);
+void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t number, const char *fmt, ...)
+    RMD_PRINTF(5, 6);
 void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) RMD_PRINTF(2, 3);
 Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type); /* an EVENT after the step's commit */
-uint64_t rmd_core_epoch(const struct rmd_coord *c); /* as nodes see it */
-Remuda__Frame *rmd_core_send(struct rmd_coord *c, struct rmd_node *n, int body_case, int probe); /* after; body is set by the caller */
+uint64_t rmd_core_epoch(const struct rmd_coord *c);                         /* as nodes see it */
+Remuda__Frame *rmd_core_send(struct rmd_coord *c, struct rmd_node *n, int body_case,
+                             int probe); /* after; body is set by the caller */
 Remuda__Frame *rmd_core_send_now(struct rmd_coord *c, const struct rmd_coord_peer *peer, int body_case);
 void rmd_core_put(struct rmd_coord *c, const struct rmd_key *k, const void *message);
 void rmd_core_delete(struct rmd_coord *c, const struct rmd_key *k);
@@ -416,9 +424,11 @@ void rmd_core_wake(struct rmd_coord *c, int64_t mono_ms);
 void rmd_str_set(char **field, const char *value);                       /* a string of an unpacked record */
 void rmd_bytes_set(ProtobufCBinaryData *field, const void *p, size_t n); /* likewise */
 void *rmd_record_dup(const void *message);
-struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *keys, size_t n);
-struct rmd_read *rmd_core_scan(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *from,
-                               const struct rmd_key *to, uint32_t limit, size_t max_bytes, bool keys_only);
+struct rmd_read *rmd_core_get(struct rmd_coord *c, enum rmd_read_kind kind, void *subject, const struct rmd_key *keys,
+                              size_t n);
+struct rmd_read *rmd_core_scan(struct rmd_coord *c, enum rmd_read_kind kind, void *subject,
+                               const struct rmd_key *from, const struct rmd_key *to, uint32_t limit, size_t max_bytes,
+                               bool keys_only);
 
 /* ---- registry.c */
 struct rmd_stream *rmd_stream_find(struct rmd_coord *c, uint32_t id);
@@ -434,7 +444,8 @@ void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r);
 void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, struct rmd_slice pem);
 bool rmd_tenant_paused(struct rmd_coord *c, uint32_t tenant);
 struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t provider);
-void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state, int64_t ms, uint64_t incident);
+void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
+                  int64_t ms, uint64_t incident);
 void rmd_lanes_restore(struct rmd_coord *c);
 void rmd_lanes_tick(struct rmd_coord *c);
 ssize_t rmd_provider_index(const struct rmd_coord *c, uint32_t id);
@@ -471,7 +482,8 @@ void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k
 struct rmd_entry *rmd_entry_get(struct rmd_coord *c, struct rmd_cq *q, struct rmd_chunk *ch);
 void rmd_entry_set(struct rmd_coord *c, struct rmd_entry *e, size_t row);   /* queue it */
 void rmd_entry_clear(struct rmd_coord *c, struct rmd_entry *e, size_t row); /* it left the queue */
-void rmd_entry_known(struct rmd_coord *c, struct rmd_entry *e, struct rmd_slice value); /* what the store says of it */
+void rmd_entry_known(struct rmd_coord *c, struct rmd_entry *e,
+                     struct rmd_slice value); /* what the store says of it */
 void rmd_entry_unref(struct rmd_coord *c, struct rmd_entry *e);
 void rmd_queue_load(struct rmd_coord *c);
 void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_coord_event *e);
@@ -488,11 +500,13 @@ void rmd_deferred_put(struct rmd_coord *c, struct rmd_campaign *k, Remuda__Defer
 void rmd_deferred_delete(struct rmd_coord *c, struct rmd_campaign *k, const Remuda__DeferredRecord *r);
 void rmd_ditem_free(struct rmd_coord *c, struct rmd_ditem *d);
 void rmd_deferred_load(struct rmd_coord *c);
-void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r, const struct rmd_coord_event *e);
+void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r,
+                          const struct rmd_coord_event *e);
 void rmd_deferred_resolve(struct rmd_coord *c);
 int64_t rmd_deferred_deadline_wall(const struct rmd_coord *c);
 void rmd_deferred_free(struct rmd_coord *c);
-Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rmd_chunk *ch, uint32_t row, uint32_t provider);
+Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rmd_chunk *ch, uint32_t row,
+                                            uint32_t provider);
 
 /* ---- rows.c: a packed Row, read without unpacking */
 struct rmd_row_head {
@@ -502,7 +516,14 @@ struct rmd_row_head {
 bool rmd_row_head(struct rmd_slice row, struct rmd_row_head *out);
 
 /* ---- campaign.c */
-enum rmd_settled { RMD_SETTLED_DELIVERED, RMD_SETTLED_BOUNCED, RMD_SETTLED_SUPPRESSED, RMD_SETTLED_EXPIRED, RMD_SETTLED_HELD, RMD_SETTLED_CANCELLED };
+enum rmd_settled {
+    RMD_SETTLED_DELIVERED,
+    RMD_SETTLED_BOUNCED,
+    RMD_SETTLED_SUPPRESSED,
+    RMD_SETTLED_EXPIRED,
+    RMD_SETTLED_HELD,
+    RMD_SETTLED_CANCELLED
+};
 struct rmd_campaign *rmd_campaign_find(struct rmd_coord *c, struct rmd_slice id);
 void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r);
 void rmd_campaign_state(struct rmd_coord *c, const struct rmd_command *m);
@@ -515,11 +536,11 @@ uint64_t rmd_campaign_unsorted(const struct rmd_campaign *k);
 /* Sets the bit and counts; false when it was settled before. */
 bool rmd_settle(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind);
 /* Event about a message; outcome, lease may be NULL. */
-Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, const struct rmd_campaign *k, struct rmd_slice row,
-                                       const struct rmd_lease *lease, const Remuda__Outcome *o);
+Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, const struct rmd_campaign *k,
+                                       struct rmd_slice row, const struct rmd_lease *lease, const Remuda__Outcome *o);
 void rmd_settle_row(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enum rmd_settled kind, const char *text);
-void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r, enum rmd_settled kind,
-                         const char *text);
+void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r,
+                         enum rmd_settled kind, const char *text);
 const char *rmd_settled_name(enum rmd_settled kind);
 void rmd_campaign_tick(struct rmd_coord *c);
 void rmd_campaigns_flush(struct rmd_coord *c);
@@ -538,9 +559,11 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the n
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
-const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l); /* NULL: it may take work */
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q,
+                               struct rmd_lane *l); /* NULL: it may take work */
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);
-bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, const struct rmd_source *s);
+bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
+                      const struct rmd_source *s);
 bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r);
 
 /* ---- lease.c */
@@ -550,8 +573,9 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *l, struct rmd
 void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to);
 void rmd_lease_dirty(struct rmd_coord *c, struct rmd_lease *l);
-void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index); /* marks; ends the lease with the last one */
-void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l);                  /* deletes record and memory */
+void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l,
+                    uint32_t index);                          /* marks; ends the lease with the last one */
+void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l); /* deletes record and memory */
 void rmd_lease_acked(struct rmd_coord *c, struct rmd_node *n, const Remuda__LeaseAck *a);
 void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r);
 void rmd_leases_flush(struct rmd_coord *c, uint64_t tag);
@@ -562,14 +586,16 @@ bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l); /* its la
 
 /* ---- report.c */
 void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r);
-void rmd_report_unlisted(struct rmd_coord *c, struct rmd_node *n); /* when a returned node has told all: its unlisted leases come back */
+void rmd_report_unlisted(struct rmd_coord *c,
+                         struct rmd_node *n); /* when a returned node has told all: its unlisted leases come back */
 /* ---- doubt.c */
 void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why);
 void rmd_doubt_regrant(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_doubt_restored(struct rmd_coord *c);
 void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_doubt_tick(struct rmd_coord *c);
-void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row, const struct rmd_lease *late);
+void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row,
+                          const struct rmd_lease *late);
 
 /* ---- membership.c */
 void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e);
@@ -591,7 +617,8 @@ void rmd_recall_clear(struct rmd_node *n);
 
 /* ---- alarm.c */
 void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a);
-void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a); /* without acknowledgement */
+void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n,
+                        const Remuda__Alarm *a); /* without acknowledgement */
 void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number);
 /* ---- incident.c */
 struct rmd_incident *rmd_incident_find(struct rmd_coord *c, uint64_t id);

@@ -1,9 +1,11 @@
 /* Deferred recipients: records of their own, in queues by (provider, stream, sticky source), in order of their time.
  *
- * A queue is read from a cursor up to now; what is loaded stays on disk until a lease takes it (the lease's batch deletes the key). New
- * keys always sort after the cursor, except while their commit is under way: a scan stops before the earliest put that isn't durable.
+ * A queue is read from a cursor up to now; what is loaded stays on disk until a lease takes it (the lease's batch
+ * deletes the key). New keys always sort after the cursor, except while their commit is under way: a scan stops
+ * before the earliest put that isn't durable.
  *
- * Provider 0 holds recipients whose domain couldn't be resolved; they move to their provider's queue when it can, or bounce. */
+ * Provider 0 holds recipients whose domain couldn't be resolved; they move to their provider's queue when it can, or
+ * bounce. */
 #include "coordinator/core/core.h"
 
 struct rmd_id rmd_deferred_id(const Remuda__DeferredRecord *r) {
@@ -80,7 +82,8 @@ void rmd_ditem_free(struct rmd_coord *c, struct rmd_ditem *d) {
 }
 
 /* A record for a row that has none yet; it is the scratch arena's, its bytes are the chunk's. */
-Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rmd_chunk *ch, uint32_t row, uint32_t provider) {
+Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rmd_chunk *ch, uint32_t row,
+                                            uint32_t provider) {
     Remuda__DeferredRecord *d = rmd_arena_alloc(&c->scratch, sizeof *d);
     remuda__deferred_record__init(d);
     d->campaign.data = ch->campaign->id.b;
@@ -103,7 +106,8 @@ Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rm
 void rmd_deferred_load(struct rmd_coord *c) {
     rmd_list_for(it, &c->all_dqs) {
         struct rmd_dq *q = rmd_container(it, struct rmd_dq, all);
-        if (!q->scanning && q->put_tag <= c->persisted) /* a running scan may have missed what became durable meanwhile */
+        if (!q->scanning &&
+            q->put_tag <= c->persisted) /* a running scan may have missed what became durable meanwhile */
             q->inflight_wall_ms = RMD_NEVER;
         if (q->scanning || q->n_items >= RMD_DQ_WINDOW / 2 || q->next_wall_ms > c->now.wall_ms ||
             q->inflight_wall_ms <= q->next_wall_ms)
@@ -134,7 +138,8 @@ static void item_add(struct rmd_coord *c, struct rmd_dq *q, Remuda__DeferredReco
     q->n_items++;
 }
 
-void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r, const struct rmd_coord_event *e) {
+void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r,
+                          const struct rmd_coord_event *e) {
     q->scanning = false;
     c->deal = true;
     int64_t upto = q->inflight_wall_ms < r->at_wall_ms + 1 ? q->inflight_wall_ms : r->at_wall_ms + 1;
@@ -172,7 +177,8 @@ int64_t rmd_deferred_deadline_wall(const struct rmd_coord *c) {
     rmd_list_for(it, &c->all_dqs) {
         const struct rmd_dq *q = rmd_container(it, struct rmd_dq, all);
         /* While it is being read, full, or waits for a commit, another event comes first. */
-        if (!q->scanning && q->n_items < RMD_DQ_WINDOW / 2 && q->inflight_wall_ms > q->next_wall_ms && q->next_wall_ms < at)
+        if (!q->scanning && q->n_items < RMD_DQ_WINDOW / 2 && q->inflight_wall_ms > q->next_wall_ms &&
+            q->next_wall_ms < at)
             at = q->next_wall_ms;
     }
     return at;

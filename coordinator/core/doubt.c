@@ -150,7 +150,8 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
     if (l->state == RMD_LEASE_GRANTED) {
         if (c->now.mono_ms >= n->valid_until_mono_ms)
             rmd_doubt(c, l, "its node was not heard of until it expired");
-        else if (n->connected && !l->acked && c->now.mono_ms - l->sent_mono_ms >= RMD_LEASE_REPEAT_MS && rmd_core_left(c, l->sent_tag))
+        else if (n->connected && !l->acked && c->now.mono_ms - l->sent_mono_ms >= RMD_LEASE_REPEAT_MS &&
+                 rmd_core_left(c, l->sent_tag))
             rmd_lease_send(c, l);
         if (n->connected && !l->acked) {
             int64_t at = l->sent_mono_ms + RMD_LEASE_REPEAT_MS;

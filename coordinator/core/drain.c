@@ -1,6 +1,7 @@
-/* Draining: what a cancelled or aged campaign still holds is settled where it lies, a bounded number of recipients a step:
- * chunks that were never sorted, queue entries (loaded as if to be dealt), and deferred records (those loaded at once, the rest by one
- * sweep over the queues of the campaign's stream). What is leased comes back through its node's reports and is settled there. */
+/* Draining: what a cancelled or aged campaign still holds is settled where it lies, a bounded number of recipients a
+ * step: chunks that were never sorted, queue entries (loaded as if to be dealt), and deferred records (those loaded
+ * at once, the rest by one sweep over the queues of the campaign's stream). What is leased comes back through its
+ * node's reports and is settled there. */
 #include "coordinator/core/core.h"
 
 void rmd_drain_start(struct rmd_coord *c, struct rmd_campaign *k) {

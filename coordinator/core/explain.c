@@ -1,7 +1,8 @@
 /* Explain: why a recipient of this domain and stream isn't being sent right now, or from where it would be. */
 #include "coordinator/core/core.h"
 
-static const char *const account_names[RMD_ACCOUNTS] = {"lane", "source", "network at this provider", "sending domain at this provider"};
+static const char *const account_names[RMD_ACCOUNTS] = {"lane", "source", "network at this provider",
+                                                        "sending domain at this provider"};
 
 static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_buf *out) {
     struct rmd_caps caps;
@@ -13,18 +14,22 @@ static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct r
         char when[32] = "";
         if (frees != RMD_NEVER)
             rmd_format_duration(frees, when);
-        rmd_buf_addf(out, "    cap of the %s: %llu a day, %llu used in 24 h, %llu outstanding; more frees %s%s\n", account_names[i],
-                     (unsigned long long)caps.limit[i], (unsigned long long)caps.account[i]->used,
-                     (unsigned long long)caps.account[i]->outstanding, frees == RMD_NEVER ? "when leases report" : "in ", when);
+        rmd_buf_addf(out, "    cap of the %s: %llu a day, %llu used in 24 h, %llu outstanding; more frees %s%s\n",
+                     account_names[i], (unsigned long long)caps.limit[i], (unsigned long long)caps.account[i]->used,
+                     (unsigned long long)caps.account[i]->outstanding,
+                     frees == RMD_NEVER ? "when leases report" : "in ", when);
     }
 }
 
-static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, bool *chosen, struct rmd_buf *out) {
+static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, bool *chosen,
+                         struct rmd_buf *out) {
     const char *why = rmd_sched_lane_why(c, q, l);
     const char *node = l->source->node ? l->source->node->rec->name : "no node";
     rmd_buf_addf(out, "  %s (%s, node %s): ", l->source->rec->address, l->source->network, node);
     if (!why) {
-        rmd_buf_addf(out, "%s\n", *chosen ? "free; takes over when those before it are full" : "next: the first of the pool's order with room");
+        rmd_buf_addf(out, "%s\n",
+                     *chosen ? "free; takes over when those before it are full"
+                             : "next: the first of the pool's order with room");
         *chosen = true;
         return;
     }
@@ -43,8 +48,8 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
 }
 
 static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf *out) {
-    rmd_buf_addf(out, "waiting there for this stream: %llu queued, %llu leased, %llu deferred\n", (unsigned long long)q->queued,
-                 (unsigned long long)q->leased, (unsigned long long)q->deferred);
+    rmd_buf_addf(out, "waiting there for this stream: %llu queued, %llu leased, %llu deferred\n",
+                 (unsigned long long)q->queued, (unsigned long long)q->leased, (unsigned long long)q->deferred);
     int64_t next = RMD_NEVER;
     rmd_list_for(it, &q->dqs) {
         const struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
@@ -67,7 +72,8 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
         explain_lane(c, q, q->candidate[i], &chosen, out);
 }
 
-void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain, struct rmd_buf *out) {
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain,
+                       struct rmd_buf *out) {
     struct rmd_stream *s = rmd_stream_find(c, stream);
     if (!s || s->rec->tenant != tenant) {
         rmd_buf_addf(out, "there is no such stream\n");
@@ -76,12 +82,14 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (!c->meta || c->phase != RMD_PHASE_SERVING)
         rmd_buf_addf(out, "the coordinator is starting: nothing is dealt yet\n");
     if (s->rec->state)
-        rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name, *s->rec->reason ? s->rec->reason : "by the operator");
+        rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name,
+                     *s->rec->reason ? s->rec->reason : "by the operator");
     if (c->stalled)
         rmd_buf_addf(out, "the store is stalled: %s\n", c->stalled);
     const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);
     if (!d || d->state == RMD_SITE_WAIT) {
-        rmd_buf_addf(out, "%s: its MX hosts aren't known yet; they are asked for when a recipient there is sorted\n", domain);
+        rmd_buf_addf(out, "%s: its MX hosts aren't known yet; they are asked for when a recipient there is sorted\n",
+                     domain);
         return;
     }
     if (d->state == RMD_SITE_GONE) {
@@ -89,7 +97,8 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
         return;
     }
     if (d->state == RMD_SITE_TEMP) {
-        rmd_buf_addf(out, "%s: DNS gives no answer (%s); asked again in %lld s\n", domain, d->detail ? d->detail : "temporary failure",
+        rmd_buf_addf(out, "%s: DNS gives no answer (%s); asked again in %lld s\n", domain,
+                     d->detail ? d->detail : "temporary failure",
                      (long long)((d->until_mono_ms - c->now.mono_ms) / 1000));
         return;
     }

@@ -1,4 +1,5 @@
-/* Incidents: records of trouble, with their time line: read by the node, quarantined here, dealt again elsewhere, resolved. */
+/* Incidents: records of trouble, with their time line: read by the node, quarantined here, dealt again elsewhere,
+ * resolved. */
 #include "coordinator/core/core.h"
 
 struct rmd_incident *rmd_incident_find(struct rmd_coord *c, uint64_t id) {
@@ -110,6 +111,5 @@ void rmd_incidents_flush(struct rmd_coord *c) {
 }
 
 void rmd_incidents_free(struct rmd_coord *c) {
-    rmd_list_for_safe(it, &c->incidents)
-        incident_free(c, rmd_container(it, struct rmd_incident, link));
+    rmd_list_for_safe(it, &c->incidents) incident_free(c, rmd_container(it, struct rmd_incident, link));
 }

@@ -121,7 +121,8 @@ struct rmd_key rmd_key_queue_of(uint32_t tenant, uint32_t provider, uint32_t str
     add32(&k, stream);
     return k;
 }
-struct rmd_key rmd_key_queue_campaign(uint32_t tenant, uint32_t provider, uint32_t stream, const struct rmd_id *campaign) {
+struct rmd_key rmd_key_queue_campaign(uint32_t tenant, uint32_t provider, uint32_t stream,
+                                      const struct rmd_id *campaign) {
     struct rmd_key k = rmd_key_queue_of(tenant, provider, stream);
     add(&k, campaign->b, sizeof campaign->b);
     return k;

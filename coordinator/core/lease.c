@@ -1,11 +1,11 @@
 /* Leases: built from a chunk's waiting rows or from deferred records, persisted, then sent.
  *
- *   GRANTED --expired, host or journal lost--> DOUBT --wait over, or forgotten--> TAKEN (its uncertain messages went their way)
- *   DOUBT --the node returned and never had it--> GRANTED
- *   any --every message settled or given back--> gone
+ *   GRANTED --expired, host or journal lost--> DOUBT --wait over, or forgotten--> TAKEN (its uncertain messages went
+ * their way) DOUBT --the node returned and never had it--> GRANTED any --every message settled or given back--> gone
  *
- * In GRANTED its messages are outstanding in four accounts; in the other states they are booked as used. A lease pins its chunk and queue
- * entry, so that what comes back can be put back. Its index names a message in reports; a finished index never counts again. */
+ * In GRANTED its messages are outstanding in four accounts; in the other states they are booked as used. A lease pins
+ * its chunk and queue entry, so that what comes back can be put back. Its index names a message in reports; a
+ * finished index never counts again. */
 #include "coordinator/core/core.h"
 
 static const uint8_t moves[RMD_LEASE_STATES] = {
@@ -56,7 +56,8 @@ static void tally(struct rmd_lease *l, int by) {
 
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to) {
     if (!(moves[l->state] >> to & 1)) {
-        rmd_core_log(c, "lease %llu of node %s: no way from state %d to %d", (unsigned long long)l->id, l->node->rec->name, l->state, to);
+        rmd_core_log(c, "lease %llu of node %s: no way from state %d to %d", (unsigned long long)l->id,
+                     l->node->rec->name, l->state, to);
         return;
     }
     if (l->state == RMD_LEASE_GRANTED) { /* of unknown fate: booked as used */
@@ -77,7 +78,8 @@ void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_st
 
 /* ---------------------------------------------------------------- building */
 
-static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_campaign *k, struct rmd_pq *pq) {
+static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_campaign *k,
+                               struct rmd_pq *pq) {
     struct rmd_lease *l = rmd_alloc(sizeof *l);
     struct rmd_node *n = lane->source->node;
     l->id = ++n->rec->last_lease;
@@ -160,7 +162,9 @@ static void moved_from(struct rmd_coord *c, const Remuda__DeferredRecord *r, str
         struct rmd_source *s = rmd_source_find(c, r->avoid_network_of[i]);
         if (!s || s == lane->source)
             continue;
-        uint64_t id = s->all.incident ? s->all.incident : s->lane[lane->provider] ? s->lane[lane->provider]->incident : 0;
+        uint64_t id = s->all.incident           ? s->all.incident
+                      : s->lane[lane->provider] ? s->lane[lane->provider]->incident
+                                                : 0;
         if (id)
             rmd_incident_moved(c, id, lane->source, 1);
     }
@@ -208,8 +212,9 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
 /* ---------------------------------------------------------------- sending */
 
 bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l) {
-    return l->source && l->lane && l->source->rec->state != RMD_SOURCE_PAUSED && l->source->all.state < RMD_LANE_QUARANTINED &&
-           l->lane->state < RMD_LANE_QUARANTINED && rmd_campaign_deals(c, l->campaign) && !c->meta->restored;
+    return l->source && l->lane && l->source->rec->state != RMD_SOURCE_PAUSED &&
+           l->source->all.state < RMD_LANE_QUARANTINED && l->lane->state < RMD_LANE_QUARANTINED &&
+           rmd_campaign_deals(c, l->campaign) && !c->meta->restored;
 }
 
 static void fill_rows(struct rmd_lease *l, Remuda__Lease *m, struct rmd_arena *a) {
@@ -440,7 +445,8 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     struct rmd_node *n = rmd_node_find(c, r->node);
     struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(r->campaign.data, r->campaign.len));
     if (!n || !k || r->state >= RMD_LEASE_STATES) {
-        rmd_core_log(c, "lease %llu of node %u: its node or campaign isn't in the store; it can't be followed", (unsigned long long)r->id, r->node);
+        rmd_core_log(c, "lease %llu of node %u: its node or campaign isn't in the store; it can't be followed",
+                     (unsigned long long)r->id, r->node);
         return;
     }
     struct rmd_lease *l = rmd_alloc(sizeof *l);

@@ -76,8 +76,8 @@ static void age(const struct rmd_ledger *l, struct rmd_account *a) {
 }
 
 static struct rmd_ledger_bucket *bucket_at(struct rmd_account *a, uint32_t index) {
-    /* Booking is in time's order; restored rows come in key order. A bucket later than now (booked before a reboot whose time
-     * wasn't attested) takes what is booked now: that only delays. */
+    /* Booking is in time's order; restored rows come in key order. A bucket later than now (booked before a reboot
+     * whose time wasn't attested) takes what is booked now: that only delays. */
     if (a->n > a->head && a->bucket[a->n - 1].index >= index)
         return &a->bucket[a->n - 1];
     if (a->n == a->cap) {

@@ -2,18 +2,20 @@
  *
  *   available = cap - outstanding - RCPTs whose 5-minute bucket isn't wholly older than 24 hours of ledger time
  *
- * A grant is outstanding and belongs to no bucket. When its outcome is settled it leaves outstanding, and the RCPTs that were sent
- * are booked in the bucket of the ledger time *at settle*: that is later than the RCPT itself, so room comes back late, never early.
- * A grant of unknown fate is booked as used. RCPTs may exceed the grant (reported late, for a grant that was taken back): they are
- * booked all the same, and available stays 0 until they have aged.
+ * A grant is outstanding and belongs to no bucket. When its outcome is settled it leaves outstanding, and the RCPTs
+ * that were sent are booked in the bucket of the ledger time *at settle*: that is later than the RCPT itself, so room
+ * comes back late, never early. A grant of unknown fate is booked as used. RCPTs may exceed the grant (reported late,
+ * for a grant that was taken back): they are booked all the same, and available stays 0 until they have aged.
  *
- * Four accounts name a message: lane (source x provider), source, network x provider, sending domain x provider. It needs room in all.
+ * Four accounts name a message: lane (source x provider), source, network x provider, sending domain x provider. It
+ * needs room in all.
  *
- * Ledger time advances at most as monotonic time does in the same boot, and across a boot only as far as a node attests that kept
- * running; unattested, it stands still. So it never runs ahead of real time, whatever the wall clock does.
+ * Ledger time advances at most as monotonic time does in the same boot, and across a boot only as far as a node
+ * attests that kept running; unattested, it stands still. So it never runs ahead of real time, whatever the wall
+ * clock does.
  *
- * Buckets are persisted as absolute values (LedgerRecord), so that writing one twice does no harm. Units: recipients (RCPT commands),
- * milliseconds of ledger time. */
+ * Buckets are persisted as absolute values (LedgerRecord), so that writing one twice does no harm. Units: recipients
+ * (RCPT commands), milliseconds of ledger time. */
 #ifndef REMUDA_LEDGER_H
 #define REMUDA_LEDGER_H
 
@@ -74,13 +76,14 @@ void rmd_ledger_restore(struct rmd_ledger *l, struct rmd_slice key, uint64_t use
 uint64_t rmd_account_used(const struct rmd_ledger *l, struct rmd_account *a);
 /* limit 0: UINT64_MAX. */
 uint64_t rmd_account_available(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
-/* 0: room now; else milliseconds of ledger time until a booked bucket ages out and leaves room; RMD_NEVER: only outstanding grants can. */
+/* 0: room now; else milliseconds of ledger time until a booked bucket ages out and leaves room; RMD_NEVER: only
+ * outstanding grants can. */
 int64_t rmd_account_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
 
 /* Room in all accounts. */
 uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c);
 void rmd_caps_grant(const struct rmd_caps *c, uint64_t n);
-void rmd_caps_return(const struct rmd_caps *c, uint64_t n);            /* n grants end; nothing was sent */
+void rmd_caps_return(const struct rmd_caps *c, uint64_t n); /* n grants end; nothing was sent */
 void rmd_caps_book(struct rmd_ledger *l, const struct rmd_caps *c, uint64_t rcpts); /* in the present bucket */
 
 /* Puts every changed bucket into the batch. */

@@ -2,19 +2,21 @@
  *
  *   (none) --Hello, accepted--> CONNECTED --silence, Bye, gone, revoked--> (none)
  *
- * A node is its key. A second live session on a key is refused; one that fell silent is replaced. Leases follow the node's validity: it ends
- * lease_valid_ms after the last echo left us, which is later than the node's own end of it (it counts from the time that it stamped), so what
- * we call expired the node has stopped.
+ * A node is its key. A second live session on a key is refused; one that fell silent is replaced. Leases follow the
+ * node's validity: it ends lease_valid_ms after the last echo left us, which is later than the node's own end of it
+ * (it counts from the time that it stamped), so what we call expired the node has stopped.
  *
- * On Hello: another boot or another journal puts the node's leases in doubt. A lease that the node never had (its id is over the high-water
- * mark of the same journal) is sent again. Leases that may not send any more are left out of Welcome's list, and come back as outcomes. */
+ * On Hello: another boot or another journal puts the node's leases in doubt. A lease that the node never had (its id
+ * is over the high-water mark of the same journal) is sent again. Leases that may not send any more are left out of
+ * Welcome's list, and come back as outcomes. */
 #include "coordinator/core/core.h"
 
 static bool same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b) {
     return rmd_slice_eq(rmd_slice(a->data, a->len), rmd_slice(b->data, b->len));
 }
 
-static Remuda__EventRecord *node_event(struct rmd_coord *c, const char *type, const struct rmd_node *n, const char *text) {
+static Remuda__EventRecord *node_event(struct rmd_coord *c, const char *type, const struct rmd_node *n,
+                                       const char *text) {
     Remuda__EventRecord *e = rmd_core_event(c, type);
     e->node = n->rec->id;
     e->text = rmd_arena_printf(rmd_arena_after(c), "%s: %s", n->rec->name, text);
@@ -30,7 +32,8 @@ static void refuse(struct rmd_coord *c, const struct rmd_coord_peer *peer, uint3
 }
 
 /* The same refusal is told to the operator once, not every two seconds. */
-static void refuse_node(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_peer *peer, uint32_t code, const char *reason) {
+static void refuse_node(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_peer *peer, uint32_t code,
+                        const char *reason) {
     refuse(c, peer, code, reason);
     if (n->said && strcmp(n->said, reason) == 0)
         return;
@@ -46,7 +49,8 @@ void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *wh
     n->connected = false;
     rmd_recall_clear(n);
     node_event(c, "node.lost", n, why);
-    rmd_core_log(c, "node %s: lost: %s; its %u leases expire in %lld ms unless it returns", n->rec->name, why, n->granted,
+    rmd_core_log(c, "node %s: lost: %s; its %u leases expire in %lld ms unless it returns", n->rec->name, why,
+                 n->granted,
                  (long long)(n->valid_until_mono_ms > c->now.mono_ms ? n->valid_until_mono_ms - c->now.mono_ms : 0));
     rmd_core_wake(c, n->valid_until_mono_ms);
     rmd_suppress_check(c);
@@ -67,7 +71,8 @@ static void renew(struct rmd_coord *c, struct rmd_node *n) {
 /* ---------------------------------------------------------------- Hello */
 
 /* NULL, or why this Hello is refused. */
-static const char *objection(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_event *e, uint32_t *code) {
+static const char *objection(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_event *e,
+                             uint32_t *code) {
     const Remuda__Hello *h = e->frame->hello;
     *code = 3;
     if (n->rec->state)
@@ -79,10 +84,12 @@ static const char *objection(struct rmd_coord *c, struct rmd_node *n, const stru
         return "the coordinator's store is stalled; try again";
     *code = 1;
     if (h->version_min > RMD_PROTOCOL_VERSION || h->version_max < RMD_PROTOCOL_VERSION_MIN)
-        return rmd_arena_printf(&c->scratch, "no common protocol version: the node speaks %u to %u, the coordinator %d to %d", h->version_min,
-                                h->version_max, RMD_PROTOCOL_VERSION_MIN, RMD_PROTOCOL_VERSION);
+        return rmd_arena_printf(&c->scratch,
+                                "no common protocol version: the node speaks %u to %u, the coordinator %d to %d",
+                                h->version_min, h->version_max, RMD_PROTOCOL_VERSION_MIN, RMD_PROTOCOL_VERSION);
     *code = 2;
-    if (n->connected && n->peer.session != e->peer.session && c->now.mono_ms - n->heard_mono_ms < c->o.heartbeat_lost_ms)
+    if (n->connected && n->peer.session != e->peer.session &&
+        c->now.mono_ms - n->heard_mono_ms < c->o.heartbeat_lost_ms)
         return "another session with this key is live; is the same key used on two hosts?";
     if (h->boot_id.len != RMD_UUID_BYTES || h->journal_uuid.len != RMD_UUID_BYTES) {
         *code = 1;
@@ -131,15 +138,17 @@ static bool listed(const Remuda__Hello *h, uint64_t id) {
     return false;
 }
 
-/* Which leases are live, which the node never had, and which it may have had and doesn't hold (those are settled when its journal was told,
- * see rmd_report_unlisted). */
-static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, Remuda__Welcome *w, struct rmd_lease **again, size_t *n_again) {
+/* Which leases are live, which the node never had, and which it may have had and doesn't hold (those are settled when
+ * its journal was told, see rmd_report_unlisted). */
+static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, Remuda__Welcome *w,
+                      struct rmd_lease **again, size_t *n_again) {
     w->lease_live = rmd_arena_alloc(rmd_arena_after(c), (n->leases.n + 1) * sizeof *w->lease_live);
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&n->leases, &it, NULL, &v)) {
         struct rmd_lease *l = v;
-        bool mine = memcmp(l->boot, n->boot, sizeof l->boot) == 0 && memcmp(l->journal, h->journal_uuid.data, sizeof l->journal) == 0;
+        bool mine = memcmp(l->boot, n->boot, sizeof l->boot) == 0 &&
+                    memcmp(l->journal, h->journal_uuid.data, sizeof l->journal) == 0;
         bool never_had = mine && l->id > n->high_water;
         if (never_had && l->state == RMD_LEASE_DOUBT)
             rmd_doubt_regrant(c, l);
@@ -194,8 +203,8 @@ static void addresses(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hel
         for (size_t i = 0; i < h->n_address && !found; i++)
             found = rmd_addr_parse(h->address[i], &have) == RMD_OK && rmd_addr_eq(&want, &have);
         if (!found)
-            rmd_core_log(c, "source %s: its address to bind, %s, was not among the addresses of node %s when it came", s->rec->address, bind,
-                         n->rec->name);
+            rmd_core_log(c, "source %s: its address to bind, %s, was not among the addresses of node %s when it came",
+                         s->rec->address, bind, n->rec->name);
     }
 }
 

@@ -1,4 +1,5 @@
-/* Policy frames: everything a node must know besides its leases, complete each time. Built when something changed, once a step. */
+/* Policy frames: everything a node must know besides its leases, complete each time. Built when something changed,
+ * once a step. */
 #include "coordinator/core/core.h"
 
 /* A resting lane isn't stopped: the node that read the verdict paces it; it only gets no new leases. */

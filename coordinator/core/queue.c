@@ -1,8 +1,9 @@
 /* Queue: chunks and the rows of them that wait, in windows.
  *
- * Q on disk holds, for each (provider, stream, campaign, chunk), a bitmap of waiting rows. In memory there are a few entries of each such
- * queue, loaded ahead by a scan from a cursor, so that tombstones at the head are passed once. An entry that is in memory is the truth; one
- * that isn't is on disk, unchanged. Entries and chunks stay while a lease pins them or a commit that wrote them is under way. */
+ * Q on disk holds, for each (provider, stream, campaign, chunk), a bitmap of waiting rows. In memory there are a few
+ * entries of each such queue, loaded ahead by a scan from a cursor, so that tombstones at the head are passed once.
+ * An entry that is in memory is the truth; one that isn't is on disk, unchanged. Entries and chunks stay while a
+ * lease pins them or a commit that wrote them is under way. */
 #include "coordinator/core/core.h"
 
 void rmd_key_of_chunk(const struct rmd_chunk *ch, struct rmd_chunk_ref *ref) {
@@ -131,7 +132,8 @@ void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k
         rmd_id_format(&ch->campaign->id, id);
         /* A campaign that ended has no chunks any more: a late report about it finds none, and that is all right. */
         if (ch->campaign->rec->state != RMD_CAMPAIGN_DONE)
-            rmd_core_log(c, "campaign %s: chunk %08x/%u is missing or damaged in the store; its recipients wait", id, ch->group, ch->seq);
+            rmd_core_log(c, "campaign %s: chunk %08x/%u is missing or damaged in the store; its recipients wait", id,
+                         ch->group, ch->seq);
         ch->failed = true;
     }
     if (ch->has_state)
@@ -253,7 +255,8 @@ void rmd_queue_evict(struct rmd_coord *c) {
 /* ---------------------------------------------------------------- loading */
 
 static bool wants(struct rmd_coord *c, const struct rmd_cq *q) {
-    if (q->scanning || q->queued <= q->loaded || q->n_entries >= RMD_COORD_WINDOW_CHUNKS || q->wait_tag > c->persisted)
+    if (q->scanning || q->queued <= q->loaded || q->n_entries >= RMD_COORD_WINDOW_CHUNKS ||
+        q->wait_tag > c->persisted)
         return false;
     return q->campaign->draining || rmd_campaign_deals(c, q->campaign);
 }
@@ -431,8 +434,7 @@ void rmd_queue_free(struct rmd_coord *c) {
     void *v;
     while (rmd_map_next(&c->chunks, &it, NULL, &v)) {
         struct rmd_chunk *ch = v;
-        rmd_list_for_safe(et, &ch->entries)
-            free(rmd_container(et, struct rmd_entry, in_chunk));
+        rmd_list_for_safe(et, &ch->entries) free(rmd_container(et, struct rmd_entry, in_chunk));
         if (ch->rows)
             remuda__chunk__free_unpacked(ch->rows, NULL);
         free(ch);

@@ -1,6 +1,6 @@
-/* Recalls: asking a node to give back what has not started. Repeated until it answers; the answer counts when every outcome up to the
- * position that it names is settled, and is acknowledged then. A recall needs no record: after a new session, Welcome's list of live leases
- * says the same. */
+/* Recalls: asking a node to give back what has not started. Repeated until it answers; the answer counts when every
+ * outcome up to the position that it names is settled, and is acknowledged then. A recall needs no record: after a
+ * new session, Welcome's list of live leases says the same. */
 #include "coordinator/core/core.h"
 
 static struct rmd_recall *find(struct rmd_node *n, uint64_t id) {
@@ -140,6 +140,5 @@ void rmd_recall_tick(struct rmd_coord *c, struct rmd_node *n) {
 }
 
 void rmd_recall_clear(struct rmd_node *n) {
-    rmd_list_for_safe(it, &n->recalls)
-        drop(rmd_container(it, struct rmd_recall, link));
+    rmd_list_for_safe(it, &n->recalls) drop(rmd_container(it, struct rmd_recall, link));
 }

@@ -1,5 +1,5 @@
-/* Registry: tenants, streams, sources with their lanes, nodes: what operators change at run time. All of it lives in memory and in the
- * store; sources and nodes are written when dirty, at the end of a step. */
+/* Registry: tenants, streams, sources with their lanes, nodes: what operators change at run time. All of it lives in
+ * memory and in the store; sources and nodes are written when dirty, at the end of a step. */
 #include "coordinator/core/core.h"
 
 struct rmd_stream *rmd_stream_find(struct rmd_coord *c, uint32_t id) {
@@ -208,7 +208,8 @@ static const uint8_t lane_moves[RMD_LANE_STATE_COUNT] = {
 };
 
 /* ms 0: until resolved. A second verdict of the same kind only ever prolongs; a rest never softens a quarantine. */
-void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state, int64_t ms, uint64_t incident) {
+void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
+                  int64_t ms, uint64_t incident) {
     if (state == RMD_LANE_RESTING && l->state == RMD_LANE_QUARANTINED)
         return;
     int64_t until = ms ? c->ledger.now_ms + ms : 0;
@@ -237,7 +238,9 @@ static void lane_restore(struct rmd_coord *c, struct rmd_lane *l, const Remuda__
     l->until_wall_ms = r->until_wall_ms;
     l->incident = r->incident;
     /* What was left when it was written (it is written again with every 5-minute bucket of the ledger). */
-    l->until_ledger_ms = r->remaining_ms > 0 ? c->ledger.now_ms + r->remaining_ms : r->until_wall_ms ? c->ledger.now_ms + 1 : 0;
+    l->until_ledger_ms = r->remaining_ms > 0 ? c->ledger.now_ms + r->remaining_ms
+                         : r->until_wall_ms  ? c->ledger.now_ms + 1
+                                             : 0;
 }
 
 void rmd_lanes_restore(struct rmd_coord *c) {
@@ -269,8 +272,8 @@ static void lane_tick(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane
     Remuda__EventRecord *e = rmd_core_event(c, "source.opened");
     e->source = s->rec->id;
     e->provider = provider;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%s at %s is open again: its time of being %s is over", s->rec->address,
-                               provider ? rmd_provider_name(c, provider) : "every provider", was);
+    e->text = rmd_arena_printf(rmd_arena_after(c), "%s at %s is open again: its time of being %s is over",
+                               s->rec->address, provider ? rmd_provider_name(c, provider) : "every provider", was);
     if (i && i->rec->state == 0)
         rmd_incident_resolve(c, i, "its time is over");
 }
@@ -379,7 +382,8 @@ void rmd_registry_flush(struct rmd_coord *c) {
     rmd_policy_flush(c, -1);
     uint32_t it = 0;
     void *v;
-    bool bucket = c->phase == RMD_PHASE_SERVING && (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS) != c->ledger_bucket;
+    bool bucket =
+        c->phase == RMD_PHASE_SERVING && (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS) != c->ledger_bucket;
     if (c->sources_dirty || bucket) {
         c->sources_dirty = false;
         while (rmd_map_next(&c->sources, &it, NULL, &v)) {

@@ -1,10 +1,12 @@
 /* Reports: outcomes of a node's journal, settled once, in order.
  *
- * Outcomes carry journal numbers. Only the next number is settled; repeated ones are acknowledged again, a gap is answered with the
- * position that is known, and the node starts over from there. One report is one batch: settled bits, records, leases, ledger, the
- * campaign's counters and the node's position; the acknowledgement follows when it is durable.
+ * Outcomes carry journal numbers. Only the next number is settled; repeated ones are acknowledged again, a gap is
+ * answered with the position that is known, and the node starts over from there. One report is one batch: settled
+ * bits, records, leases, ledger, the campaign's counters and the node's position; the acknowledgement follows when it
+ * is durable.
  *
- * Whatever an outcome says, its index in its lease counts once. When the message was settled by another copy already, only its RCPTs count. */
+ * Whatever an outcome says, its index in its lease counts once. When the message was settled by another copy already,
+ * only its RCPTs count. */
 #include "coordinator/core/core.h"
 
 struct item {
@@ -83,7 +85,8 @@ static uint64_t incident_of(const struct rmd_lease *l) {
 }
 
 /* Attempted, later again. */
-static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o,
+                     const struct rmd_verdict *v) {
     struct rmd_campaign *k = x->campaign;
     struct rmd_lease *l = x->lease;
     k->rec->deferrals++;
@@ -93,7 +96,8 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     d->last_class = v->class;
     d->sticky_source = 0;
     set_last_reply(c, d, o);
-    struct rmd_retry r = rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
+    struct rmd_retry r =
+        rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
     d->not_before_wall_ms = r.not_before_wall_ms;
     if (for_our_sake(v)) {
         avoid(c, d, l->source_id);
@@ -116,7 +120,8 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
 }
 
 /* The dot was sent and no reply came: the stream's policy decides, and it is counted and named. */
-static void uncertain(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+static void uncertain(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o,
+                      const struct rmd_verdict *v) {
     struct rmd_campaign *k = x->campaign;
     k->rec->uncertain++;
     c->uncertain++;
@@ -133,7 +138,8 @@ static void uncertain(struct rmd_coord *c, const struct item *x, const Remuda__O
         rmd_settle_deferred(c, x->chunk, d, rmd_campaign_drain_kind(k), NULL);
     } else {
         d->not_before_wall_ms =
-            rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng).not_before_wall_ms;
+            rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng)
+                .not_before_wall_ms;
         rmd_deferred_put(c, k, d);
         e->not_before_wall_ms = d->not_before_wall_ms;
     }
@@ -210,7 +216,8 @@ static void settled(struct rmd_coord *c, const struct item *x, const Remuda__Out
     e->attempt = 1 + (x->lease->own && x->lease->own[x->index] ? x->lease->own[x->index]->attempts : 0);
 }
 
-static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o,
+                    const struct rmd_verdict *v) {
     if (for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT)) { /* nobody is punished for our reputation */
         deferred(c, x, o, v);
         return;
@@ -246,7 +253,8 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     count(l, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
-            rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text = (char *)(uintptr_t) "another copy; settled before";
+            rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =
+                (char *)(uintptr_t) "another copy; settled before";
     } else if (l->state == RMD_LEASE_TAKEN) {
         late(c, &x, o);
     } else if (o->kind == RMD_OUTCOME_DELIVERED) {
@@ -263,8 +271,9 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_lease_done(c, l, o->index);
 }
 
-/* A lease under the node's high-water mark that it neither holds nor has outcomes for: the frame was lost and a later one came. The node's
- * fence refuses it from now on, and its journal, all told, shows that nothing of it was started. */
+/* A lease under the node's high-water mark that it neither holds nor has outcomes for: the frame was lost and a later
+ * one came. The node's fence refuses it from now on, and its journal, all told, shows that nothing of it was started.
+ */
 void rmd_report_unlisted(struct rmd_coord *c, struct rmd_node *n) {
     if (n->rec->settled_n < n->journal_end)
         return;
@@ -294,7 +303,8 @@ void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r
     const ProtobufCBinaryData *uuid = &n->rec->journal_uuid;
     if (!rmd_slice_eq(rmd_slice(r->journal_uuid.data, r->journal_uuid.len), rmd_slice(uuid->data, uuid->len)))
         return;
-    if (r->skipped < r->first_n && r->first_n > n->rec->settled_n + 1 && r->first_n - r->skipped <= n->rec->settled_n + 1) {
+    if (r->skipped < r->first_n && r->first_n > n->rec->settled_n + 1 &&
+        r->first_n - r->skipped <= n->rec->settled_n + 1) {
         n->rec->settled_n = r->first_n - 1; /* numbers that the node's journal has no more */
         n->dirty = c->nodes_dirty = true;
     }

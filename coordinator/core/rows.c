@@ -1,4 +1,5 @@
-/* A packed Row read without unpacking: ordinal and address are all that settling needs, and it happens for every recipient. */
+/* A packed Row read without unpacking: ordinal and address are all that settling needs, and it happens for every
+ * recipient. */
 #include "coordinator/core/core.h"
 
 static bool varint(struct rmd_slice *s, uint64_t *out) {

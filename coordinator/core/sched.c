@@ -1,11 +1,13 @@
 /* Scheduler: which lane gets what.
  *
- * For each (provider, stream) with ready work, streams in deficit round robin by the weight of their priority, campaigns of a stream in turn:
- * the first lane of the stream's pool, in a fixed order of preference, that may take work. A fixed order concentrates a provider's work on the
- * fewest lanes that fit it: the next lane gets some only when the one before is full (leases outstanding, a cap, or its node's window). The
- * order differs between providers, so that every source is somebody's first.
+ * For each (provider, stream) with ready work, streams in deficit round robin by the weight of their priority,
+ * campaigns of a stream in turn: the first lane of the stream's pool, in a fixed order of preference, that may take
+ * work. A fixed order concentrates a provider's work on the fewest lanes that fit it: the next lane gets some only
+ * when the one before is full (leases outstanding, a cap, or its node's window). The order differs between providers,
+ * so that every source is somebody's first.
  *
- * A part of each lane's cap (1/10), and one of its leases, is kept for streams of priority 0 when a source serves one. */
+ * A part of each lane's cap (1/10), and one of its leases, is kept for streams of priority 0 when a source serves
+ * one. */
 #include "coordinator/core/core.h"
 
 enum { PRIORITY_SHARE = 10, QUANTUM = RMD_COORD_LEASE_MESSAGES / 2 };
@@ -44,7 +46,8 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
     uint64_t r = rmd_caps_room(&c->ledger, &caps);
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
-    uint64_t kept = caps.limit[0] / PRIORITY_SHARE, lane = rmd_account_available(&c->ledger, caps.account[0], caps.limit[0]);
+    uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
+             lane = rmd_account_available(&c->ledger, caps.account[0], caps.limit[0]);
     uint64_t rest = lane > kept ? lane - kept : 0;
     return r < rest ? r : rest;
 }
@@ -84,8 +87,10 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     return NULL;
 }
 
-/* Refused for the sake of an IP in this network: not from there while that lane is closed; later only when the pool has nothing else. */
-bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, const struct rmd_source *s) {
+/* Refused for the sake of an IP in this network: not from there while that lane is closed; later only when the pool
+ * has nothing else. */
+bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
+                      const struct rmd_source *s) {
     bool avoids = false;
     for (size_t i = 0; i < r->n_avoid_network_of; i++) {
         const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
@@ -127,12 +132,14 @@ bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__De
     return false;
 }
 
-/* Records that stick to a source go to it, unless it is out of service: then anybody may have them. */
+/* Records that stick to a source go to it, unless it is out of service, or its caps are used up: then anybody may
+ * have them. To be greylisted again elsewhere costs minutes; to wait for room in a cap costs up to a day. */
 static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct rmd_lane *l) {
     if (!q->sticky || q->sticky == l->source->rec->id)
         return true;
     const struct rmd_source *s = rmd_source_find(c, q->sticky);
-    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, s->lane[l->provider]);
+    struct rmd_lane *own = s ? s->lane[l->provider] : NULL;
+    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, own) || (own && !room(c, q->pq, own));
 }
 
 static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
@@ -191,7 +198,8 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     return 0;
 }
 
-/* A node that returned may be about to say that messages of unknown fate were delivered: they wait for that, not for long. */
+/* A node that returned may be about to say that messages of unknown fate were delivered: they wait for that, not for
+ * long. */
 static bool replaying(struct rmd_coord *c) {
     uint32_t it = 0;
     void *v;

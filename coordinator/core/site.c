@@ -1,7 +1,7 @@
 /* Which provider a domain belongs to: a bounded cache of the resolver's answers, least recently used first to go.
  *
- * WAIT (asked, or queued to be asked) -> OK (until the TTL) | GONE (NXDOMAIN, no MX and no address, null MX) | TEMP (asked again after a
- * back-off). An OK that has aged is used while the new answer is under way. */
+ * WAIT (asked, or queued to be asked) -> OK (until the TTL) | GONE (NXDOMAIN, no MX and no address, null MX) | TEMP
+ * (asked again after a back-off). An OK that has aged is used while the new answer is under way. */
 #include "coordinator/core/core.h"
 
 #include "proto/site.h"
@@ -97,9 +97,9 @@ void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_m
     bool null_mx = mx->status == RMD_DNS_OK && mx->n == 1 && !mx->mx[0].host[0];
     if (mx->status != RMD_DNS_OK || null_mx || mx->n == 0) {
         d->state = RMD_SITE_GONE;
-        d->detail = rmd_strdup(null_mx                             ? "null MX: the domain accepts no mail"
+        d->detail = rmd_strdup(null_mx                          ? "null MX: the domain accepts no mail"
                                : mx->status == RMD_DNS_NXDOMAIN ? "the domain does not exist"
-                                                                   : "the domain has neither MX nor address");
+                                                                : "the domain has neither MX nor address");
         d->until_mono_ms = c->now.mono_ms + clamp((int64_t)mx->ttl_s * 1000, TTL_MIN_MS, GONE_TTL_MS);
         return;
     }

@@ -1,8 +1,9 @@
 /* Sorting: a campaign's chunks, in the order of their keys, into queues by provider.
  *
- * A window of chunks is read ahead of the cursor and the domains of all of them are asked at once; chunks leave the window in order, each
- * in one batch with the campaign's cursor. A row goes to exactly one place: settled (suppressed, or the domain takes no mail), the queue of
- * its provider, or - when DNS gives no answer in time - a record of its own that is resolved again later. */
+ * A window of chunks is read ahead of the cursor and the domains of all of them are asked at once; chunks leave the
+ * window in order, each in one batch with the campaign's cursor. A row goes to exactly one place: settled
+ * (suppressed, or the domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a
+ * record of its own that is resolved again later. */
 #include "coordinator/core/core.h"
 
 enum { SORT_PER_STEP = 16, SORT_READ_BYTES = 2 << 20 };
@@ -16,15 +17,15 @@ static void sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s) {
 }
 
 void rmd_sort_clear(struct rmd_campaign *k) {
-    rmd_list_for_safe(it, &k->sort)
-        sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
+    rmd_list_for_safe(it, &k->sort) sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
 }
 
 static void finished(struct rmd_coord *c, struct rmd_campaign *k) {
     k->sorted = true;
     uint64_t lost = rmd_campaign_unsorted(k);
     if (lost)
-        rmd_core_log(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name, (unsigned long long)lost);
+        rmd_core_log(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name,
+                     (unsigned long long)lost);
 }
 
 void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
@@ -32,7 +33,8 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
         finished(c, k);
     if (k->sort_end || k->sort_scanning || k->n_sort > RMD_SORT_WINDOW / 2)
         return;
-    struct rmd_key prefix = rmd_key_chunks_of('K', k->rec->tenant, &k->id), from = prefix, to = rmd_key_after(&prefix);
+    struct rmd_key prefix = rmd_key_chunks_of('K', k->rec->tenant, &k->id), from = prefix,
+                   to = rmd_key_after(&prefix);
     if (k->sort_cursor.n) {
         from = k->sort_cursor;
         from.b[from.n++] = 0;
@@ -91,7 +93,8 @@ static bool sound(const Remuda__Chunk *r) {
 }
 
 /* Q rows are written directly: no entry of this chunk can be in memory before it was sorted. */
-static void enqueue(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_chunk *ch, uint32_t provider, const uint8_t *bits) {
+static void enqueue(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_chunk *ch, uint32_t provider,
+                    const uint8_t *bits) {
     uint32_t n = (uint32_t)rmd_bit_count(bits, RMD_CHUNK_ROWS_MAX);
     struct rmd_cq *q = rmd_cq_get(c, provider, k);
     struct rmd_chunk_ref ref;
@@ -158,7 +161,8 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
     rmd_list_for_safe(it, &k->sort) {
         struct rmd_sort_chunk *s = rmd_container(it, struct rmd_sort_chunk, link);
         if (!sound(s->rows)) {
-            rmd_core_log(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name, s->group, s->seq);
+            rmd_core_log(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name,
+                         s->group, s->seq);
             if (head)
                 sort_chunk_free(k, s);
             continue;

@@ -1,8 +1,9 @@
 /* Suppressions: addresses that must not be contacted.
  *
- * In memory a set of hashes (tenant is in the hash, a stream is mixed in); in the store a row each. A command is answered when nothing can
- * contact the address any more: the row is durable, and every node that holds leases has confirmed, or its leases are over. From the moment
- * of the command the address is in no new lease. A hard bounce suppresses by itself, and needs no answer. */
+ * In memory a set of hashes (tenant is in the hash, a stream is mixed in); in the store a row each. A command is
+ * answered when nothing can contact the address any more: the row is durable, and every node that holds leases has
+ * confirmed, or its leases are over. From the moment of the command the address is in no new lease. A hard bounce
+ * suppresses by itself, and needs no answer. */
 #include "coordinator/core/core.h"
 
 static uint64_t member(uint32_t stream, uint64_t hash) {
@@ -17,7 +18,8 @@ bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t s
     return rmd_suppress_has(c, stream, rmd_address_hash(tenant, email));
 }
 
-static void write_row(struct rmd_coord *c, const struct rmd_suppressing *s, const char *reason, const char *evidence, bool confirmed) {
+static void write_row(struct rmd_coord *c, const struct rmd_suppressing *s, const char *reason, const char *evidence,
+                      bool confirmed) {
     Remuda__SuppressionRecord r = REMUDA__SUPPRESSION_RECORD__INIT;
     r.address = s->address;
     r.reason = (char *)(uintptr_t)reason;
@@ -29,7 +31,8 @@ static void write_row(struct rmd_coord *c, const struct rmd_suppressing *s, cons
     rmd_core_put(c, &k, &r);
 }
 
-static void tell(struct rmd_coord *c, struct rmd_node *n, uint64_t id, uint32_t tenant, uint32_t stream, const uint64_t *hash, size_t count, int probe) {
+static void tell(struct rmd_coord *c, struct rmd_node *n, uint64_t id, uint32_t tenant, uint32_t stream,
+                 const uint64_t *hash, size_t count, int probe) {
     Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_SUPPRESS, probe);
     struct rmd_arena *a = rmd_arena_after(c);
     Remuda__Suppress *m = f->suppress = rmd_arena_alloc(a, sizeof *m);
@@ -108,7 +111,8 @@ void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
         if (s->hash != hash || s->stream != m->stream)
             continue;
         if (s->token)
-            rmd_core_reply(c, s->token, RMD_ECONFLICT, 0, "the suppression was taken back before every node had confirmed it");
+            rmd_core_reply(c, s->token, RMD_ECONFLICT, 0,
+                           "the suppression was taken back before every node had confirmed it");
         drop(s);
     }
     struct rmd_key k = rmd_key_suppression(m->tenant, m->stream, hash);
@@ -122,11 +126,13 @@ void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
 void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o) {
     if (rmd_coord_suppressed(c, tenant, 0, email))
         return;
-    struct rmd_suppressing s = {.tenant = tenant, .address = rmd_arena_str(&c->scratch, email), .hash = rmd_address_hash(tenant, email)};
+    struct rmd_suppressing s = {
+        .tenant = tenant, .address = rmd_arena_str(&c->scratch, email), .hash = rmd_address_hash(tenant, email)};
     rmd_set64_add(&c->suppressed, s.hash);
     const char *evidence = "";
     if (o->reply)
-        evidence = rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced, rmd_stage_name(o->reply->stage));
+        evidence = rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced,
+                                    rmd_stage_name(o->reply->stage));
     write_row(c, &s, "hard bounce", evidence, true);
     if (c->n_bounce_suppressed == sizeof c->bounce_suppressed / sizeof c->bounce_suppressed[0] ||
         (c->n_bounce_suppressed && c->bounce_tenant != tenant))
@@ -151,8 +157,8 @@ void rmd_suppress_bounce_flush(struct rmd_coord *c) {
     c->n_bounce_suppressed = 0;
 }
 
-/* A lease is sent again as it was built: whoever was suppressed since, with an answer that counted this lease as over, or to a node that has
- * forgotten it, is named before. */
+/* A lease is sent again as it was built: whoever was suppressed since, with an answer that counted this lease as
+ * over, or to a node that has forgotten it, is named before. */
 void rmd_suppress_before_lease(struct rmd_coord *c, struct rmd_node *n, const struct rmd_lease *l) {
     uint32_t stream = l->campaign->rec->stream, count = 0;
     uint64_t *hash = rmd_arena_alloc(&c->scratch, (l->n + 1) * sizeof *hash);
@@ -218,7 +224,8 @@ void rmd_suppress_check(struct rmd_coord *c) {
             if (s->n_waits && c->now.mono_ms >= s->repeat_mono_ms && rmd_core_left(c, s->tag))
                 repeat(c, s);
             if (s->n_waits)
-                rmd_core_wake(c, c->now.mono_ms < s->repeat_mono_ms ? s->repeat_mono_ms : c->now.mono_ms + RMD_TICK_MS);
+                rmd_core_wake(c,
+                              c->now.mono_ms < s->repeat_mono_ms ? s->repeat_mono_ms : c->now.mono_ms + RMD_TICK_MS);
             continue;
         }
         if (s->token)
@@ -259,7 +266,6 @@ void rmd_suppress_resume(struct rmd_coord *c) {
 }
 
 void rmd_suppress_free(struct rmd_coord *c) {
-    rmd_list_for_safe(it, &c->suppressing)
-        drop(rmd_container(it, struct rmd_suppressing, link));
+    rmd_list_for_safe(it, &c->suppressing) drop(rmd_container(it, struct rmd_suppressing, link));
     rmd_set64_release(&c->suppressed);
 }

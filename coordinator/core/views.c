@@ -1,4 +1,5 @@
-/* Views: what the API shows, read between steps. Their strings live in an arena of the core that the next view resets. */
+/* Views: what the API shows, read between steps. Their strings live in an arena of the core that the next view
+ * resets. */
 #include "coordinator/core/core.h"
 
 static uint64_t domain_free_sum(const struct rmd_campaign *k) {
@@ -31,7 +32,8 @@ static bool any_quarantined(const struct rmd_coord *c, const struct rmd_source *
 }
 
 void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out) {
-    *out = (struct rmd_status_view){.epoch = c->epoch, .malformed_frames = c->malformed, .stalled = c->stalled ? c->stalled : ""};
+    *out = (struct rmd_status_view){
+        .epoch = c->epoch, .malformed_frames = c->malformed, .stalled = c->stalled ? c->stalled : ""};
     out->ledger_time_ms = c->ledger.now_ms;
     if (c->meta) {
         out->incarnation = c->meta->incarnation;
@@ -51,8 +53,8 @@ void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out) {
         out->sources_active += s->rec->state == RMD_SOURCE_ACTIVE;
         out->sources_quarantined += any_quarantined(c, s);
     }
-    rmd_list_for(jt, &c->incidents)
-        out->open_incidents += rmd_container(jt, struct rmd_incident, link)->rec->state == 0;
+    rmd_list_for(jt, &c->incidents) out->open_incidents +=
+        rmd_container(jt, struct rmd_incident, link)->rec->state == 0;
 }
 
 static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_view *out) {
@@ -117,7 +119,9 @@ void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_no
             .last_heard_ms_ago = n->heard_mono_ms ? c->now.mono_ms - n->heard_mono_ms : -1,
             .hostname = n->hostname ? n->hostname : "",
             .software = n->software ? n->software : "",
-            .trouble = n->trouble ? n->trouble : n->said ? n->said : "",
+            .trouble = n->trouble ? n->trouble
+                       : n->said  ? n->said
+                                  : "",
             .leases = n->granted,
             .connections = n->connections,
             .waiting = n->waiting,
@@ -187,6 +191,5 @@ void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_q
 }
 
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx) {
-    rmd_list_for(it, &c->incidents)
-        fn(ctx, rmd_container(it, struct rmd_incident, link)->rec);
+    rmd_list_for(it, &c->incidents) fn(ctx, rmd_container(it, struct rmd_incident, link)->rec);
 }

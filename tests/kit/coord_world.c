@@ -150,7 +150,8 @@ static void answer_one(struct cw *w, struct cw_node *n, struct cw_lease *l, uint
     l->done[i] = true;
     for (uint32_t k = 0; k < o.rcpts; k++) {
         w->rcpt = rmd_realloc(w->rcpt, (w->n_rcpts + 1) * sizeof *w->rcpt);
-        w->rcpt[w->n_rcpts++] = (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.wall_ms, o.kind};
+        w->rcpt[w->n_rcpts++] =
+            (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.wall_ms, o.kind};
     }
     journal(n, &o);
 }
@@ -186,7 +187,8 @@ void cw_answer_all(struct cw *w, struct cw_node *n) {
     cw_answer_some(w, n, UINT32_MAX);
 }
 
-void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx, uint32_t reason) {
+void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx,
+                  uint32_t reason) {
     uint64_t from = n->n + 1;
     for (size_t i = 0; i < n->n_leases; i++) {
         struct cw_lease *l = n->lease[i];
@@ -206,7 +208,8 @@ void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, cons
     cw_report(w, n, from, n->n);
 }
 
-void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v, uint32_t stream) {
+void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
+              uint32_t stream) {
     Remuda__Frame f = REMUDA__FRAME__INIT;
     Remuda__Alarm a = REMUDA__ALARM__INIT;
     Remuda__Verdict x = REMUDA__VERDICT__INIT;
@@ -504,7 +507,8 @@ static bool on_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
     struct rows *r = ctx;
     r->v = rmd_realloc(r->v, (r->n + 1) * sizeof *r->v);
     r->v[r->n].key = rmd_slice(rmd_arena_dup(r->arena, key.p, key.n), key.n);
-    r->v[r->n++].value = rmd_slice(value.n ? rmd_arena_dup(r->arena, value.p, value.n) : (void *)(uintptr_t) "", value.n);
+    r->v[r->n++].value =
+        rmd_slice(value.n ? rmd_arena_dup(r->arena, value.p, value.n) : (void *)(uintptr_t) "", value.n);
     return true;
 }
 
@@ -562,13 +566,16 @@ void cw_run(struct cw *w) {
         } else if (rmd_coord_deadline(w->core) <= w->now.mono_ms && i < 900000) {
             struct rmd_coord_event e = {.kind = RMD_CE_TICK};
             step(w, &e);
-            if (rmd_list_empty(&w->queue) && w->commits_done == w->n_commits && rmd_coord_deadline(w->core) <= w->now.mono_ms)
+            if (rmd_list_empty(&w->queue) && w->commits_done == w->n_commits &&
+                rmd_coord_deadline(w->core) <= w->now.mono_ms)
                 w->now.mono_ms++, w->now.wall_ms++;
         } else {
             return;
         }
     }
-    if (!w->died) fprintf(stderr, "deadline %lld now %lld\n", (long long)rmd_coord_deadline(w->core), (long long)w->now.mono_ms);
+    if (!w->died)
+        fprintf(stderr, "deadline %lld now %lld\n", (long long)rmd_coord_deadline(w->core),
+                (long long)w->now.mono_ms);
     assert(w->died || !"the world doesn't come to rest");
 }
 
@@ -631,8 +638,7 @@ static void start(struct cw *w) {
 }
 
 static void stop(struct cw *w) {
-    rmd_list_for_safe(it, &w->queue)
-        todo_free(rmd_container(it, struct todo, link));
+    rmd_list_for_safe(it, &w->queue) todo_free(rmd_container(it, struct todo, link));
     rmd_coord_free(w->core);
     rmd_coord_effects_reset(&w->fx);
     w->core = NULL;
@@ -664,7 +670,8 @@ void cw_init(struct cw *w, uint64_t seed) {
     w->disk = rmd_store_fake_new();
     w->now = (struct rmd_time){.mono_ms = 1000000, .wall_ms = 1790000000000};
     static const char *const names[] = {"google", "yahoo", "other"};
-    static char *suffix_google[] = {(char *)(uintptr_t) ".google.test"}, *suffix_yahoo[] = {(char *)(uintptr_t) ".yahoo.test"};
+    static char *suffix_google[] = {(char *)(uintptr_t) ".google.test"},
+                *suffix_yahoo[] = {(char *)(uintptr_t) ".yahoo.test"};
     for (size_t i = 0; i < 3; i++) {
         remuda__provider_policy__init(&w->provider[i]);
         w->provider[i].id = rmd_provider_id(names[i]);
@@ -798,7 +805,8 @@ struct loading {
     uint32_t chunks;
 };
 
-static void put_chunk(struct loading *in, const char *domain, uint32_t group, uint32_t seq, const uint32_t *number, uint32_t n, uint32_t step_by) {
+static void put_chunk(struct loading *in, const char *domain, uint32_t group, uint32_t seq, const uint32_t *number,
+                      uint32_t n, uint32_t step_by) {
     Remuda__Chunk c = REMUDA__CHUNK__INIT;
     struct rmd_arena a = {0};
     char *name = rmd_arena_str(&a, rmd_slice_str(domain));
@@ -828,7 +836,8 @@ static void put_chunk(struct loading *in, const char *domain, uint32_t group, ui
     in->chunks++;
 }
 
-static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n, uint32_t first) {
+static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n,
+                       uint32_t first) {
     uint32_t number[RMD_CHUNK_ROWS_MAX], m = 0, seq = 0, group = rmd_fnv32(rmd_slice_str(domain)) & 0x7fffffff;
     for (uint32_t i = at; i < n; i += step_by) {
         number[m++] = first + i;

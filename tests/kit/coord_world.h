@@ -1,8 +1,9 @@
-/* A small world around the coordinator's core: a disk that loses what wasn't synced, scripted nodes, a DNS table, virtual time.
+/* A small world around the coordinator's core: a disk that loses what wasn't synced, scripted nodes, a DNS table,
+ * virtual time.
  *
- * cw_run() carries effects out until nothing is left to do at this instant; cw_pass() lets time go by, step by step. The world keeps what
- * matters for judging: every RCPT that a node made (by address, source and time), events by type, replies to commands. A crash drops what
- * wasn't synced and starts the core anew from the disk. */
+ * cw_run() carries effects out until nothing is left to do at this instant; cw_pass() lets time go by, step by step.
+ * The world keeps what matters for judging: every RCPT that a node made (by address, source and time), events by
+ * type, replies to commands. A crash drops what wasn't synced and starts the core anew from the disk. */
 #ifndef REMUDA_TESTS_COORD_WORLD_H
 #define REMUDA_TESTS_COORD_WORLD_H
 
@@ -23,19 +24,20 @@ struct cw_lease {
 /* What a receiver says to one RCPT: fills the outcome; reply and verdict point to what `o` brings along. */
 struct cw;
 struct cw_node;
-typedef void (*cw_answer_fn)(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o);
+typedef void (*cw_answer_fn)(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                             Remuda__Outcome *o);
 
 struct cw_node {
     struct rmd_coord_peer peer;
     char name[32];
-    bool dead;              /* process is down, or cut off: frames to it are lost */
+    bool dead; /* process is down, or cut off: frames to it are lost */
     bool welcomed;
-    bool holds;             /* sends nothing by itself */
-    bool deaf_to_leases;    /* leases are lost on the way */
+    bool holds;          /* sends nothing by itself */
+    bool deaf_to_leases; /* leases are lost on the way */
     uint8_t uuid[RMD_UUID_BYTES], boot[RMD_UUID_BYTES];
     uint64_t n, acked_n, alarm_n, high_water, epoch;
-    uint64_t fence;            /* leases up to it that it doesn't have are refused: those of former sessions */
-    bool had[CW_IDS];          /* lease ids */
+    uint64_t fence;   /* leases up to it that it doesn't have are refused: those of former sessions */
+    bool had[CW_IDS]; /* lease ids */
     int64_t heartbeat_ms, valid_until_ms, ledger_ms, ledger_at_ms; /* by its own clock: true time */
     struct cw_lease *lease[CW_LEASES];
     size_t n_leases;
@@ -44,7 +46,7 @@ struct cw_node {
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
     uint32_t refused_code;
     bool stopped_all;
-    bool confirm_suppress;     /* default true */
+    bool confirm_suppress; /* default true */
 };
 
 struct cw_rcpt {
@@ -60,7 +62,7 @@ struct cw {
     uint64_t epoch, seq, acked_seq;
     struct {
         uint64_t tag;
-    } *commit; /* submitted, in order */
+    } * commit; /* submitted, in order */
     size_t n_commits, commits_done;
     struct rmd_coord_options o;
     struct rmd_coord *core;
@@ -82,7 +84,7 @@ struct cw {
     struct {
         char type[32], recipient[128], text[160];
         uint32_t source;
-    } *event;
+    } * event;
     size_t n_events;
     int reply_error;
     uint64_t reply_token, reply_number, next_token;
@@ -118,9 +120,11 @@ struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *dom
 void cw_answer_all(struct cw *w, struct cw_node *n); /* for nodes that hold */
 void cw_answer_some(struct cw *w, struct cw_node *n, uint32_t most);
 void cw_report(struct cw *w, struct cw_node *n, uint64_t from_n, uint64_t to_n);
-void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v, uint32_t stream);
+void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
+              uint32_t stream);
 /* Gives back everything unstarted of these leases. */
-void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx, uint32_t reason);
+void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx,
+                  uint32_t reason);
 
 void cw_outcome_fill(Remuda__Outcome *o, uint32_t kind, uint32_t class, uint32_t action, unsigned scope, bool move);
 size_t cw_events(const struct cw *w, const char *type);

@@ -1,4 +1,5 @@
-/* The ledger: tables for the boundaries of buckets, its clock across restarts, and a property against a naive model. */
+/* The ledger: tables for the boundaries of buckets, its clock across restarts, and a property against a naive model.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -31,10 +32,10 @@ static void room_follows_the_formula(void **state) {
     } rows[] = {
         {'t', 10 * B, 100, 0},
         {'g', 40, 60, 0},
-        {'b', 30, 60, 0},           /* 10 outstanding, 30 booked in bucket 10 */
+        {'b', 30, 60, 0}, /* 10 outstanding, 30 booked in bucket 10 */
         {'r', 10, 70, 0},
-        {'t', 11 * B - 1, 70, 0},   /* still bucket 10 */
-        {'g', 70, 0, DAY + 1},      /* only bucket 10 can free, at the end of it + 24 h */
+        {'t', 11 * B - 1, 70, 0}, /* still bucket 10 */
+        {'g', 70, 0, DAY + 1},    /* only bucket 10 can free, at the end of it + 24 h */
         {'b', 70, 0, DAY + 1},
         {'t', 11 * B, 0, DAY},
         {'t', DAY + 11 * B - 1, 0, 1},
@@ -151,13 +152,15 @@ static void scan_rows(const struct rmd_batch *disk, int64_t last_bucket, struct 
     struct rmd_map rows = {0};
     struct rmd_batch_op op;
     for (size_t pos = 0; rmd_batch_next(disk, &pos, &op);) {
-        Remuda__LedgerRecord *old = rmd_map_set(&rows, op.key, remuda__ledger_record__unpack(NULL, op.value.n, op.value.p));
+        Remuda__LedgerRecord *old =
+            rmd_map_set(&rows, op.key, remuda__ledger_record__unpack(NULL, op.value.n, op.value.p));
         if (old)
             remuda__ledger_record__free_unpacked(old, NULL);
     }
     for (int64_t bucket = 0; bucket <= last_bucket; bucket++) {
         for (uint32_t i = 0; i < RMD_ACCOUNTS * ACCOUNTS; i++) {
-            struct rmd_key key = rmd_key_ledger((uint8_t)(1 + i % RMD_ACCOUNTS), i / RMD_ACCOUNTS, 0, (uint32_t)bucket);
+            struct rmd_key key =
+                rmd_key_ledger((uint8_t)(1 + i % RMD_ACCOUNTS), i / RMD_ACCOUNTS, 0, (uint32_t)bucket);
             Remuda__LedgerRecord *r = rmd_map_remove(&rows, rmd_key_slice(&key));
             if (!r)
                 continue;
@@ -170,7 +173,8 @@ static void scan_rows(const struct rmd_batch *disk, int64_t last_bucket, struct 
 }
 
 /* A restart: grants are known from leases, buckets from the store; the clock may have lost some time. */
-static void reborn(struct rmd_ledger *l, struct model *m, const struct rmd_batch *disk, int64_t mono, struct rmd_rng *rng) {
+static void reborn(struct rmd_ledger *l, struct model *m, const struct rmd_batch *disk, int64_t mono,
+                   struct rmd_rng *rng) {
     int64_t was = l->now_ms;
     rmd_ledger_release(l);
     rmd_ledger_init(l);
@@ -219,7 +223,8 @@ static void caps_hold_under_random_operation(void **state) {
             break;
         }
         case 2: { /* settled: some were sent, the rest comes back */
-            uint64_t n = m.outstanding[a] ? 1 + rmd_rng_below(&rng, m.outstanding[a]) : 0, sent = n ? rmd_rng_below(&rng, n + 1) : 0;
+            uint64_t n = m.outstanding[a] ? 1 + rmd_rng_below(&rng, m.outstanding[a]) : 0,
+                     sent = n ? rmd_rng_below(&rng, n + 1) : 0;
             rmd_caps_return(&c, n);
             rmd_caps_book(&l, &c, sent);
             m.outstanding[a] -= n;

@@ -202,11 +202,13 @@ static void a_report_settled_and_not_acknowledged_is_repeated(void **state) {
     done(w);
 }
 
-static void defer_first(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o) {
+static void defer_first(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                        Remuda__Outcome *o) {
     (void)w, (void)n;
     for (uint32_t i = 0; i < l->n; i++) {
         if (l->email[i] == email && l->attempt[i] == 0)
-            cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_SERVER_BUSY, RMD_ACTION_RETRY, RMD_SCOPE_DESTINATION, false);
+            cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_SERVER_BUSY, RMD_ACTION_RETRY, RMD_SCOPE_DESTINATION,
+                            false);
     }
 }
 
@@ -331,10 +333,12 @@ static void suppression_is_answered_when_nobody_can_contact_any_more(void **stat
     done(w);
 }
 
-static void unknown_user(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o) {
+static void unknown_user(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                         Remuda__Outcome *o) {
     (void)w, (void)n, (void)l;
     if (strcmp(email, "user1@g.test") == 0)
-        cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_USER_UNKNOWN, RMD_ACTION_SUPPRESS, RMD_SCOPE_RECIPIENT, false);
+        cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_USER_UNKNOWN, RMD_ACTION_SUPPRESS, RMD_SCOPE_RECIPIENT,
+                        false);
 }
 
 static void a_hard_bounce_suppresses(void **state) {

@@ -93,7 +93,7 @@ static void after_the_wait_the_uncertain_policy_decides(void **state) {
         assert_int_equal(cw_campaign(w, &id, NULL)->uncertain, 0);
         cw_pass(w, 100000, 5000);
         const Remuda__CampaignRecord *r = cw_campaign(w, &id, NULL);
-        assert_int_equal(r->uncertain, 50); /* each is counted ... */
+        assert_int_equal(r->uncertain, 50);              /* each is counted ... */
         assert_int_equal(cw_events(w, "uncertain"), 50); /* ... and named */
         assert_int_equal(policy ? r->held : r->delivered, 50);
         assert_int_equal(r->state, RMD_CAMPAIGN_DONE);
@@ -122,7 +122,8 @@ static void forget_does_not_wait(void **state) {
     done(w);
 }
 
-/* The node comes back after its messages were dealt again: what it reports as delivered is settled, and the other copy is stopped. */
+/* The node comes back after its messages were dealt again: what it reports as delivered is settled, and the other
+ * copy is stopped. */
 static void a_late_report_settles_and_erases_the_other_copy(void **state) {
     (void)state;
     struct cw *w = world();
@@ -385,7 +386,8 @@ static void grey(struct cw *w, struct cw_node *n, const struct cw_lease *l, cons
             continue;
         if (l->attempt[i] == 0) {
             g->first_source = l->source;
-            cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_GREYLISTED, RMD_ACTION_RETRY_SAME, RMD_SCOPE_LANE, false);
+            cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_GREYLISTED, RMD_ACTION_RETRY_SAME, RMD_SCOPE_LANE,
+                            false);
         } else {
             g->elsewhere += l->source != g->first_source;
         }
@@ -420,10 +422,12 @@ static void greylisted_recipients_stick_to_their_source(void **state) {
     }
 }
 
-static void refuse_source(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o) {
+static void refuse_source(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                          Remuda__Outcome *o) {
     (void)n, (void)email;
     if (l->source == *(uint32_t *)w->ctx)
-        cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_IP_BLOCKLISTED, RMD_ACTION_QUARANTINE, RMD_SCOPE_SOURCE, true);
+        cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_IP_BLOCKLISTED, RMD_ACTION_QUARANTINE, RMD_SCOPE_SOURCE,
+                        true);
 }
 
 static void refused_for_the_ips_sake_goes_to_another_network_at_once(void **state) {
