@@ -132,14 +132,25 @@ bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__De
     return false;
 }
 
-/* Records that stick to a source go to it, unless it is out of service, or its caps are used up: then anybody may
- * have them. To be greylisted again elsewhere costs minutes; to wait for room in a cap costs up to a day. */
+/* A cap is spent: no grant that comes back can make room. */
+static bool spent(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l) {
+    struct rmd_caps caps;
+    rmd_caps_of(c, l, q->stream, &caps);
+    for (size_t i = 0; i < RMD_ACCOUNTS; i++) {
+        if (caps.limit[i] && rmd_account_used(&c->ledger, caps.account[i]) >= caps.limit[i])
+            return true;
+    }
+    return false;
+}
+
+/* Records that stick to a source go to it, unless it is out of service, or a cap of it is spent: then anybody may have
+ * them. To be greylisted again elsewhere costs minutes; to wait for room in a cap costs up to a day. */
 static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct rmd_lane *l) {
     if (!q->sticky || q->sticky == l->source->rec->id)
         return true;
     const struct rmd_source *s = rmd_source_find(c, q->sticky);
     struct rmd_lane *own = s ? s->lane[l->provider] : NULL;
-    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, own) || (own && !room(c, q->pq, own));
+    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, own) || (own && spent(c, q->pq, own));
 }
 
 static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
