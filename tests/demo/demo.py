@@ -35,7 +35,7 @@ PROVIDERS = {
                "domains": {"gmail.com": ["gmail-smtp-in.l.google.com", "alt1.gmail-smtp-in.l.google.com"],
                            "googlemail.com": ["gmail-smtp-in.l.google.com", "alt1.gmail-smtp-in.l.google.com"],
                            "startup.example": ["aspmx.l.google.com"], "school.example": ["aspmx.l.google.com"]}},
-    "outlook": {"share": 20, "cap": 700, "rcpt_per_minute": 420,
+    "outlook": {"share": 20, "cap": 700, "rcpt_per_minute": 540,
                 "domains": {d: [d.replace(".", "-") + ".olc.protection.outlook.com"]
                             for d in ("outlook.com", "hotmail.com", "live.com")}},
     "yahoo": {"share": 15, "cap": 450, "delay_dot": "10ms", "cut_after_accepted": 0.001, "cut_after_lost": 0.001,
