@@ -81,7 +81,7 @@ Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type) {
     Remuda__EventRecord *e = rmd_arena_alloc(rmd_arena_after(c), sizeof *e);
     remuda__event_record__init(e);
     /* Epochs rise with every start, so numbers do too, and none is given twice. */
-    e->seq = c->epoch << 40 | ++c->event_seq;
+    e->origin = c->epoch << RMD_EVENT_EPOCH_SHIFT | ++c->event_seq;
     e->wall_ms = c->now.wall_ms;
     e->type = (char *)(uintptr_t)type;
     f->event = e;
@@ -278,6 +278,7 @@ static void end_step(struct rmd_coord *c) {
         struct rmd_key k = rmd_key_meta();
         rmd_core_put(c, &k, c->meta);
     }
+    rmd_events_keep(c);
     if (c->batch.ops || c->batch.error) {
         c->tag = tag;
         struct rmd_coord_effect *f = rmd_fx_now(c, RMD_CF_COMMIT);
@@ -305,6 +306,8 @@ static void release_pending(struct rmd_coord *c) {
         for (size_t i = 0; i < p->fx.n; i++) {
             struct rmd_coord_effect *f = add(c->out, p->fx.v[i].kind);
             *f = p->fx.v[i];
+            if (f->kind == RMD_CF_EVENT)
+                rmd_events_told(c, f->event);
         }
         rmd_list_remove(&p->link);
         c->n_pending--;
@@ -494,6 +497,7 @@ void rmd_coord_free(struct rmd_coord *c) {
         free(c->cur);
     }
     rmd_batch_release(&c->batch);
+    free(c->kept.v);
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->reads, &it, NULL, &v))

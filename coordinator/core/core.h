@@ -337,6 +337,19 @@ struct rmd_read {
     int64_t at_wall_ms;
 };
 
+/* ---- events kept in the store until history has them (events.c) */
+enum { RMD_EVENTS_KEPT_MS = 2000, RMD_EVENT_EPOCH_SHIFT = 40 };
+struct rmd_kept_row {
+    uint64_t first, last;
+};
+struct rmd_kept_events {
+    struct rmd_kept_row *v; /* rows in the store, oldest first */
+    size_t n, cap;
+    uint64_t told, mark; /* last event that left; the one of RMD_EVENTS_KEPT_MS ago */
+    int64_t mark_mono_ms;
+    bool swept;
+};
+
 enum rmd_phase { RMD_PHASE_RESTORE, RMD_PHASE_LOADING, RMD_PHASE_SERVING };
 
 struct rmd_coord {
@@ -363,6 +376,7 @@ struct rmd_coord {
     Remuda__MetaRecord *meta;
     bool meta_dirty;
     uint64_t event_seq;
+    struct rmd_kept_events kept;
     uint32_t ledger_bucket;
 
     struct rmd_ledger ledger;
@@ -596,6 +610,10 @@ void rmd_doubt_since_backup(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_doubt_tick(struct rmd_coord *c);
 void rmd_doubt_other_copy(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_slice row,
                           const struct rmd_lease *late);
+
+/* ---- events.c */
+void rmd_events_keep(struct rmd_coord *c); /* at the end of a step, before its commit is made */
+void rmd_events_told(struct rmd_coord *c, const Remuda__EventRecord *e);
 
 /* ---- membership.c */
 void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e);

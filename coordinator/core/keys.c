@@ -105,6 +105,11 @@ struct rmd_key rmd_key_incident(uint64_t incident) {
     add64(&k, incident);
     return k;
 }
+struct rmd_key rmd_key_events(uint64_t first_origin) {
+    struct rmd_key k = rmd_key_table('V');
+    add64(&k, first_origin);
+    return k;
+}
 struct rmd_key rmd_key_idempotency(uint32_t tenant, const uint8_t hash[RMD_HASH_BYTES]) {
     struct rmd_key k = of_tenant('I', tenant);
     add(&k, hash, RMD_HASH_BYTES);

@@ -18,6 +18,7 @@
  * G      kind u8, a u32, b u32, bucket u32 (ledger time / 5 min)           LedgerRecord        yes
  *          kind 1 source x provider (lane), 2 source, 3 network (hash) x provider, 4 sending domain (hash) x provider
  * R      tenant u32, stream u32 (0 all), address hash u64                  SuppressionRecord   yes
+ * V      first event's origin u64                                          EventList           no (the shell gives them to history)
  * U      incident id u64                                                   IncidentRecord      open ones and the last 1000 (yes)
  *
  * All functions write into a fixed buffer and return the key's length. */
@@ -59,6 +60,7 @@ struct rmd_key rmd_key_lease(uint32_t node, uint64_t lease);
 struct rmd_key rmd_key_ledger(uint8_t kind, uint32_t a, uint32_t b, uint32_t bucket);
 struct rmd_key rmd_key_suppression(uint32_t tenant, uint32_t stream, uint64_t address_hash);
 struct rmd_key rmd_key_incident(uint64_t incident);
+struct rmd_key rmd_key_events(uint64_t first_origin);
 /* The idempotency key is hashed with SHA-256 by the caller: 32 bytes. */
 struct rmd_key rmd_key_idempotency(uint32_t tenant, const uint8_t hash[RMD_HASH_BYTES]);
 /* Prefixes for scans: all chunks of a campaign, all Q of (provider, stream), all D of (provider, stream, sticky). */

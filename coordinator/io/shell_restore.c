@@ -117,6 +117,51 @@ static void restore_keys(struct rmd_shell *s) {
     free(l.v);
 }
 
+/* ---- events that the life before told the store and not yet history */
+
+enum { EVENTS_LOOKED_AT = 20000 };
+
+static bool newest_origin(void *ctx, const Remuda__EventRecord *e) {
+    uint64_t *newest = ctx;
+    if (e->origin > *newest)
+        *newest = e->origin;
+    return true;
+}
+
+struct retold {
+    struct rmd_history *history;
+    uint64_t newest, n;
+};
+
+static bool retell(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    (void)key;
+    struct retold *r = ctx;
+    struct rmd_arena arena = {0};
+    const Remuda__EventList *l = rmd_pb_decode(&remuda__event_list__descriptor, value, &arena);
+    for (size_t i = 0; l && i < l->n_event; i++) {
+        if (l->event[i]->origin <= r->newest)
+            continue;
+        rmd_history_append(r->history, l->event[i]);
+        r->n++;
+    }
+    rmd_arena_release(&arena);
+    return true;
+}
+
+static int restore_events(struct rmd_shell *s) {
+    struct retold r = {.history = s->o.history};
+    uint64_t last = rmd_history_last(r.history);
+    struct rmd_history_filter f = {.after = last > EVENTS_LOOKED_AT ? last - EVENTS_LOOKED_AT : 0};
+    rmd_history_read(r.history, &f, EVENTS_LOOKED_AT, newest_origin, &r.newest);
+    struct rmd_key from = rmd_key_table('V'), to = rmd_key_table('V' + 1);
+    struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = UINT32_MAX};
+    int rc = s->o.store.ops->scan(s->o.store.s, &scan, retell, &r);
+    rmd_history_flush(r.history);
+    if (r.n)
+        rmd_info("history", "%llu events of the life before were still to be told", (unsigned long long)r.n);
+    return rc;
+}
+
 int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) {
     uint64_t last;
     int rc = s->o.store.ops->last_seq(s->o.store.s, &last);
@@ -132,6 +177,11 @@ int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) {
             rmd_format(err, err_n, "table %c of the store can't be restored: %s", *t, rmd_error_text(rc));
             return rc;
         }
+    }
+    rc = restore_events(s);
+    if (rc < 0) {
+        rmd_format(err, err_n, "the store's events can't be read: %s", rmd_error_text(rc));
+        return rc;
     }
     restore_keys(s);
     rmd_shell_step(s, &(struct rmd_coord_event){.kind = RMD_CE_RESTORED});
