@@ -13,11 +13,10 @@
 | quarantine | quarantine.synced | Holds.test_quarantine | no MAIL from the source after the verdict; each once from another |
 | pause | cancel.synced | Holds.test_pause | nothing between give-back and resume; then each once |
 | cancel | cancel.synced | Holds.test_cancel | nothing after it is finished; nobody twice |
-| settled | settled | Report.test_settled | each once |
+| settled | settled | Report.test_settled | each once, and history tells each once |
 
 The node's rows are in test_crash_node.py, a store from a backup in test_crash_restored.py. The row "inbound mail answered
-250" has no test: nodes don't listen for mail yet. Not judged here is the history: events that belong to a settled batch are
-appended after it, so those of the last batch before a kill are missing in `remuda events`; outcomes and counts are not."""
+250" has no test: nodes don't listen for mail yet."""
 
 import os
 import sys
@@ -85,7 +84,11 @@ class Report(unittest.TestCase):
             s.killed_at_probe("coordinator")
             self.assertGreater(s.accepted(), 0)
             s.restart("coordinator")
-            s.delivered_once(self, s.only_campaign())
+            campaign = s.only_campaign()
+            s.delivered_once(self, campaign)
+            told = sorted(e["recipient"] for e in s.events("delivered", campaign))
+            self.assertEqual(len(told), s.cluster.campaign(campaign)["delivered"], "history has each delivery, and has it once")
+            self.assertEqual(len(set(told)), len(told))
 
     def test_settled_not_acknowledged(self):
         self.killed_at("report.settled")
