@@ -41,6 +41,7 @@ RECEIVERS := $(BUILD)/tests/receivers/remuda-receivers
 SIM := $(BUILD)/sim
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/fuzz_%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
+.SECONDARY: # objects of tests are kept, too
 .PHONY: all
 all: $(PROGRAMS)
 
