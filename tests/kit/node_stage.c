@@ -45,6 +45,13 @@ static void build_path(char *out, size_t n, const char *path) {
     rmd_copy(out + strlen(out), n - strlen(out), path);
 }
 
+int stage_port(void) {
+    static int port;
+    if (!port)
+        port = 10240 + (int)(getpid() % 20000);
+    return port;
+}
+
 static void start_receivers(struct stage *s) {
     char config[96], path[4096], text[512], ready[8] = "";
     build_path(path, sizeof path, "/tests/receivers/remuda-receivers");
@@ -57,7 +64,7 @@ static void start_receivers(struct stage *s) {
         "provider p2 {\n listen = 127.60.0.3:%d\n domains = blocking.mail.test\n host = mx3.mail.test\n"
         " block = 127.61.0.1 mail 550 5.7.1 Unfortunately, messages from [%%ip] weren't sent. Please contact your "
         "Internet service provider since part of their network is on our block list (S3150).\n}\n",
-        STAGE_PORT, STAGE_PORT);
+        stage_port(), stage_port());
     write_file(config, text, 0600);
     int fd[2];
     assert_int_equal(pipe(fd), 0);
@@ -277,7 +284,7 @@ static void welcome(struct stage *s, const Remuda__Hello *h) {
     p.transaction_deadline_ms = 10000;
     p.n_allow_special = 1;
     p.allow_special = &specials;
-    p.smtp_port = STAGE_PORT;
+    p.smtp_port = stage_port();
     p.starttls = true;
     w.version = 1;
     w.node_id = 1;

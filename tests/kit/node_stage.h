@@ -12,7 +12,10 @@
 #include "proto/io/bus.h"
 #include "tests/kit/dns_server.h"
 
-enum { STAGE_PORT = 2590, STAGE_PATIENCE_MS = 20000 };
+enum { STAGE_PATIENCE_MS = 20000 };
+
+/* Where the receivers of this test process listen: test runs beside each other don't meet. */
+int stage_port(void);
 
 struct stage {
     char dir[64], log[96];
