@@ -26,12 +26,12 @@
 
 enum {
     RMD_COORD_COMMITS_IN_FLIGHT = 64,
-    RMD_COORD_WINDOW_CHUNKS = 8,       /* loaded ahead for one (provider, stream, campaign) */
-    RMD_COORD_WINDOW_TOTAL = 512,      /* loaded ahead in all */
+    RMD_COORD_WINDOW_CHUNKS = 8,  /* loaded ahead for one (provider, stream, campaign) */
+    RMD_COORD_WINDOW_TOTAL = 512, /* loaded ahead in all */
     RMD_COORD_RESOLVES_IN_FLIGHT = 200,
-    RMD_COORD_DOMAINS_MAX = 2000000,   /* cached sites; least recently used go */
-    RMD_COORD_LEASE_MESSAGES = 200,    /* in one lease */
-    RMD_COORD_LANE_LEASES = 4,         /* outstanding for one lane */
+    RMD_COORD_DOMAINS_MAX = 2000000, /* cached sites; least recently used go */
+    RMD_COORD_LEASE_MESSAGES = 200,  /* in one lease */
+    RMD_COORD_LANE_LEASES = 4,       /* outstanding for one lane */
     RMD_COORD_SOURCES_MAX = 20000,
     RMD_COORD_NODES_MAX = 2000,
     RMD_LEDGER_BUCKET_MS = 300000,
@@ -39,39 +39,40 @@ enum {
 };
 
 struct rmd_coord_options {
-    int64_t lease_valid_ms;          /* validity, renewed by heartbeats; > transaction_deadline_ms */
+    int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
-    int64_t heartbeat_lost_ms;       /* a session is gone after this silence; its leases expire lease_valid_ms after the last echo */
+    int64_t
+        heartbeat_lost_ms; /* a session is gone after this silence; its leases expire lease_valid_ms after the last echo */
 
     Remuda__ProviderPolicy *const *provider; /* shipped + operator's; "other" last; outlives the core */
     size_t n_providers;
-    struct rmd_slice rules;          /* operator's rule text for nodes */
+    struct rmd_slice rules;           /* operator's rule text for nodes */
     const char *const *allow_special; /* NULL-terminated */
     uint16_t smtp_port;
     bool starttls;
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
-    const char *const *class_retry;  /* per-class overrides "greylisted=5min", NULL-terminated */
-    uint64_t seed;                   /* jitter and ids */
+    const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
+    uint64_t seed;                  /* jitter and ids */
     uint8_t boot_id[RMD_UUID_BYTES];
     const struct rmd_sign_ops *sign; /* HMAC for the streams' VERP secrets */
 };
 
 /* Commands of the API; `token` comes back in REPLY. Strings are copied. */
 enum rmd_command_kind {
-    RMD_CMD_NODE_ADD,        /* name, key */
-    RMD_CMD_NODE_REVOKE,     /* name, reason */
-    RMD_CMD_NODE_FORGET,     /* name: its in-doubt messages follow the uncertain policy now */
-    RMD_CMD_STREAM_PUT,      /* stream (create or replace by name; id is kept) */
-    RMD_CMD_STREAM_STATE,    /* name, state 0 active / 1 paused, reason */
-    RMD_CMD_SOURCE_ADD,      /* source (id assigned), name = node name */
-    RMD_CMD_SOURCE_STATE,    /* name = address, state (RMD_SOURCE_*), reason */
-    RMD_CMD_SOURCE_CAPS,     /* name = address, source: cap fields */
+    RMD_CMD_NODE_ADD,          /* name, key */
+    RMD_CMD_NODE_REVOKE,       /* name, reason */
+    RMD_CMD_NODE_FORGET,       /* name: its in-doubt messages follow the uncertain policy now */
+    RMD_CMD_STREAM_PUT,        /* stream (create or replace by name; id is kept) */
+    RMD_CMD_STREAM_STATE,      /* name, state 0 active / 1 paused, reason */
+    RMD_CMD_SOURCE_ADD,        /* source (id assigned), name = node name */
+    RMD_CMD_SOURCE_STATE,      /* name = address, state (RMD_SOURCE_*), reason */
+    RMD_CMD_SOURCE_CAPS,       /* name = address, source: cap fields */
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
-    RMD_CMD_CAMPAIGN_STATE,  /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
-    RMD_CMD_SUPPRESS,        /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
-    RMD_CMD_UNSUPPRESS,      /* name, stream id */
+    RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
+    RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
+    RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
-    RMD_CMD_RESUME_RESTORED, /* leave the pause of a restored store */
+    RMD_CMD_RESUME_RESTORED,  /* leave the pause of a restored store */
 };
 
 struct rmd_command {
@@ -92,9 +93,9 @@ struct rmd_command {
 };
 
 enum rmd_coord_event_kind {
-    RMD_CE_RESTORE,   /* key, value: a row of a table that is read at start */
+    RMD_CE_RESTORE, /* key, value: a row of a table that is read at start */
     RMD_CE_RESTORED,
-    RMD_CE_KEY,       /* stream, index, pem: the shell read a stream's DKIM key at start */
+    RMD_CE_KEY, /* stream, index, pem: the shell read a stream's DKIM key at start */
     RMD_CE_TICK,
     RMD_CE_FRAME,     /* peer, frame */
     RMD_CE_MALFORMED, /* peer: a frame that could not be decoded */
@@ -124,7 +125,7 @@ struct rmd_coord_event {
     uint64_t tag;
     const struct rmd_row *row;
     size_t n_rows;
-    bool more;               /* SCANNED: limit reached, more may follow */
+    bool more; /* SCANNED: limit reached, more may follow */
     const char *name;
     const struct rmd_mx_answer *mx;
     const struct rmd_command *command;
@@ -245,6 +246,7 @@ const char *rmd_coord_stream_name(struct rmd_coord *c, uint32_t stream);
 uint32_t rmd_coord_domain_provider(struct rmd_coord *c, const char *domain);
 
 /* Why a recipient of this domain and stream isn't being sent right now, or from where it would be: for `explain`. Text lines into out. */
-void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain, struct rmd_buf *out);
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain,
+                       struct rmd_buf *out);
 
 #endif

@@ -47,33 +47,33 @@ uint32_t rmd_refusals_networks(const struct rmd_refusals *r, int64_t now_wall_ms
 struct rmd_failover_input {
     const struct rmd_verdict *verdict;
     uint32_t source, provider, network;
-    uint32_t other_provider;           /* id of "other" */
+    uint32_t other_provider; /* id of "other" */
     const char *provider_name, *source_name;
     int64_t now_wall_ms;
     const struct rmd_refusals *of_source;  /* this refusal included */
     const struct rmd_refusals *of_network; /* all our sources of the network, this refusal included */
     const struct rmd_refusals *of_domain;  /* the sending domain and stream, this refusal included */
-    bool dns_confirmed;                /* our own DNS query found the source on a list of the acting tier */
-    bool transactional;                /* stream of priority 0 */
+    bool dns_confirmed;                    /* our own DNS query found the source on a list of the acting tier */
+    bool transactional;                    /* stream of priority 0 */
 };
 
 enum rmd_failover_what {
     RMD_FAILOVER_NOTHING,
-    RMD_FAILOVER_REST_LANE,          /* until */
+    RMD_FAILOVER_REST_LANE, /* until */
     RMD_FAILOVER_QUARANTINE_LANE,
     RMD_FAILOVER_QUARANTINE_SOURCE,  /* everywhere */
     RMD_FAILOVER_QUARANTINE_NETWORK, /* all our sources of the network, at this provider */
     RMD_FAILOVER_PAUSE_STREAM,
     RMD_FAILOVER_PAUSE_CAMPAIGN,
-    RMD_FAILOVER_ALERT,              /* incident only: a person looks */
+    RMD_FAILOVER_ALERT, /* incident only: a person looks */
 };
 
 struct rmd_failover_decision {
     enum rmd_failover_what what;
-    bool move;               /* its unstarted work may go to sources on disjoint networks */
-    int64_t until_wall_ms;   /* 0: until resolved */
-    char why[160];           /* for explain and the incident's title */
-    const char *next_step;   /* for the operator; static text */
+    bool move;             /* its unstarted work may go to sources on disjoint networks */
+    int64_t until_wall_ms; /* 0: until resolved */
+    char why[160];         /* for explain and the incident's title */
+    const char *next_step; /* for the operator; static text */
 };
 
 struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input *in);

@@ -54,8 +54,8 @@ struct rmd_key rmd_key_template(const uint8_t hash[RMD_HASH_BYTES]);
 struct rmd_key rmd_key_chunk(uint32_t tenant, const struct rmd_chunk_ref *c);
 struct rmd_key rmd_key_chunk_state(uint32_t tenant, const struct rmd_chunk_ref *c);
 struct rmd_key rmd_key_queue(uint32_t tenant, uint32_t provider, uint32_t stream, const struct rmd_chunk_ref *c);
-struct rmd_key rmd_key_deferred(uint32_t tenant, uint32_t provider, uint32_t stream, uint32_t sticky_source, int64_t not_before_ms,
-                                const struct rmd_id *message);
+struct rmd_key rmd_key_deferred(uint32_t tenant, uint32_t provider, uint32_t stream, uint32_t sticky_source,
+                                int64_t not_before_ms, const struct rmd_id *message);
 struct rmd_key rmd_key_lease(uint32_t node, uint64_t lease);
 struct rmd_key rmd_key_ledger(uint8_t kind, uint32_t a, uint32_t b, uint32_t bucket);
 struct rmd_key rmd_key_suppression(uint32_t tenant, uint32_t stream, uint64_t address_hash);
@@ -66,7 +66,8 @@ struct rmd_key rmd_key_idempotency(uint32_t tenant, const uint8_t hash[RMD_HASH_
 /* Prefixes for scans: all chunks of a campaign, all Q of (provider, stream), all D of (provider, stream, sticky). */
 struct rmd_key rmd_key_chunks_of(char table, uint32_t tenant, const struct rmd_id *campaign);
 struct rmd_key rmd_key_queue_of(uint32_t tenant, uint32_t provider, uint32_t stream);
-struct rmd_key rmd_key_queue_campaign(uint32_t tenant, uint32_t provider, uint32_t stream, const struct rmd_id *campaign);
+struct rmd_key rmd_key_queue_campaign(uint32_t tenant, uint32_t provider, uint32_t stream,
+                                      const struct rmd_id *campaign);
 struct rmd_key rmd_key_deferred_of(uint32_t tenant, uint32_t provider, uint32_t stream, uint32_t sticky_source);
 /* The smallest key that is greater than every key with this prefix. */
 struct rmd_key rmd_key_after(const struct rmd_key *prefix);

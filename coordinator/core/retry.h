@@ -12,8 +12,8 @@
 #include "proto/verdict.h"
 
 struct rmd_retry_plan {
-    int64_t min_ms, max_ms;                     /* of the stream */
-    int64_t class_first_ms[RMD_CLASS_COUNT];    /* 0: min_ms */
+    int64_t min_ms, max_ms;                  /* of the stream */
+    int64_t class_first_ms[RMD_CLASS_COUNT]; /* 0: min_ms */
 };
 
 /* Shipped per-class first delays: greylisted 5 min, mailbox_full 1 h, others the stream's own. */
@@ -22,13 +22,13 @@ void rmd_retry_plan_init(struct rmd_retry_plan *p, int64_t min_ms, int64_t max_m
 int rmd_retry_plan_override(struct rmd_retry_plan *p, const char *const *override, const char **bad) RMD_CHECKED;
 
 struct rmd_retry {
-    bool expires;              /* no further attempt fits: settle as expired at not_before_wall_ms */
+    bool expires; /* no further attempt fits: settle as expired at not_before_wall_ms */
     int64_t not_before_wall_ms;
-    const char *why;           /* "class", "receiver", "back-off", "age limit": static text */
+    const char *why; /* "class", "receiver", "back-off", "age limit": static text */
 };
 
 /* attempts: how often it was attempted, this one included (>= 1). valid_until_wall_ms: RMD_NEVER when there is no limit. */
-struct rmd_retry rmd_retry_next(const struct rmd_retry_plan *p, const struct rmd_verdict *v, uint32_t attempts, int64_t now_wall_ms,
-                                int64_t valid_until_wall_ms, struct rmd_rng *rng);
+struct rmd_retry rmd_retry_next(const struct rmd_retry_plan *p, const struct rmd_verdict *v, uint32_t attempts,
+                                int64_t now_wall_ms, int64_t valid_until_wall_ms, struct rmd_rng *rng);
 
 #endif

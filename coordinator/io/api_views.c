@@ -174,7 +174,8 @@ static json_t *lane_json(const struct rmd_lane_view *l) {
     json_object_set_new(o, "outstanding", json_integer((json_int_t)l->outstanding));
     json_object_set_new(o, "used_24h", json_integer((json_int_t)l->used_24h));
     json_object_set_new(o, "free",
-                        l->cap ? json_integer((json_int_t)(l->cap > taken && !l->cap_frees_ms ? l->cap - taken : 0)) : json_null());
+                        l->cap ? json_integer((json_int_t)(l->cap > taken && !l->cap_frees_ms ? l->cap - taken : 0))
+                               : json_null());
     json_object_set_new(o, "frees_in_ms", json_integer(l->cap_frees_ms));
     json_object_set_new(o, "delivered", json_integer((json_int_t)l->delivered));
     json_object_set_new(o, "deferred", json_integer((json_int_t)l->deferred));

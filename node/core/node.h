@@ -45,7 +45,7 @@ enum {
     RMD_NODE_HELLO_MS = 2000,
     RMD_NODE_SILENCE_MS = 10000,
     RMD_NODE_LEASES_MAX = 100000,
-    RMD_NODE_REPORT_MAX = 1000, /* outcomes in one Report */
+    RMD_NODE_REPORT_MAX = 1000,     /* outcomes in one Report */
     RMD_NODE_REPORT_DELAY_MS = 100, /* each Report is a frame, a commit and an answer: gathered, they cost less */
     RMD_NODE_REPORTS_IN_FLIGHT = 8,
     RMD_NODE_REPEAT_MS = 5000, /* unacknowledged reports, alarms, answers are sent again */
@@ -59,7 +59,7 @@ enum rmd_node_event_kind {
     RMD_NE_REPLAY_OUTCOME, /* n, outcome: not acknowledged yet */
     RMD_NE_REPLAY_ALARM,   /* n, alarm: not acknowledged yet */
     RMD_NE_REPLAY_END,
-    RMD_NE_REWIND,          /* n: outcomes from n on follow */
+    RMD_NE_REWIND, /* n: outcomes from n on follow */
     RMD_NE_REWOUND,
     RMD_NE_TICK,
     RMD_NE_FRAME,   /* frame; NULL: one that could not be decoded, which is counted */
@@ -99,7 +99,7 @@ enum rmd_node_effect_kind {
     RMD_NF_JOURNAL_ACKED, /* n: outcomes up to n are acknowledged */
     RMD_NF_JOURNAL_ALARM_ACKED, /* n */
     RMD_NF_SYNC,                /* token: fsync everything journaled so far, then RMD_NE_SYNCED */
-    RMD_NF_REPLAY,           /* n: in later steps REWIND, what the journal has from n on, REWOUND */
+    RMD_NF_REPLAY,              /* n: in later steps REWIND, what the journal has from n on, REWOUND */
     RMD_NF_RULES,               /* bytes: operator's rules in the policy changed */
     RMD_NF_STOPPED,             /* the process may end */
     RMD_NF_LOG,                 /* text for the operator */

@@ -159,10 +159,10 @@ struct rmd_node {
     int64_t suppressed_swept_at;
 
     /* numbers */
-    uint64_t last_n;   /* contiguous */
+    uint64_t last_n;    /* contiguous */
     uint64_t batched_n; /* the last one in a batch, or acknowledged */
-    uint64_t max_n;    /* seen */
-    uint64_t position; /* of the journal when it was opened */
+    uint64_t max_n;     /* seen */
+    uint64_t position;  /* of the journal when it was opened */
     uint64_t acked_n, alarm_n;
     struct rmd_map early; /* n -> struct rmd_buf with an encoded outcome that overtook another */
     struct rmd_list batches, alarms;
