@@ -47,13 +47,11 @@ static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint
     return NULL;
 }
 
-static void cause(char out[RMD_REPLY_TEXT_MAX + 64], const Remuda__Alarm *a) {
-    out[0] = 0;
-    if (!a->reply)
-        return;
-    int n = rmd_format(out, 64, "%u %s%s", a->reply->code, a->reply->enhanced, *a->reply->enhanced ? " " : "");
-    size_t at = n > 0 ? (size_t)n : 0;
-    for (size_t i = 0; i < a->reply->text.len && i < RMD_REPLY_TEXT_MAX; i++) { /* a protobuf string is UTF-8 */
+/* The receiver's words, code included, on one line. */
+static void cause(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a) {
+    size_t at = 0;
+    for (size_t i = 0; a->reply && i < a->reply->text.len && i < RMD_REPLY_TEXT_MAX;
+         i++) { /* a protobuf string is UTF-8 */
         uint8_t b = a->reply->text.data[i];
         out[at++] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
     }
@@ -77,7 +75,7 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
     if (i)
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
-    char text[RMD_REPLY_TEXT_MAX + 64];
+    char text[RMD_REPLY_TEXT_MAX + 1];
     cause(text, x->alarm);
     i = rmd_incident_open(c, x->d.why);
     Remuda__IncidentRecord *r = i->rec;
