@@ -138,6 +138,17 @@ static bool listed(const Remuda__Hello *h, uint64_t id) {
     return false;
 }
 
+/* A late report settled one of its messages while this node couldn't be told to leave it alone. */
+static bool overtaken(const struct rmd_lease *l) {
+    for (uint32_t i = 0; i < l->n; i++) {
+        uint32_t row;
+        const struct rmd_chunk *ch = rmd_bit_get(l->done, i) ? NULL : rmd_lease_chunk(l, i, &row);
+        if (ch && rmd_bit_get(ch->settled, row))
+            return true;
+    }
+    return false;
+}
+
 /* Which leases are live, which the node never had, and which it may have had and doesn't hold (those are settled when
  * its journal was told, see rmd_report_unlisted). */
 static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h, Remuda__Welcome *w,
@@ -150,10 +161,13 @@ static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hel
         bool mine = memcmp(l->boot, n->boot, sizeof l->boot) == 0 &&
                     memcmp(l->journal, h->journal_uuid.data, sizeof l->journal) == 0;
         bool never_had = mine && l->id > n->high_water;
-        if (never_had && l->state == RMD_LEASE_DOUBT)
+        bool past = overtaken(l);
+        if (never_had && !past && l->state == RMD_LEASE_DOUBT)
             rmd_doubt_regrant(c, l);
-        l->unlisted = mine && !never_had && !listed(h, l->id);
-        if (l->state != RMD_LEASE_GRANTED || !mine || l->unlisted || (!never_had && !rmd_lease_wanted(c, l)))
+        l->unlisted = mine && (never_had ? past : !listed(h, l->id));
+        if (l->state != RMD_LEASE_GRANTED || !mine || l->unlisted)
+            continue;
+        if (!never_had && (past || !rmd_lease_wanted(c, l))) /* it comes back */
             continue;
         w->lease_live[w->n_lease_live++] = l->id;
         if (never_had)

@@ -78,6 +78,10 @@ static bool for_our_sake(const struct rmd_verdict *v) {
     return v->move && (v->scope & scopes);
 }
 
+static bool for_our_sake_alone(const struct rmd_verdict *v) {
+    return for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT);
+}
+
 static uint64_t incident_of(const struct rmd_lease *l) {
     if (!l->source)
         return 0;
@@ -218,7 +222,7 @@ static void settled(struct rmd_coord *c, const struct item *x, const Remuda__Out
 
 static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o,
                     const struct rmd_verdict *v) {
-    if (for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT)) { /* nobody is punished for our reputation */
+    if (for_our_sake_alone(v)) { /* nobody is punished for our reputation */
         deferred(c, x, o, v);
         return;
     }
@@ -229,8 +233,8 @@ static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Out
 }
 
 /* A message that was dealt again, or held, after its lease was in doubt: only an answer of the receiver is news. */
-static void late(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o) {
-    bool final = o->kind == RMD_OUTCOME_DELIVERED || o->kind == RMD_OUTCOME_BOUNCED;
+static void late(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o, const struct rmd_verdict *v) {
+    bool final = o->kind == RMD_OUTCOME_DELIVERED || (o->kind == RMD_OUTCOME_BOUNCED && !for_our_sake_alone(v));
     if (!final)
         return;
     settled(c, x, o, o->kind == RMD_OUTCOME_DELIVERED ? RMD_SETTLED_DELIVERED : RMD_SETTLED_BOUNCED);
@@ -256,7 +260,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
             rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =
                 (char *)(uintptr_t) "another copy; settled before";
     } else if (l->state == RMD_LEASE_TAKEN) {
-        late(c, &x, o);
+        late(c, &x, o, &v);
     } else if (o->kind == RMD_OUTCOME_DELIVERED) {
         settled(c, &x, o, RMD_SETTLED_DELIVERED);
     } else if (o->kind == RMD_OUTCOME_BOUNCED) {
