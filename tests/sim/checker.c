@@ -135,10 +135,31 @@ static void check_caps(struct sim *s, const struct sim_conn *c) {
           "sending domain", st->domain, provider);
 }
 
-/* Nothing was said or done against this source since that time: work that belongs to it has no reason to leave it. */
-static bool in_service(const struct sim *s, uint32_t source, int64_t since_ms) {
+/* A cap that may be spent sends what waits for this source to another one. The ledger's day is longer than a day by some minutes, so that the
+ * edge isn't judged. */
+static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, uint32_t stream) {
     const struct sim_source *x = &s->source[source];
-    if (x->refused_until_ms > since_ms || s->node[x->node].disturbed_ms >= since_ms - STABLE_MS)
+    const struct sim_stream *st = &s->stream[stream];
+    const struct {
+        uint64_t limit;
+        size_t used;
+    } cap[] = {{x->lane_cap, s->lane[source][provider].n},
+               {x->cap, s->total[source].n},
+               {s->network_cap, s->network[x->net][provider].n},
+               {st->domain_cap ? st->domain_cap : s->domain_cap, s->sender[stream][provider].n}};
+    for (size_t i = 0; i < sizeof cap / sizeof cap[0]; i++)
+        if (cap[i].limit && cap[i].used * 2 >= cap[i].limit)
+            return true;
+    return false;
+}
+
+/* Nothing was said or done against this source since that time: work that belongs to it has no reason to leave it. */
+static bool in_service(const struct sim *s, const struct sim_conn *c, uint32_t source, int64_t since_ms) {
+    const struct sim_source *x = &s->source[source];
+    const struct sim_node *nd = &s->node[x->node];
+    if (half_spent(s, source, c->provider, c->campaign->stream))
+        return false;
+    if (nd->partitioned || !nd->session || x->refused_until_ms > since_ms || nd->disturbed_ms >= since_ms - STABLE_MS)
         return false;
     for (uint32_t i = 0; i < s->n_blocks; i++)
         if (s->source[s->block[i].source].net == x->net)
@@ -147,11 +168,11 @@ static bool in_service(const struct sim *s, uint32_t source, int64_t since_ms) {
 }
 
 static void check_moves(struct sim *s, const struct sim_conn *c, struct sim_message *m) {
-    if (m->grey_ms && m->grey_source != c->source && in_service(s, m->grey_source, m->grey_ms))
+    if (m->grey_ms && m->grey_source != c->source && in_service(s, c, m->grey_source, m->grey_ms))
         sim_broken(s, "greylisting is retried from its source", "u%u was greylisted at %s and comes from %s",
                    c->address, s->source[m->grey_source].address, s->source[c->source].address);
     if (m->content_ms && s->source[m->content_source].net != s->source[c->source].net &&
-        in_service(s, m->content_source, m->content_ms))
+        in_service(s, c, m->content_source, m->content_ms))
         sim_broken(s, "content never moves",
                    "u%u was refused for its content at %s and comes from another network, %s", c->address,
                    s->source[m->content_source].address, s->source[c->source].address);
@@ -202,6 +223,19 @@ void sim_check_blocked(struct sim *s, struct sim_conn *c) {
 
 /* ---- a message arrives */
 
+/* That node came back in time to tell what it knew, and this one could be told to leave the message alone. */
+static bool has_reported(const struct sim *s, uint32_t before, const struct sim_conn *c) {
+    const struct sim_node *nd = &s->node[before];
+    int64_t since = nd->serving_since_ms;
+    if (steady(s, before, c->mail_ms))
+        return true;
+    if (!nd->up || !nd->session || nd->partitioned || nd->disturbed_ms >= since)
+        return false;
+    if (c->node == before) /* its journal goes before new work of unknown fate */
+        return c->mail_ms > since;
+    return c->mail_ms > since + (s->faults.delay ? SLOW_HOP_MS : 2 * HOP_MS) && steady(s, c->node, since);
+}
+
 /* NULL, or why it should not have been sent a second time. */
 static const char *twice(const struct sim *s, const struct sim_conn *c, const struct sim_message *m) {
     const struct sim_stream *st = &s->stream[c->campaign->stream];
@@ -220,7 +254,7 @@ static const char *twice(const struct sim *s, const struct sim_conn *c, const st
                    : NULL;
     if (gone)
         return NULL;
-    if (steady(s, m->accept_node, c->mail_ms))
+    if (has_reported(s, m->accept_node, c))
         return "its node has reported it";
     return apart < st->return_wait_ms ? "its node's return was not waited for" : NULL;
 }
@@ -296,6 +330,8 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
             e->text);
     if (strcmp(e->type, "uncertain") == 0)
         s->n_uncertain++;
+    if (strcmp(e->type, "deferred") == 0 && e->reply && !e->reply->code)
+        m->grey_ms = m->content_ms = 0; /* for another reason since: nobody was reached */
     if (strcmp(e->type, "delivered") != 0)
         return;
     if (!m->accepts)

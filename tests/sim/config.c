@@ -148,7 +148,7 @@ static void providers(struct sim *s) {
 }
 
 static void nodes(struct sim *s) {
-    s->n_nodes = 1 + (uint32_t)sim_below(s, SIM_NODES);
+    s->n_nodes = sim_one_in(s, 4) ? 1 : 1 + (uint32_t)sim_below(s, SIM_NODES);
     s->n_nets = 2 + (uint32_t)sim_below(s, SIM_NETS - 1);
     uint64_t source_cap = sim_one_in(s, 2) ? 60 + sim_below(s, 500) : 0;
     uint64_t lane_cap = sim_one_in(s, 3) ? 0 : 15 + sim_below(s, 200);
@@ -188,7 +188,7 @@ static void streams(struct sim *s) {
         x->age_ms = sim_between(s, 8 * 3600000, 50 * 3600000);
         x->retry_min_ms = sim_between(s, 30000, 300000);
         x->retry_max_ms = sim_between(s, 3600000, 4 * 3600000);
-        x->return_wait_ms = sim_between(s, 150000, 1200000);
+        x->return_wait_ms = sim_between(s, 20000, 240000);
         x->domain_cap = sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;
         x->paused_ack_ms = -1;
     }
@@ -219,8 +219,8 @@ static void faults(struct sim *s) {
 }
 
 static void options(struct sim *s) {
-    s->deadline_ms = 60000;
-    s->lease_valid_ms = sim_between(s, 90000, 150000);
+    s->deadline_ms = 45000;
+    s->lease_valid_ms = sim_between(s, 55000, 100000);
     s->heartbeat_lost_ms = sim_between(s, 5000, 12000);
     s->network_cap = sim_one_in(s, 3) ? 40 + sim_below(s, 300) : 0;
     s->domain_cap = sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;

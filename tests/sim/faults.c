@@ -26,7 +26,24 @@ static void node_crash(struct sim *s, bool host) {
 static void partition(struct sim *s) {
     uint32_t n = (uint32_t)sim_below(s, s->n_nodes);
     sim_net_partition(s, n, true);
-    sim_at(s, sim_one_in(s, 2) ? sim_between(s, 1000, 20000) : sim_between(s, 30000, 500000), on_reunite, n, 0, 0);
+    sim_at(s, sim_one_in(s, 2) ? sim_between(s, 1000, 20000) : sim_between(s, 60000, 400000), on_reunite, n, 0, 0);
+}
+
+static struct sim_conn *busy(struct sim *s);
+
+/* A busy node is cut off for so long that its leases expire, and perhaps its return isn't waited for. */
+static void on_long_cut(struct sim *s, struct sim_event *e) {
+    const struct sim_conn *c = busy(s);
+    (void)e;
+    if (s->quiet_faults)
+        return;
+    if (!c) {
+        sim_at(s, 700, on_long_cut, 0, 0, 0);
+        return;
+    }
+    uint32_t n = c->node;
+    sim_net_partition(s, n, true);
+    sim_at(s, sim_between(s, 80000, 380000), on_reunite, n, 0, 0);
 }
 
 static void clock_step(struct sim *s) {
@@ -37,14 +54,37 @@ static void clock_step(struct sim *s) {
             (long long)c->wall_off_ms / 1000);
 }
 
+/* A lane that is busy just now, so that there is something to stop. */
+static struct sim_conn *busy(struct sim *s) {
+    struct sim_conn *found = NULL;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < SIM_CONNS; i++)
+        if (s->conn[i].used && s->conn[i].client_open && sim_one_in(s, ++n))
+            found = &s->conn[i];
+    return found;
+}
+
+static void block(struct sim *s);
+
+static void on_block(struct sim *s, struct sim_event *e) {
+    (void)e;
+    if (!s->quiet_faults)
+        block(s);
+}
+
 static void block(struct sim *s) {
     static const enum rmd_stage stages[] = {RMD_STAGE_GREETING, RMD_STAGE_EHLO, RMD_STAGE_MAIL,
                                             RMD_STAGE_RCPT,     RMD_STAGE_DATA, RMD_STAGE_DOT};
+    const struct sim_conn *c = busy(s);
     if (s->n_blocks == SIM_BLOCKS)
         return;
+    if (!c) {
+        sim_at(s, 1500, on_block, 0, 0, 0); /* it waits for traffic */
+        return;
+    }
     struct sim_block *b = &s->block[s->n_blocks++];
-    *b = (struct sim_block){.source = (uint32_t)sim_below(s, s->n_sources),
-                            .provider = (uint32_t)sim_below(s, s->n_providers),
+    *b = (struct sim_block){.source = c->source,
+                            .provider = c->provider,
                             .from_ms = s->now_ms,
                             .to_ms = s->now_ms + sim_between(s, 600000, 4 * 3600000),
                             .stage = stages[sim_below(s, sizeof stages / sizeof stages[0])],
@@ -143,6 +183,10 @@ static void on_fault(struct sim *s, struct sim_event *e) {
 void sim_faults_period(struct sim *s, int64_t length_ms) {
     for (uint32_t i = 0; i < s->faults.rate; i++)
         sim_at(s, sim_between(s, 0, length_ms), on_fault, rmd_rng_next(&s->rng), rmd_rng_next(&s->rng), 0);
+    if (s->faults.partition && sim_one_in(s, 2))
+        sim_at(s, sim_between(s, 0, length_ms / 4), on_long_cut, 0, 0, 0);
+    if (s->faults.blocks)
+        sim_at(s, sim_between(s, 0, length_ms / 2), on_block, 0, 0, 0);
 }
 
 void sim_faults_heal(struct sim *s) {

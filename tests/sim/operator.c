@@ -477,7 +477,8 @@ static void plan_campaign(struct sim *s, int64_t in_ms) {
 
 void sim_op_period(struct sim *s, int64_t length_ms) {
     for (uint64_t n = 1 + sim_below(s, 2); n > 0 && s->n_campaigns < SIM_CAMPAIGNS; n--)
-        plan_campaign(s, sim_between(s, 0, length_ms * 2 / 3));
+        plan_campaign(s,
+                      sim_one_in(s, 4) ? length_ms - sim_between(s, 0, 3000) : sim_between(s, 0, length_ms * 2 / 3));
     for (uint64_t n = sim_below(s, 12); n > 0; n--)
         plan(s, sim_between(s, 0, length_ms), OP_SUPPRESS, sim_below(s, s->n_addresses), 0);
     uint32_t k = (uint32_t)sim_below(s, s->n_campaigns);

@@ -164,7 +164,7 @@ struct sim_conn {
     int64_t reply_at_ms, send_at_ms, mail_ms;
     struct rmd_id message;
     uint32_t address;
-    bool have_rcpt, in_data, dot_reply, closing;
+    bool have_rcpt, in_data, dot_reply, greeted;
     struct sim_campaign *campaign;
     uint64_t ordinal;
 };

@@ -113,7 +113,10 @@ static bool refuse_block(struct sim *s, struct sim_conn *c, enum rmd_stage stage
                    s->source[c->source].address);
     else
         rmd_format(text, sizeof text, "554 5.7.1 %s blocked using list.test", s->source[c->source].address);
-    say(s, c, SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SAYS_DOT : 0), text);
+    /* After a 5xx to EHLO the client asks once more with HELO (RFC 5321, section 3.2): that answer is the verdict. */
+    bool asks_again = stage == RMD_STAGE_EHLO && !c->greeted;
+    c->greeted = true;
+    say(s, c, asks_again ? 0 : SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SAYS_DOT : 0), text);
     if (stage == RMD_STAGE_GREETING)
         server_close(s, c, 80);
     return true;

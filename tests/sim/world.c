@@ -156,7 +156,7 @@ static void prelude(struct sim *s) {
 static void periods(struct sim *s) {
     uint64_t n = 3 + sim_below(s, 3);
     for (uint64_t i = 0; i < n && !s->broken; i++) {
-        int64_t length = sim_between(s, 150000, 420000);
+        int64_t length = sim_between(s, 150000, 480000);
         sim_say(s, "period %" PRIu64 " of %" PRIu64, i + 1, n);
         sim_op_period(s, length);
         sim_faults_period(s, length);
