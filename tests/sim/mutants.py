@@ -39,8 +39,8 @@ MUTANTS = [
      "    while (k->leased && rmd_map_next(&c->nodes, &it, NULL, &v)) {",
      "    while (false && rmd_map_next(&c->nodes, &it, NULL, &v)) {"),
     ("uncertain-resent-at-once", CORE + "report.c",
-     "        d->not_before_wall_ms =\n            rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng).not_before_wall_ms;",
-     "        d->not_before_wall_ms = c->now.wall_ms + (int64_t)(v == NULL);"),
+     "                .not_before_wall_ms;\n        rmd_deferred_put(c, k, d);",
+     "                .not_before_wall_ms;\n        d->not_before_wall_ms = c->now.wall_ms;\n        rmd_deferred_put(c, k, d);"),
     ("uncertain-not-counted", CORE + "report.c",
      "    k->rec->uncertain++;\n    c->uncertain++;\n    rmd_campaign_dirty(c, k);\n    Remuda__EventRecord *e = rmd_event_message(c, \"uncertain\", k, x->bytes",
      "    c->uncertain++;\n    rmd_campaign_dirty(c, k);\n    Remuda__EventRecord *e = rmd_event_message(c, \"uncertain\", k, x->bytes"),
@@ -79,7 +79,7 @@ MUTANTS = [
      "(k->rec->state == RMD_CAMPAIGN_CANCELLED))"),
     ("refusal-of-the-ip-bounces", CORE + "report.c",
      "    if (for_our_sake_alone(v)) {",
-     "    if (for_our_sake_alone(v) && v->permanent == (v->scope == 0)) {"),
+     "    if (for_our_sake_alone(v) && !c) {"),
 ]
 
 
