@@ -42,6 +42,7 @@ static void tell(struct rmd_coord *c, struct rmd_node *n, uint64_t id, uint32_t 
     m->stream = stream;
     m->address_hash = rmd_arena_dup(a, hash, count * sizeof *hash);
     m->n_address_hash = count;
+    m->first_lease_after = n->rec->last_lease + 1;
 }
 
 /* Waits for every node that may contact somebody: it holds leases that aren't over. */

@@ -224,7 +224,7 @@ static void lease_take(struct rmd_node *n, const Remuda__Lease *m) {
         return;
     }
     rmd_buf_add(&l->bytes, bytes.p, bytes.n);
-    if (n->suppressed.n)
+    if (n->suppressed.n && l->id < n->suppressed_before)
         suppress_rows(n, l, m);
     node_lease_hand_over(n, l);
 }

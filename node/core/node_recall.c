@@ -193,6 +193,9 @@ bool node_suppress_has(const struct rmd_node *n, uint32_t tenant, uint32_t strea
 }
 
 static void suppress_remember(struct rmd_node *n, const Remuda__Suppress *m) {
+    uint64_t before = m->first_lease_after ? m->first_lease_after : UINT64_MAX;
+    if (before > n->suppressed_before)
+        n->suppressed_before = before;
     for (size_t i = 0; i < m->n_address_hash && n->suppressed.n < RMD_NODE_SUPPRESS_MAX; i++) {
         struct suppress_key k = {m->address_hash[i], m->tenant, m->stream};
         struct suppressed *s = rmd_map_get(&n->suppressed, key_slice(&k));

@@ -155,7 +155,8 @@ struct rmd_node {
     struct rmd_list fetching, unused; /* unused: oldest first */
     uint32_t n_unused;
     int64_t templates_swept_at;
-    struct rmd_map suppressed; /* hash, tenant, stream -> struct suppressed */
+    struct rmd_map suppressed;  /* hash, tenant, stream -> struct suppressed */
+    uint64_t suppressed_before; /* leases from this id on were built knowing them all */
     int64_t suppressed_swept_at;
 
     /* numbers */

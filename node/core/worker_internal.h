@@ -241,6 +241,7 @@ struct rmd_worker {
     uint32_t n_sites;
     struct rmd_mxfail fail;
     struct rmd_set64 suppressed[2];
+    uint64_t suppressed_before; /* leases from this id on were built knowing them all */
     struct rmd_heap timers;
     struct rmd_timer valid_timer;
     int64_t valid_until_ms; /* 0: never told */

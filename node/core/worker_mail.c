@@ -92,7 +92,9 @@ void rmd_worker_lease_age(struct rmd_worker *w, struct rmd_wlease *l) {
     rmd_worker_lease_unpin(w, l);
 }
 
-static bool suppressed(const struct rmd_worker *w, uint64_t key) {
+static bool suppressed(const struct rmd_worker *w, uint64_t lease, uint64_t key) {
+    if (lease >= w->suppressed_before) /* what was lifted since is leased again */
+        return false;
     return rmd_set64_has(&w->suppressed[0], key) || rmd_set64_has(&w->suppressed[1], key);
 }
 
@@ -115,7 +117,8 @@ static void message_begin(struct rmd_worker *w, struct rmd_wmessage *m) {
     m->domain = rmd_worker_domain_ref(w, rmd_address_domain(to));
     if (!m->domain)
         rmd_worker_own(w, m, RMD_OWN_RENDER_FAILED, RMD_STAGE_RENDER, "the recipient's address has no domain");
-    else if (suppressed(w, m->address_hash) || suppressed(w, suppress_key(m->address_hash, m->lease->pb->stream)))
+    else if (suppressed(w, m->lease->id, m->address_hash) ||
+             suppressed(w, m->lease->id, suppress_key(m->address_hash, m->lease->pb->stream)))
         rmd_worker_return(w, m, RMD_RETURN_SUPPRESSED);
     else if (w->valid_until_ms && w->now.mono_ms > w->valid_until_ms - rmd_worker_tx_ms(w))
         rmd_worker_return(w, m, RMD_RETURN_EXPIRING);
@@ -326,6 +329,9 @@ static int take_suppress(struct rmd_worker *w, const struct rmd_mail *mail) {
     }
     struct rmd_wsuppress *p = rmd_alloc(sizeof *p);
     p->id = s->id;
+    uint64_t before = s->first_lease_after ? s->first_lease_after : UINT64_MAX;
+    if (before > w->suppressed_before)
+        w->suppressed_before = before;
     for (size_t i = 0; i < s->n_address_hash; i++) {
         rmd_set64_add(&set, s->address_hash[i]);
         suppress_add(w, suppress_key(s->address_hash[i], s->stream));
