@@ -108,7 +108,7 @@ class BadReceivers(ClusterCase):
         "endless": {"domains": ["endless.test"], "flood_stage": "ehlo", "flood_bytes": "64MB"},
         "nul": {"domains": ["nul.test"], "nul_stage": "rcpt"},
         "small": {"domains": ["small.test"], "announce_size": 100},
-        "many": {"domains": ["many.test"], "multiline": 200},
+        "many": {"domains": ["many.test"], "multiline": 50},
         "raw": {"domains": ["raw.test"], "reply_mail": "raw:2\\r\\n"},
         "bare": {"domains": ["bare.test"], "reply_ehlo": "raw:250-x\\n250 y\\n"},
         "silent": {"domains": ["silent.test"], "delay_greeting": "60s"},
