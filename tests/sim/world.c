@@ -187,9 +187,6 @@ static void epilogue(struct sim *s) {
     sim_op_calm(s);
     for (int round = 0; round < 200 && !s->broken; round++) {
         struct next_attempt x = {0};
-        for (uint32_t i = 0; i < s->n_campaigns; i++)
-            if (s->campaign[i].acknowledged && s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS > last)
-                last = s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS;
         for (int i = 0; i < 20 && !s->broken; i++) {
             run_until(s, s->now_ms + 6000);
             sim_check_state(s);
@@ -201,6 +198,9 @@ static void epilogue(struct sim *s) {
             if (i > 2 && !x.busy)
                 break;
         }
+        for (uint32_t i = 0; i < s->n_campaigns; i++)
+            if (s->campaign[i].acknowledged && s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS > last)
+                last = s->campaign[i].valid_until_wall_ms - SIM_WALL0_MS;
         if (s->broken || sim_check_all_done(s) || s->now_ms > last + 3 * 3600000 + 2 * s->max_step_ms)
             break;
         int64_t sleep = 2 * 3600000, wait = x.wall_ms - sim_time(s, &s->coord.clock).wall_ms;
