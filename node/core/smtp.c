@@ -252,6 +252,11 @@ static void after_hello(struct rmd_smtp *c, int64_t now_ms) {
     }
 }
 
+/* The server doesn't know the command; any other 5yz to EHLO is its refusal to talk to us, and asking again won't mend it. */
+static bool not_understood(int code) {
+    return code == 500 || code == 501 || code == 502 || code == 504;
+}
+
 /* --- replies, one function a stage */
 
 static void on_hello_reply(struct rmd_smtp *c, int kind, int64_t now_ms) {
@@ -266,7 +271,7 @@ static void on_hello_reply(struct rmd_smtp *c, int kind, int64_t now_ms) {
         if (kind == 2) {
             c->ext.esmtp = true;
             after_hello(c, now_ms);
-        } else if (kind == 5 && !c->tls) {
+        } else if (not_understood(c->parser.code) && !c->tls) {
             hello(c, RMD_SMTP_STATE_HELO, now_ms); /* section 3.2: a server without extensions */
         } else {
             refuse(c, now_ms);

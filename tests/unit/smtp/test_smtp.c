@@ -40,7 +40,7 @@ static const char *usual(struct talk *t, enum stage s, const char *ok) {
     case LATER:
         return "450-4.7.1 wait\r\n450 4.7.1 a while\r\n";
     case NO:
-        return "550 5.7.1 no\r\n";
+        return s == EHLO ? "502 5.5.1 not implemented\r\n" : "550 5.7.1 no\r\n";
     case GO_AWAY:
         return "421 4.3.2 closing\r\n";
     case GARBAGE:
@@ -274,6 +274,23 @@ static void no_dot_into_an_accepted_recipient(void **state) {
     assert_int_equal(t.closed, 1);
     assert_int_equal(t.close.error, RMD_OWN_REPLY_MALFORMED);
     assert_null(strstr(rmd_buf_str(&t.heard), "\r\n.\r\n"));
+    end(&t);
+}
+
+static const char *blocked_at_ehlo(const char *l) {
+    return !strncmp(l, "EHLO", 4) ? "554 5.7.1 blocked\r\n" : NULL;
+}
+
+static void a_block_at_ehlo_is_no_lack_of_extensions(void **state) {
+    (void)state;
+    struct talk t = {.answer = blocked_at_ehlo};
+    begin(&t, RMD_TLS_NEVER);
+    talk(&t);
+    assert_int_equal(t.done, 0);
+    assert_int_equal(t.closed, 1);
+    assert_int_equal(t.close.reply.stage, RMD_STAGE_EHLO);
+    assert_true(t.close.connection_refusal);
+    assert_null(strstr(rmd_buf_str(&t.heard), "HELO out"));
     end(&t);
 }
 
@@ -544,6 +561,7 @@ int main(void) {
         cmocka_unit_test(every_stage_every_answer),
         cmocka_unit_test(lone_dot_after_refused_recipient),
         cmocka_unit_test(no_dot_into_an_accepted_recipient),
+        cmocka_unit_test(a_block_at_ehlo_is_no_lack_of_extensions),
         cmocka_unit_test(rset_clears_a_refused_transaction),
         cmocka_unit_test(starttls_drops_injected_bytes),
         cmocka_unit_test(tls_policies),
