@@ -108,23 +108,24 @@ static int complain(const char *what, const char *err) {
     return RMD_EINVAL;
 }
 
-static int become(const char *name) {
-    if (!*name || geteuid() != 0)
-        return RMD_OK;
-    struct passwd *pw = getpwnam(name);
-    if (!pw)
-        return complain(name, "there is no such user");
-    if (initgroups(name, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
-        return complain(name, "could not become this user");
-    return RMD_OK;
-}
-
-static int make_folder(const char *path) {
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return RMD_OK;
+/* Makes the data folder, for the user that the process will be, and becomes that user. */
+static int settle_down(const struct rmd_coord_config *c) {
     char err[512];
-    rmd_format(err, sizeof err, "%m (make the folder, or correct `data`)");
-    return complain(path, err);
+    bool drop = *c->user && geteuid() == 0;
+    struct passwd *pw = drop ? getpwnam(c->user) : NULL;
+    if (drop && !pw)
+        return complain(c->user, "there is no such user");
+    if (mkdir(c->data, 0700) != 0 && errno != EEXIST) {
+        rmd_format(err, sizeof err, "%s (make the folder, or correct `data`)", strerror(errno));
+        return complain(c->data, err);
+    }
+    if (!drop)
+        return RMD_OK;
+    if (chown(c->data, pw->pw_uid, pw->pw_gid) != 0)
+        return complain(c->data, "could not be given to the user of the configuration");
+    if (initgroups(c->user, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
+        return complain(c->user, "could not become this user");
+    return RMD_OK;
 }
 
 static int open_store(struct parts *p, bool takeover) {
@@ -227,10 +228,11 @@ static struct rmd_shell *serving;
 
 static void *wait_for_signals(void *arg) {
     int sig;
-    if (sigwait(arg, &sig) == 0) {
-        rmd_info("stop", "signal %d: ending in order", sig);
-        rmd_shell_stop(serving);
-    }
+    while (sigwait(arg, &sig) == 0 && sig == SIGHUP)
+        rmd_info("signal",
+                 "SIGHUP: files are read at start; restart to read them again, nodes and their leases go on");
+    rmd_info("stop", "signal %d: ending in order", sig);
+    rmd_shell_stop(serving);
     return NULL;
 }
 
@@ -253,12 +255,13 @@ static int serve(struct parts *p, bool takeover) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread is made: they all inherit it */
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
-    if (make_folder(p->conf.data) < 0 || become(p->conf.user) < 0 || open_store(p, takeover) < 0 ||
-        open_history(p) < 0 || open_shell(p) < 0 || open_http(p) < 0)
+    if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
+        open_http(p) < 0)
         return RMD_EINVAL;
     serving = p->shell;
     pthread_t thread;
@@ -288,6 +291,7 @@ int main(int argc, char **argv) {
     int code = rc < 0 ? EXIT_CONFIG : 0;
     if (rc == RMD_OK && o.dump) {
         struct rmd_buf text = {0};
+        rmd_coord_config_mask(&p.conf);
         rmd_config_dump(rmd_coord_config_rows, &p.conf, &text);
         fputs(rmd_buf_str(&text), stdout);
         rmd_buf_release(&text);

@@ -1,6 +1,6 @@
 /* The coordinator core's own structures: what its files share. Nobody outside coordinator/core includes this.
  *
- * One step: an event comes in; handlers change memory and mark objects dirty; rmd_core_end() writes every dirty
+ * One step: an event comes in; handlers change memory and mark objects dirty; the end of the step writes every dirty
  * object once into the step's batch, hands the batch out as COMMIT, and keeps the effects that wait for it
  * (rmd_fx_after) until PERSISTED. Memory is ahead of the store between the two, and nothing is rolled back: when the
  * process dies, both are gone.
@@ -42,6 +42,7 @@ enum {
     RMD_TAKEN_KEPT_MS =
         7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
+    RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing more is dealt to it so long */
     RMD_NODE_OVERLOAD_REST_MS = 2000,
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
 };
@@ -77,6 +78,7 @@ struct rmd_lane {
     int64_t until_wall_ms;
     uint64_t incident;
     struct rmd_account *account, *network;
+    int64_t rest_until_mono_ms; /* its node gave work back although the lane is open */
     uint32_t leases;
     uint64_t delivered, deferred, bounced, blocked;
 };

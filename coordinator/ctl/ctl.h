@@ -76,7 +76,6 @@ int rmd_ctl_error(long status, const json_t *answer);
 struct rmd_table;
 /* columns: names separated by "|"; a name that begins with ">" is aligned to the right. */
 struct rmd_table *rmd_table_new(const char *columns);
-void rmd_table_add(struct rmd_table *t, const char *fmt, ...) RMD_PRINTF(2, 3); /* cells separated by "|" */
 void rmd_table_cell(struct rmd_table *t,
                     const char *text); /* cell by cell; rows end by themselves; control characters are shown as "?" */
 void rmd_table_count(struct rmd_table *t, uint64_t n);

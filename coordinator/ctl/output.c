@@ -68,16 +68,6 @@ struct rmd_table *rmd_table_new(const char *columns) {
     return t;
 }
 
-void rmd_table_add(struct rmd_table *t, const char *fmt, ...) {
-    struct rmd_buf b = {0};
-    va_list ap;
-    va_start(ap, fmt);
-    rmd_buf_vaddf(&b, fmt, ap);
-    va_end(ap);
-    add_cells(t, rmd_buf_str(&b));
-    rmd_buf_release(&b);
-}
-
 void rmd_table_count(struct rmd_table *t, uint64_t n) {
     char text[32];
     rmd_format_count(n, text);

@@ -26,8 +26,8 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"dns.ttl_max", RMD_CONFIG_DURATION, AT(dns_ttl_max_ms), "1h", 1000, 604800000, false, "and at most so long"},
     {"dns.negative_ttl", RMD_CONFIG_DURATION, AT(dns_negative_ttl_ms), "5min", 1000, 86400000, false, "for names that don't exist, when the zone doesn't say"},
     {"dns.cache_entries", RMD_CONFIG_INT, AT(dns_cache_entries), "100000", 100, 10000000, false, "answers kept in memory"},
-    {"lease.valid", RMD_CONFIG_DURATION, AT(lease_valid_ms), "15min", 2000, 86400000, false, "how long a node may go on without hearing from here; more than lease.transaction_deadline"},
-    {"lease.transaction_deadline", RMD_CONFIG_DURATION, AT(transaction_deadline_ms), "10min", 1000, 3600000, false, "total time of one SMTP transaction"},
+    {"lease.valid", RMD_CONFIG_DURATION, AT(lease_valid_ms), "30min", 2000, 86400000, false, "how long a node may go on without hearing from here; more than lease.transaction_deadline"},
+    {"lease.transaction_deadline", RMD_CONFIG_DURATION, AT(transaction_deadline_ms), "25min", 1000, 3600000, false, "total time of one SMTP transaction"},
     {"lease.heartbeat_lost", RMD_CONFIG_DURATION, AT(heartbeat_lost_ms), "10s", 1000, 600000, false, "silence after which a node counts as gone"},
     {"retry.class", RMD_CONFIG_LIST, AT(retry_class), "", 0, 0, false, "first delay by class of refusal: \"greylisted=5min\""},
     {"caps.lane_per_day", RMD_CONFIG_INT, AT(lane_per_day), "0", 0, INT64_MAX, false, "recipients of one source at one provider in any 24 h, unless the source says otherwise; 0: no cap"},
@@ -91,6 +91,17 @@ int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct
         return RMD_OK;
     rmd_coord_config_release(out);
     return RMD_EINVAL;
+}
+
+/* Both spellings of libpq: "... password=secret ..." and "postgresql://user:secret@host/...". */
+void rmd_coord_config_mask(struct rmd_coord_config *c) {
+    char *s = c->postgresql, *at = strchr(s, '@'), *p = strstr(s, "password=");
+    if (p)
+        for (p += strlen("password="); *p && *p != ' '; p++)
+            *p = '*';
+    char *host = strstr(s, "://"), *colon = host ? strchr(host + 3, ':') : NULL;
+    for (; colon && at && ++colon < at;)
+        *colon = '*';
 }
 
 void rmd_coord_config_release(struct rmd_coord_config *c) {

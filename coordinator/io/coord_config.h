@@ -31,6 +31,8 @@ extern const struct rmd_config_row rmd_coord_config_rows[];
 
 /* Loads and checks what rows can't: values that must fit each other. RMD_EINVAL with lines in err. */
 int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct rmd_buf *err) RMD_CHECKED;
+/* Hides passwords, for showing. */
+void rmd_coord_config_mask(struct rmd_coord_config *c);
 void rmd_coord_config_release(struct rmd_coord_config *c);
 
 #endif

@@ -209,10 +209,6 @@ void rmd_mxplan_next(struct rmd_mxplan *p) {
         p->dials++;
 }
 
-bool rmd_mxplan_dialled(const struct rmd_mxplan *p) {
-    return p->dials > 0;
-}
-
 enum rmd_own_error rmd_mxplan_error(const struct rmd_mxplan *p, char *detail, size_t n) {
     const char *host = p->n_hosts ? p->name[0] : "";
     if (p->tempfail) {

@@ -75,11 +75,6 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
         p->next_us = next;
 }
 
-void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms) {
-    if (p->rest_until_ms < until_ms)
-        p->rest_until_ms = until_ms;
-}
-
 void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms) {
     if (!p->slowed || now_ms < p->hold_until_ms || ++p->good < p->slowed)
         return;

@@ -44,7 +44,6 @@ int64_t rmd_pacer_due_ms(const struct rmd_pacer *p,
                          int64_t now_ms);                 /* a start may happen from then on; <= now: at once */
 void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms); /* a start happens; only when due */
 void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms);
-void rmd_pacer_rest(struct rmd_pacer *p, int64_t until_ms);
 void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms);
 bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms); /* nothing learned that would be lost with it */
 

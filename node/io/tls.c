@@ -179,7 +179,3 @@ long rmd_tls_write(struct rmd_tls *t, const void *buf, size_t n, char *text, siz
 bool rmd_tls_wants_write(const struct rmd_tls *t) {
     return t->wants_write;
 }
-
-bool rmd_tls_resumed(const struct rmd_tls *t) {
-    return SSL_session_reused(t->ssl) == 1;
-}

@@ -26,6 +26,5 @@ int rmd_tls_handshake(struct rmd_tls *t, char *text, size_t n) RMD_CHECKED;
 long rmd_tls_read(struct rmd_tls *t, void *buf, size_t n, char *text, size_t text_n);
 long rmd_tls_write(struct rmd_tls *t, const void *buf, size_t n, char *text, size_t text_n);
 bool rmd_tls_wants_write(const struct rmd_tls *t); /* the last RMD_EAGAIN waits for room rather than for bytes */
-bool rmd_tls_resumed(const struct rmd_tls *t);
 
 #endif

@@ -47,7 +47,7 @@ static void an_empty_file_is_a_configuration(void **state) {
     assert_string_equal(c.bus_listen[0], "tcp://127.0.0.1:7350");
     assert_null(c.bus_listen[1]);
     assert_string_equal(c.api_listen, "");
-    assert_int_equal(c.lease_valid_ms, 15 * 60000);
+    assert_int_equal(c.lease_valid_ms, 30 * 60000);
     assert_int_equal(c.smtp_port, 25);
     assert_true(c.smtp_starttls);
     assert_int_equal(c.history_keep_ms, 30ll * 86400000);
