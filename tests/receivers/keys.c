@@ -136,10 +136,12 @@ static void wait_for(struct rmd_rcv_keys *k, struct lookup *l) {
     while (!l->done && rmd_rcv_boot_us() < deadline_us) {
         ares_socket_t socks[ARES_GETSOCK_MAXNUM];
         struct pollfd p[ARES_GETSOCK_MAXNUM];
-        int bits = ares_getsock(k->channel, socks, ARES_GETSOCK_MAXNUM), n = 0;
+        /* c-ares's own macros shift a 1 into the sign bit. */
+        unsigned bits = (unsigned)ares_getsock(k->channel, socks, ARES_GETSOCK_MAXNUM);
+        int n = 0;
         for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-            short events = (short)((ARES_GETSOCK_READABLE(bits, i) ? POLLIN : 0) |
-                                   (ARES_GETSOCK_WRITABLE(bits, i) ? POLLOUT : 0));
+            short events =
+                (short)((bits >> i & 1 ? POLLIN : 0) | (bits >> (i + ARES_GETSOCK_MAXNUM) & 1 ? POLLOUT : 0));
             if (events)
                 p[n++] = (struct pollfd){.fd = socks[i], .events = events};
         }
