@@ -102,7 +102,7 @@ static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_i
         return;
     char text[400];
     rmd_copy(text, sizeof text, i->rec->next_step);
-    if (rmd_format(text, sizeof text, "%s%s%s", i->rec->next_step, *i->rec->next_step ? " " : "",
+    if (rmd_format(text, sizeof text, "%s%s%s", i->rec->next_step, *i->rec->next_step ? ". " : "",
                    x->d.move ? "The work waits: the pool has no source in service on another network; add one, or "
                                "resolve this incident."
                              : "The work waits: this cause never moves work to another source.") < 0)

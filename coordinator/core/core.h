@@ -42,7 +42,7 @@ enum {
     RMD_TAKEN_KEPT_MS =
         7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
-    RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing more is dealt to it so long */
+    RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing is dealt to it so long */
     RMD_NODE_OVERLOAD_REST_MS = 2000,
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
 };

@@ -11,45 +11,63 @@ void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x) {
     r->v[r->n++] = *x;
 }
 
-static bool counts(const struct rmd_refusal *x, int64_t now_wall_ms) {
-    return now_wall_ms - x->wall_ms <= RMD_CORROBORATION_MS;
+/* Which refusals count; 0: any. */
+struct filter {
+    int64_t now_wall_ms;
+    uint32_t provider, not_provider;
+    const enum rmd_class *class; /* NULL: those that refuse the IP itself */
+};
+
+static bool counts(const struct rmd_refusal *x, const struct filter *f) {
+    bool class =
+        f->class ? x->class == *f->class : x->class == RMD_CLASS_IP_BLOCKLISTED || x->class == RMD_CLASS_NO_RDNS;
+    return class && f->now_wall_ms - x->wall_ms <= RMD_CORROBORATION_MS &&
+           (!f->provider || x->provider == f->provider) && (!f->not_provider || x->provider != f->not_provider);
 }
 
-static bool ip_scope(enum rmd_class class) {
-    return class == RMD_CLASS_IP_BLOCKLISTED || class == RMD_CLASS_NO_RDNS;
+static uint32_t provider_of(const struct rmd_refusal *x) {
+    return x->provider;
+}
+static uint32_t source_of(const struct rmd_refusal *x) {
+    return x->source;
+}
+static uint32_t network_of(const struct rmd_refusal *x) {
+    return x->network;
 }
 
-/* Distinct values of one field among the refusals that `use` lets through; the list is short, so a square walk is
- * fine. */
-#define COUNT_DISTINCT(r, now, use, field)                                           \
-    uint32_t n = 0;                                                                  \
-    for (uint32_t i = 0; i < (r)->n; i++) {                                          \
-        const struct rmd_refusal *x = &(r)->v[i];                                    \
-        if (!counts(x, (now)) || !(use))                                             \
-            continue;                                                                \
-        bool seen = false;                                                           \
-        for (uint32_t k = 0; k < i && !seen; k++) {                                  \
-            const struct rmd_refusal *y = &(r)->v[k];                                \
-            seen = counts(y, (now)) && y->field == x->field && y->class == x->class; \
-        }                                                                            \
-        n += !seen;                                                                  \
-    }                                                                                \
-    return n
+/* Distinct values of one field among the refusals that count, whatever else they say; the list is short, so a square
+ * walk is fine. */
+static uint32_t distinct(const struct rmd_refusals *r, const struct filter *f,
+                         uint32_t (*field)(const struct rmd_refusal *x)) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (!counts(&r->v[i], f))
+            continue;
+        bool seen = false;
+        for (uint32_t k = 0; k < i && !seen; k++)
+            seen = counts(&r->v[k], f) && field(&r->v[k]) == field(&r->v[i]);
+        n += !seen;
+    }
+    return n;
+}
 
 uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms) {
-    COUNT_DISTINCT(r, now_wall_ms, ip_scope(x->class) && x->provider != other_provider, provider);
+    struct filter f = {.now_wall_ms = now_wall_ms, .not_provider = other_provider};
+    return distinct(r, &f, provider_of);
 }
 
 uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, int64_t now_wall_ms) {
-    COUNT_DISTINCT(r, now_wall_ms, ip_scope(x->class) && x->provider == provider, source);
+    struct filter f = {.now_wall_ms = now_wall_ms, .provider = provider};
+    return distinct(r, &f, source_of);
 }
 
-uint32_t rmd_refusals_networks(const struct rmd_refusals *r, int64_t now_wall_ms) {
-    COUNT_DISTINCT(r, now_wall_ms, true, network);
-}
-
-static uint32_t named_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms) {
-    COUNT_DISTINCT(r, now_wall_ms, x->provider != other_provider, provider);
+/* Two named providers, or two networks of ours, were told the same of this sender. */
+static bool sender_corroborated(const struct rmd_failover_input *in) {
+    struct filter f = {.now_wall_ms = in->now_wall_ms, .class = &in->verdict->class};
+    if (distinct(in->of_domain, &f, network_of) >= 2)
+        return true;
+    f.not_provider = in->other_provider;
+    return distinct(in->of_domain, &f, provider_of) >= 2;
 }
 
 const char *rmd_failover_name(enum rmd_failover_what what) {
@@ -88,7 +106,10 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     }
     d->what = RMD_FAILOVER_QUARANTINE_LANE;
     d->next_step =
-        "follow the reply's instructions for removal; resolve the incident when the provider accepts again";
+        v->class == RMD_CLASS_NO_RDNS
+            ? "publish a PTR record of the source's address with its HELO name, and an A or AAAA record of that name "
+              "with the address; resolve the incident when both are visible"
+            : "follow the reply's instructions for removal; resolve the incident when the provider accepts again";
     rmd_format(d->why, sizeof d->why, "%s refuses %s: stopped at this provider", in->provider_name, in->source_name);
 }
 
@@ -96,8 +117,7 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
  * as well. */
 static void decide_sender(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
-    bool corroborated = named_providers(in->of_domain, in->other_provider, in->now_wall_ms) >= 2 ||
-                        rmd_refusals_networks(in->of_domain, in->now_wall_ms) >= 2;
+    bool corroborated = sender_corroborated(in);
     bool of_domain = (v->scope & RMD_SCOPE_SENDING_DOMAIN) != 0;
     d->next_step = of_domain ? "mend authentication or the domain's reputation, then resume"
                              : "look at the content and the list, then resume the campaign";

@@ -41,8 +41,6 @@ void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x);
 uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms);
 /* Distinct sources at this provider, likewise. */
 uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, int64_t now_wall_ms);
-/* Distinct networks, likewise. */
-uint32_t rmd_refusals_networks(const struct rmd_refusals *r, int64_t now_wall_ms);
 
 struct rmd_failover_input {
     const struct rmd_verdict *verdict;

@@ -73,6 +73,10 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         rmd_core_wake(c, s->rest_until_mono_ms);
     if (s->trouble || c->now.mono_ms < s->rest_until_mono_ms)
         return s->trouble ? s->trouble : "its address had trouble a moment ago";
+    if (c->now.mono_ms < l->rest_until_mono_ms) {
+        rmd_core_wake(c, l->rest_until_mono_ms);
+        return "its node stopped the lane a moment ago";
+    }
     if (c->now.mono_ms < s->node->hold_mono_ms)
         rmd_core_wake(c, s->node->hold_mono_ms);
     if (c->now.mono_ms < s->node->hold_mono_ms)

@@ -1,7 +1,7 @@
 /* What a verdict does on this node, at once, before the coordinator has heard of it (design, sections 7 and 9).
  *
- * Reach: a scope of ourselves (source, network, node) stops the source's lane at the provider that said it, or the
- * whole source when the rule doesn't bind it to the provider; a lane's scope stops the lane; a destination's scope
+ * Reach: a scope of ourselves (source, network, node, lane) stops the source's lane at the provider that said it, and
+ * no other: one receiver may be wrong, and the coordinator, who hears them all, widens the stop. A destination's scope
  * rests the site. What one small receiver says of rate or rest acts on its site alone: the sites of "other" have
  * nothing to do with each other. Scopes of recipient, message, campaign and sending domain stop nothing here: the
  * coordinator decides, because they never move.
@@ -9,7 +9,8 @@
  * slow: half the rate, half the connections. rest, quarantine: stop. pause: only told. Each of them is an alarm. */
 #include "node/core/worker_internal.h"
 
-static const unsigned ours = RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE | RMD_SCOPE_OURSELVES;
+static const unsigned ours =
+    RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE | RMD_SCOPE_OURSELVES | RMD_SCOPE_LANE;
 
 static bool is_other(const struct rmd_lane *lane) {
     return lane->provider == rmd_provider_id(RMD_PROVIDER_OTHER_NAME);
@@ -71,14 +72,10 @@ static void stop_source(struct rmd_worker *w, struct rmd_wsource *s, enum rmd_re
 /* After a rest the pace that was, halved, is where it starts again: never a snap back. */
 static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
     const struct rmd_verdict *v = c->verdict;
-    bool whole = (v->scope & ours) && !v->at_provider;
-    bool lane = v->scope & (ours | RMD_SCOPE_LANE);
-    if (lane && !whole && v->action == RMD_ACTION_REST && is_other(c->lane)) {
+    bool lane = v->scope & ours;
+    if (lane && v->action == RMD_ACTION_REST && is_other(c->lane)) {
         rmd_pacer_slow(&c->site->pacer, w->now.mono_ms, v->duration_ms);
         rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
-    } else if (whole) {
-        stop(w, &c->lane->source->stop, v);
-        stop_source(w, c->lane->source, RMD_RETURN_SOURCE_STOPPED);
     } else if (lane) {
         rmd_pacer_slow(&c->lane->pacer, w->now.mono_ms, v->duration_ms);
         stop(w, &c->lane->stop, v);

@@ -64,7 +64,6 @@ struct rmd_wsource {
     bool has_trouble; /* said TROUBLE, not mended yet */
     enum rmd_source_state state;
     bool quarantined;
-    struct rmd_stop stop;
     int64_t no_address_until_ms;
     struct rmd_addr bind, public_address;
     char bind_text[48];

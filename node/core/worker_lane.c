@@ -104,8 +104,7 @@ enum rmd_return_reason rmd_worker_lane_blocked(const struct rmd_worker *w, const
     const struct rmd_wsource *s = lane->source;
     if (w->stopping)
         return RMD_RETURN_RECALLED;
-    if (!s->known || s->state == RMD_SOURCE_RETIRED || s->quarantined || stopped(w, &s->stop) ||
-        stopped(w, &lane->stop))
+    if (!s->known || s->state == RMD_SOURCE_RETIRED || s->quarantined || stopped(w, &lane->stop))
         return RMD_RETURN_SOURCE_STOPPED;
     for (size_t i = 0; i < s->n_quarantined; i++)
         if (s->quarantined_provider[i] == lane->provider)

@@ -189,7 +189,6 @@ static void settle_sources(struct rmd_worker *w) {
     it = 0;
     while (rmd_map_next(&w->sources, &it, NULL, &v)) {
         struct rmd_wsource *s = v;
-        settle_stop(&s->stop, s->quarantined);
         rmd_list_for_safe(l, &s->lanes) settle_lane(w, rmd_container(l, struct rmd_lane, of_source));
     }
 }

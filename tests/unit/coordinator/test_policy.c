@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -104,6 +105,32 @@ static void a_block_stops_one_lane_until_another_provider_agrees(void **state) {
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_SOURCE);
 }
 
+/* What it says of us is another matter at the same place: one voice still. */
+static void one_provider_with_two_reasons_is_one_voice(void **state) {
+    (void)state;
+    struct rmd_verdict v = blocked;
+    v.class = RMD_CLASS_NO_RDNS;
+    struct rmd_refusals s = {0}, n = {0}, none = {0};
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS});
+    struct rmd_failover_input in = input(&v, &s, &none, &none);
+    struct rmd_failover_decision d = rmd_failover_decide(&in);
+    assert_int_equal(d.what, RMD_FAILOVER_QUARANTINE_LANE);
+    assert_non_null(strstr(d.next_step, "PTR record"));
+    assert_int_equal(rmd_refusals_providers(&s, OTHER, 1000), 1);
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS});
+    v.scope = RMD_SCOPE_NETWORK;
+    in.of_network = &n;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
+    /* A refusal that doesn't count hides none that does. */
+    struct rmd_refusals t = {0};
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_SPAM_CONTENT});
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_NO_RDNS});
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED});
+    assert_int_equal(rmd_refusals_providers(&t, OTHER, 1000), 2);
+}
+
 static void a_network_is_stopped_only_when_two_of_ours_were_told(void **state) {
     (void)state;
     struct rmd_verdict v = blocked;
@@ -139,6 +166,19 @@ static void content_never_moves_and_pauses_only_when_corroborated(void **state) 
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_STREAM);
 }
 
+static void an_ip_block_elsewhere_says_nothing_of_the_content(void **state) {
+    (void)state;
+    struct rmd_verdict v = {
+        .class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE, .move = false};
+    struct rmd_refusals none = {0}, d = {0};
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 20, RMD_CLASS_IP_BLOCKLISTED});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT});
+    struct rmd_failover_input in = input(&v, &none, &none, &d);
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT);
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT});
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_CAMPAIGN);
+}
+
 static void rates_rest_a_lane_and_never_quarantine(void **state) {
     (void)state;
     struct rmd_refusals none = {0};
@@ -163,8 +203,10 @@ int main(void) {
         cmocka_unit_test(retry_grows_and_stays_in_bounds),
         cmocka_unit_test(retry_honours_class_receiver_and_age),
         cmocka_unit_test(a_block_stops_one_lane_until_another_provider_agrees),
+        cmocka_unit_test(one_provider_with_two_reasons_is_one_voice),
         cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),
         cmocka_unit_test(content_never_moves_and_pauses_only_when_corroborated),
+        cmocka_unit_test(an_ip_block_elsewhere_says_nothing_of_the_content),
         cmocka_unit_test(rates_rest_a_lane_and_never_quarantine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -374,6 +374,41 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     done(w);
 }
 
+static void given_back(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                       Remuda__Outcome *o) {
+    (void)n;
+    (void)l;
+    (void)email;
+    if (!*(bool *)w->ctx)
+        return;
+    o->kind = RMD_OUTCOME_RETURNED;
+    o->returned_reason = RMD_RETURN_SOURCE_STOPPED;
+    o->rcpts = 0;
+}
+
+/* The node stopped what is open here: no lease goes to and fro as fast as the wire allows. */
+static void a_lane_that_only_its_node_stopped_rests(void **state) {
+    (void)state;
+    struct cw *w = world();
+    bool stopped = true;
+    w->ctx = &stopped;
+    w->answer = given_back;
+    struct cw_node *a = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 20, 0);
+    cw_pass(w, 60000, 200);
+    assert_in_range(cw_events(w, "returned"), 8 * 20, 13 * 20); /* every 5 s */
+    assert_true(a->high_water <= 13);
+    struct rmd_buf text = {0};
+    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    assert_non_null(strstr(rmd_buf_str(&text), "its node stopped the lane"));
+    rmd_buf_release(&text);
+    stopped = false;
+    cw_pass(w, 6000, 200);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 20);
+    done(w);
+}
+
 struct greylist {
     uint32_t first_source;
     size_t elsewhere;
@@ -532,6 +567,7 @@ int main(void) {
         cmocka_unit_test(a_block_moves_the_work_to_another_network),
         cmocka_unit_test(moved_work_is_timed_and_counted),
         cmocka_unit_test(with_nowhere_to_go_the_work_waits_and_says_so),
+        cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),
         cmocka_unit_test(refused_for_the_ips_sake_goes_to_another_network_at_once),
         cmocka_unit_test(a_second_live_session_is_refused_and_a_silent_one_replaced),

@@ -63,8 +63,8 @@ static const struct row rows[] = {
     /* the source, but nothing moves */
     {"", R, "550 5.7.1 192.0.2.1 is in Spamhaus CSS", RMD_CLASS_IP_BLOCKLISTED, SRC | DOM, RMD_ACTION_PAUSE, STAY, -1},
     {"t-online", G, "554 IP=192.0.2.1 - None or bad reputation, ask for a reset (NOWL)", RMD_CLASS_IP_BLOCKLISTED, SRC, RMD_ACTION_QUARANTINE, STAY, -1},
-    {"", M, "550 5.7.25 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", RMD_CLASS_NO_RDNS, SRC, RMD_ACTION_QUARANTINE, STAY, -1},
-    {"google", D, "421 4.7.23 The sending IP has no PTR record; its mail was rate limited", RMD_CLASS_NO_RDNS, SRC, RMD_ACTION_QUARANTINE, STAY, -1},
+    {"", M, "550 5.7.25 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", RMD_CLASS_NO_RDNS, SRC, RMD_ACTION_QUARANTINE, STAY, 240},
+    {"google", D, "421 4.7.23 The sending IP has no PTR record; its mail was rate limited", RMD_CLASS_NO_RDNS, SRC, RMD_ACTION_QUARANTINE, STAY, 240},
     {"outlook", M, "550 SC-003 Mail rejected for policy reasons: open proxy", RMD_CLASS_IP_BLOCKLISTED, SRC, RMD_ACTION_QUARANTINE, STAY, -1},
     /* rates: never a block, never moved */
     {"outlook", M, "421 RP-001 (BAY1) Some messages from 192.0.2.1 were not sent", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 45},
@@ -169,7 +169,7 @@ static void what_holds_at_one_provider_says_so(void **state) {
     struct rmd_rules *r = shipped();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rmd_verdict v = ask(r, &rows[i]);
-        if (v.move || (v.scope & (LANE | NET)))
+        if (v.move || v.action == RMD_ACTION_QUARANTINE || (v.scope & (LANE | NET)))
             assert_true(v.at_provider);
     }
     rmd_rules_free(r);

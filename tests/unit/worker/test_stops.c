@@ -30,6 +30,33 @@ static void a_blocking_greeting_stops_the_lane_and_bounces_nobody(void **state) 
     world_free(x);
 }
 
+static const char *rdns_at_small(struct world *x, struct world_conn *c, const char *l) {
+    (void)x;
+    return !strncmp(l, "RCPT", 4) && c->from.b[2] == 114 && strstr(l, "small")
+               ? "450 4.7.25 cannot find your reverse hostname\r\n"
+               : NULL;
+}
+
+/* A broken resolver at one receiver, and a rule that doesn't bind its verdict to the provider. */
+static void one_receiver_never_stops_a_source_everywhere(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    x->answer = rdns_at_small;
+    world_lease(x, (struct world_lease){.id = 1, .domain = "small.test", .n = 3});
+    world_run(x, 1000);
+    assert_int_equal(x->alarms, 1);
+    assert_int_equal(x->alarm_action, RMD_ACTION_QUARANTINE);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0) + world_count(x, RMD_OUTCOME_BOUNCED, 0), 0);
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 12});
+    world_run(x, 1000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 12);
+    size_t back = world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED);
+    world_lease(x, (struct world_lease){.id = 3, .domain = "small.test", .n = 4}); /* the lane that was stopped */
+    world_run(x, 1000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED), back + 4);
+    world_free(x);
+}
+
 static const char *one_blocked_rest_silent(struct world *x, struct world_conn *c, const char *l) {
     (void)c;
     if (x->flag == 1 && !strncmp(l, "MAIL", 4))
@@ -378,6 +405,7 @@ static void a_421_midway_ends_one_connection(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_blocking_greeting_stops_the_lane_and_bounces_nobody),
+        cmocka_unit_test(one_receiver_never_stops_a_source_everywhere),
         cmocka_unit_test(a_block_aborts_before_the_dot_and_waits_behind_it),
         cmocka_unit_test(a_stop_ends_when_a_policy_lifts_it),
         cmocka_unit_test(a_rate_verdict_slows_and_goes_on),

@@ -468,13 +468,13 @@ MAYBE static void world_lease(struct world *x, struct world_lease o) {
 }
 
 static void world_rule(struct rmd_rules *r, const char *name, const char *pattern, const char *sample,
-                       const char *class_name, const char *scope, const char *action, int64_t ms) {
+                       const char *class_name, const char *scope, bool at_provider, const char *action, int64_t ms) {
     char err[200];
     struct rmd_rule_def d = {.name = name,
                              .file = "test",
                              .line = 1,
                              .class_name = class_name,
-                             .at_provider = true,
+                             .at_provider = at_provider,
                              .action = action,
                              .duration_ms = ms,
                              .permanent = 0,
@@ -497,10 +497,14 @@ MAYBE static struct world *world_new(uint32_t connections) {
     x->wall = 1700000000000;
     x->rules = rmd_rules_new();
     world_rule(x->rules, "blocked", "blocked using", "554 5.7.1 blocked using list.test", "ip_blocklisted", "source",
-               "quarantine", 3600000);
-    world_rule(x->rules, "slow", "slow down", "421 4.7.0 slow down", "rate_limited", "lane", "slow", 60000);
-    world_rule(x->rules, "rest", "rest please", "421 4.7.0 rest please", "rate_limited", "lane", "rest", 600000);
-    world_rule(x->rules, "grey", "greylisted", "450 4.2.0 greylisted", "greylisted", "recipient", "retry_same", 0);
+               true, "quarantine", 3600000);
+    world_rule(x->rules, "slow", "slow down", "421 4.7.0 slow down", "rate_limited", "lane", true, "slow", 60000);
+    world_rule(x->rules, "rest", "rest please", "421 4.7.0 rest please", "rate_limited", "lane", true, "rest",
+               600000);
+    world_rule(x->rules, "grey", "greylisted", "450 4.2.0 greylisted", "greylisted", "recipient", true, "retry_same",
+               0);
+    world_rule(x->rules, "rdns", "reverse hostname", "450 4.7.25 no reverse hostname", "no_rdns", "source", false,
+               "quarantine", 0);
     assert_int_equal(rmd_rules_compile(x->rules, world_finding, NULL), RMD_OK);
     x->w = rmd_worker_new(&(struct rmd_worker_options){.workers = 1,
                                                        .sign = rmd_sign_fake(),
