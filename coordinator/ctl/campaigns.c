@@ -135,7 +135,10 @@ static int post_verb(struct rmd_ctl *c, const char *family) {
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
     else if (rc == CTL_OK)
-        printf("%s %s: %s is done\n", c->command->family, name, c->command->verb);
+        printf("%s %s is %s%s\n", c->command->family, name, c->command->verb,
+               c->command->verb[strlen(c->command->verb) - 1] == 'e' ? "d"
+               : strcmp(c->command->verb, "cancel") == 0             ? "led"
+                                                                     : "ed");
     json_decref(answer);
     return rc;
 }

@@ -148,17 +148,18 @@ static const struct rmd_ctl_command *find_command(const struct rmd_ctl *c, bool 
     return NULL;
 }
 
-static int unknown(const struct rmd_ctl *c, bool family) {
+static int unknown(const struct rmd_ctl *c, bool family, bool help) {
     if (!family) {
         fprintf(stderr, "remuda: there is no command \"%s\"; `remuda --help` lists them\n", c->argv[0]);
         return CTL_USAGE;
     }
-    fprintf(stderr, "remuda: %s needs one of:", c->argv[0]);
+    FILE *to = help ? stdout : stderr;
+    if (!help)
+        fprintf(stderr, "remuda: %s needs one of these:\n", c->argv[0]);
     for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++)
         if (strcmp(k->family, c->argv[0]) == 0)
-            fprintf(stderr, " %s", k->verb);
-    fputc('\n', stderr);
-    return CTL_USAGE;
+            fprintf(to, "  %s %-8s  %s\n", k->family, k->verb, k->brief);
+    return help ? CTL_OK : CTL_USAGE;
 }
 
 int main(int argc, char **argv) {
@@ -170,9 +171,11 @@ int main(int argc, char **argv) {
         return rc;
     if (c.argc == 0)
         return help ? show_help() : (show_help(), CTL_USAGE);
+    if (strcmp(c.argv[0], "help") == 0)
+        return show_help();
     c.command = find_command(&c, &family);
     if (!c.command)
-        return unknown(&c, family);
+        return unknown(&c, family, help);
     if (help)
         return show_command(c.command);
     int words = c.command->verb ? 2 : 1;

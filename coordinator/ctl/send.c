@@ -152,20 +152,33 @@ static uint64_t settled(const json_t *k) {
     return n;
 }
 
+static void add_count(struct rmd_buf *b, const json_t *k, const char *key, bool always) {
+    char n[32];
+    if (!always && !rmd_json_i(k, key))
+        return;
+    rmd_format_count((uint64_t)rmd_json_i(k, key), n);
+    rmd_buf_addf(b, "%s%s %s", b->len ? ", " : "", n, key);
+}
+
 static void progress_text(const json_t *k, char *out, size_t n) {
-    char delivered[32], deferred[32], bounced[32];
-    rmd_format_count((uint64_t)rmd_json_i(k, "delivered"), delivered);
-    rmd_format_count((uint64_t)rmd_json_i(k, "bounced"), bounced);
-    rmd_format_count((uint64_t)rmd_json_i(k, "deferred"), deferred);
-    rmd_format(out, n, "%s delivered, %s bounced, %s deferred%s%s", delivered, bounced, deferred,
-               strcmp(rmd_json_s(k, "state"), "paused") == 0 ? ", paused: " : "",
-               strcmp(rmd_json_s(k, "state"), "paused") == 0 ? rmd_json_s(k, "reason") : "");
+    static const char *const rare[] = {"suppressed", "expired", "held", "cancelled"};
+    struct rmd_buf b = {0};
+    add_count(&b, k, "delivered", true);
+    add_count(&b, k, "bounced", true);
+    add_count(&b, k, "deferred", true);
+    for (size_t i = 0; i < sizeof rare / sizeof rare[0]; i++)
+        add_count(&b, k, rare[i], false);
+    if (strcmp(rmd_json_s(k, "state"), "paused") == 0)
+        rmd_buf_addf(&b, ", paused: %s", rmd_json_s(k, "reason"));
+    rmd_copy(out, n, rmd_buf_str(&b));
+    rmd_buf_release(&b);
 }
 
 int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign) {
     char path[128], text[256];
     bool tty = isatty(STDERR_FILENO);
     rmd_format(path, sizeof path, "/v1/campaigns/%s", campaign);
+    fflush(stdout);
     for (unsigned turn = 0;; turn++) {
         json_t *k = NULL;
         int rc = rmd_ctl_call(c, "GET", path, NULL, &k);

@@ -164,10 +164,10 @@ static void cap_cell(struct rmd_table *t, const json_t *o) {
 }
 
 static const char *state_of(const json_t *s) {
-    if (*rmd_json_s(s, "trouble"))
-        return "trouble";
     if (strcmp(rmd_json_s(s, "state"), "active") != 0)
         return rmd_json_s(s, "state");
+    if (*rmd_json_s(s, "trouble"))
+        return "trouble";
     if (strcmp(rmd_json_s(s, "lane_state"), "open") != 0)
         return rmd_json_s(s, "lane_state");
     json_t *l;
@@ -276,6 +276,9 @@ int rmd_ctl_node_add(struct rmd_ctl *c) {
         return rc;
     if (!key)
         return rmd_ctl_usage(c, "--key is needed: what `remuda keygen` printed on the node's host");
+    if (rmd_has_suffix(key, ".key"))
+        return rmd_ctl_usage(c, "--key: %s is the secret key, which stays on the node's host; give the .pub file",
+                             key);
     uint8_t raw[RMD_KEY_BYTES];
     char text[41], err[256];
     if (rmd_curve_parse(key, raw) < 0) {
