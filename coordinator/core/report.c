@@ -8,6 +8,7 @@
  * Whatever an outcome says, its index in its lease counts once. When the message was settled by another copy already,
  * only its RCPTs count. */
 #include "coordinator/core/core.h"
+#include "proto/rules.h"
 
 struct item {
     struct rmd_lease *lease;
@@ -82,6 +83,14 @@ static bool for_our_sake_alone(const struct rmd_verdict *v) {
     return for_our_sake(v) && !(v->scope & RMD_SCOPE_RECIPIENT);
 }
 
+/* The receiver has no address that this source can reach: of another family, or without a route. A source elsewhere
+ * may have one. When all that are remembered failed the same, only the schedule of retries asks again. */
+static bool out_of_reach(const struct rmd_verdict *v, const Remuda__DeferredRecord *d) {
+    struct rmd_verdict own;
+    rmd_rules_own(RMD_OWN_CONNECT_UNREACHABLE, &own);
+    return v->rule && strcmp(v->rule, own.rule) == 0 && d->n_avoid_network_of < RMD_AVOID_MAX;
+}
+
 static uint64_t incident_of(const struct rmd_lease *l) {
     if (!l->source)
         return 0;
@@ -110,6 +119,10 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
             d->not_before_wall_ms = c->now.wall_ms;
             rmd_incident_returned(c, incident_of(l), 1);
         }
+    } else if (out_of_reach(v, d)) {
+        avoid(c, d, l->source_id);
+        if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d))
+            d->not_before_wall_ms = c->now.wall_ms;
     } else if (stays(v)) {
         d->sticky_source = l->source_id;
     }

@@ -97,6 +97,27 @@ class Ipv6(ClusterCase):
         self.cluster.settled(c["id"])
 
 
+@unittest.skipUnless(has_ipv6(), "this host has no IPv6")
+class BothFamilies(ClusterCase):
+    """A pool of IPv4 and IPv6 sources: what one family can't reach, the other is asked for at once."""
+    providers = {"six": {"domains": ["six.test"], "address": "::1"}, "small": {"domains": ["a.test"]}}
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source("::1", helo="mail6.news.example")
+        cls.cluster.source(cls.address(1))
+        cls.cluster.source(cls.address(2))
+        cls.cluster.stream("bulk", cls.world.keys["news.example"])
+
+    def test_each_receiver_gets_its_mail_by_its_own_family(self):
+        c = self.deliver([f"u{i}@{d}" for i in range(5) for d in ("six.test", "a.test")])
+        self.assertEqual((c["delivered"], c["bounced"]), (10, 0))
+        self.assertEqual({e["ip"] for e in self.events("accepted", provider="six")}, {"::1"})
+        self.assertNotIn("::1", {e["ip"] for e in self.events("accepted", provider="small")})
+        self.assertGreater(c["deferrals"], 0)  # one order of preference: one of the two receivers was out of reach first
+        self.assertEqual(self.cluster.incidents(), [])
+
+
 class PostgresStore(ClusterCase):
     @classmethod
     def before(cls):

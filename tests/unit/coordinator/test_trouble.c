@@ -465,6 +465,59 @@ static void refuse_source(struct cw *w, struct cw_node *n, const struct cw_lease
                         true);
 }
 
+static void out_of_reach(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                         Remuda__Outcome *o) {
+    (void)n, (void)email;
+    if (*(uint32_t *)w->ctx && l->source != *(uint32_t *)w->ctx)
+        return;
+    cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_NETWORK, RMD_ACTION_NEXT_MX, RMD_SCOPE_DESTINATION, false);
+    o->verdict->rule = (char *)(uintptr_t) "own:unreachable";
+    o->rcpts = 0;
+}
+
+/* A source of the other address family, first in the order of preference. */
+static void what_a_source_cannot_reach_goes_to_another_at_once(void **state) {
+    (void)state;
+    struct cw *w = world();
+    cw_node_add(w, "n1");
+    uint32_t s1 = cw_source(w, "203.0.113.7", "n1", 0);
+    w->ctx = &s1;
+    w->answer = out_of_reach;
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 3, 0);
+    cw_pass(w, 2000, 200);
+    assert_int_equal(cw_campaign(w, &id, NULL)->deferrals, 3); /* nothing else in the pool: back-off */
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 0);
+    cw_pass(w, 3600000, 5000);
+    uint64_t tries = cw_campaign(w, &id, NULL)->deferrals;
+    assert_in_range(tries, 6, 60); /* and it is asked again, in its time */
+    cw_source(w, "198.51.100.7", "n1", 0);
+    cw_pass(w, 2 * 3600000, 5000);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 3);
+    struct incidents x = {0};
+    rmd_coord_incidents(w->core, on_incident, &x);
+    assert_int_equal(x.n, 0);
+    done(w);
+}
+
+/* A receiver that no source reaches: every network once, then the schedule of retries. */
+static void what_no_source_reaches_waits(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t every = 0;
+    w->ctx = &every;
+    w->answer = out_of_reach;
+    cw_node_add(w, "n1");
+    for (int i = 0; i < 12; i++) { /* more than are remembered */
+        char address[32];
+        assert_true(rmd_format(address, sizeof address, "198.51.%d.7", i + 1) > 0);
+        cw_source(w, address, "n1", 0);
+    }
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 1, 0);
+    cw_pass(w, 20000, 200);
+    assert_in_range(cw_campaign(w, &id, NULL)->deferrals, 2, 12);
+    done(w);
+}
+
 static void refused_for_the_ips_sake_goes_to_another_network_at_once(void **state) {
     (void)state;
     struct cw *w = world();
@@ -570,6 +623,8 @@ int main(void) {
         cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),
         cmocka_unit_test(refused_for_the_ips_sake_goes_to_another_network_at_once),
+        cmocka_unit_test(what_a_source_cannot_reach_goes_to_another_at_once),
+        cmocka_unit_test(what_no_source_reaches_waits),
         cmocka_unit_test(a_second_live_session_is_refused_and_a_silent_one_replaced),
         cmocka_unit_test(a_revoked_key_is_dropped),
         cmocka_unit_test(a_store_older_than_a_node_remembers_pauses),
