@@ -120,6 +120,16 @@ int rmd_ctl_campaign_show(struct rmd_ctl *c) {
     return watch && (rc != CTL_OK || c->json) ? rc : get(c, path, show_campaign);
 }
 
+static const char *done_word(const char *verb) {
+    static const char *const words[][2] = {
+        {"pause", "paused"},   {"resume", "active again"}, {"cancel", "cancelled"}, {"retire", "retired"},
+        {"revoke", "revoked"}, {"forget", "forgotten"},    {"resolve", "resolved"}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(words[i][0], verb) == 0)
+            return words[i][1];
+    return verb;
+}
+
 /* POST /v1/FAMILY/NAME/VERB with a reason, then the one line that says what is so now. */
 static int post_verb(struct rmd_ctl *c, const char *family) {
     const char *name, *reason = "";
@@ -135,10 +145,7 @@ static int post_verb(struct rmd_ctl *c, const char *family) {
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
     else if (rc == CTL_OK)
-        printf("%s %s is %s%s\n", c->command->family, name, c->command->verb,
-               c->command->verb[strlen(c->command->verb) - 1] == 'e' ? "d"
-               : strcmp(c->command->verb, "cancel") == 0             ? "led"
-                                                                     : "ed");
+        printf("%s %s is %s\n", c->command->family, name, done_word(c->command->verb));
     json_decref(answer);
     return rc;
 }

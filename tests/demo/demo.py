@@ -397,7 +397,8 @@ class Demo:
 def show(r):
     table("Providers, by the receivers' transcripts",
           ["provider", "connections", "offered", "delivered", "refused", "cuts", "last at s", "why refused"],
-          [[p["provider"], p["connections"], p["recipients_offered"], p["delivered"], p["refused"], p["cuts"], p["last_s"],
+          [[p["provider"], p["connections"], p["recipients_offered"], p["delivered"],
+            p["refused"] - p["reasons"].get("sequence", 0), p["cuts"], p["last_s"],
             ", ".join(f"{k} {v}" for k, v in sorted(p["reasons"].items(), key=lambda x: -x[1]) if k != "sequence")] for p in r["providers"]])
     table("Sources", ["source", "node", "offered", "cap", "delivered", "state", "lanes at their cap"],
           [[s["source"], s["node"], s["recipients_offered"], s["cap_per_day"], s["delivered"], s["state"],
