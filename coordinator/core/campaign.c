@@ -97,6 +97,8 @@ void rmd_campaign_set_state(struct rmd_coord *c, struct rmd_campaign *k, uint32_
     if (k->rec->state == state || state >= RMD_CAMPAIGN_STATE_COUNT || !(moves[k->rec->state] >> state & 1))
         return;
     k->rec->state = state;
+    if (state == RMD_CAMPAIGN_ACTIVE)
+        rmd_content_forget(k); /* somebody looked at it */
     rmd_str_set(&k->rec->reason, reason ? reason : "");
     rmd_campaign_dirty(c, k);
     if (state == RMD_CAMPAIGN_PAUSED || state == RMD_CAMPAIGN_CANCELLED) {
@@ -286,6 +288,7 @@ void rmd_campaigns_free(struct rmd_coord *c) {
     rmd_list_for_safe(it, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
         free(k->drain_pin);
+        rmd_content_forget(k);
         rmd_sort_clear(k);
         rmd_list_for_safe(jt, &k->cqs) free(rmd_container(jt, struct rmd_cq, in_campaign));
         remuda__campaign_record__free_unpacked(k->rec, NULL);

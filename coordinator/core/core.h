@@ -260,6 +260,8 @@ struct rmd_campaign {
     size_t n_drain_pins;
     bool dirty, recalled;
     struct rmd_list dirty_link;
+    struct rmd_content_tally *tally; /* one a provider that had outcomes; only memory: a restart counts anew */
+    size_t n_tallies;
 };
 
 /* ---- leases: granted -> (in doubt <-> granted) -> taken -> gone; granted or in doubt -> gone when every message was
@@ -458,6 +460,8 @@ void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r);
 void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r);
 void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r);
 void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, struct rmd_slice pem);
+/* A key that the stream is configured with wasn't readable: nothing of it may leave, because it would leave unsigned. */
+bool rmd_stream_lacks_key(const struct rmd_stream *s);
 bool rmd_tenant_paused(struct rmd_coord *c, uint32_t tenant);
 struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t provider);
 void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
@@ -648,6 +652,11 @@ void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const cha
 void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n);
 void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n);
 void rmd_incidents_flush(struct rmd_coord *c);
+
+/* content.c */
+void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
+                         const struct rmd_verdict *v);
+void rmd_content_forget(struct rmd_campaign *k);
 void rmd_incidents_free(struct rmd_coord *c);
 
 /* ---- suppress.c */

@@ -163,3 +163,43 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
     }
     return d;
 }
+
+/* ---------------------------------------------------------------- content that is refused again and again */
+
+bool rmd_content_is_refused(const struct rmd_verdict *v) {
+    bool class = v->class == RMD_CLASS_SPAM_CONTENT || v->class == RMD_CLASS_DOMAIN_BLOCKLISTED ||
+                 v->class == RMD_CLASS_VIRUS || v->class == RMD_CLASS_BAD_MESSAGE ||
+                 v->class == RMD_CLASS_MESSAGE_TOO_BIG;
+    return class && (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN));
+}
+
+void rmd_content_count(struct rmd_content_tally *t, bool refused) {
+    t->outcomes++;
+    t->refused += refused;
+    if (t->outcomes >= RMD_CONTENT_WINDOW) {
+        t->outcomes /= 2;
+        t->refused /= 2;
+    }
+}
+
+static bool mostly_refused(const struct rmd_content_tally *t, uint32_t least) {
+    return t->refused >= least && t->refused > t->outcomes / 2;
+}
+
+struct rmd_failover_decision rmd_content_decide(const struct rmd_content_tally *t, size_t n, size_t at,
+                                                uint32_t other_provider, const char *provider_name,
+                                                bool transactional) {
+    struct rmd_failover_decision d = {.what = RMD_FAILOVER_NOTHING, .next_step = ""};
+    bool agreed = false;
+    for (size_t i = 0; i < n && t[at].provider != other_provider; i++)
+        agreed = agreed ||
+                 (i != at && t[i].provider != other_provider && mostly_refused(&t[i], RMD_CONTENT_REFUSALS_AGREED));
+    if (!mostly_refused(&t[at], agreed ? RMD_CONTENT_REFUSALS_AGREED : RMD_CONTENT_REFUSALS))
+        return d;
+    d.what = transactional ? RMD_FAILOVER_ALERT : RMD_FAILOVER_PAUSE_CAMPAIGN;
+    d.next_step = transactional ? "look at the messages: transactional mail goes on and is refused"
+                                : "look at the message, then `remuda campaign resume`, or cancel it";
+    rmd_format(d.why, sizeof d.why, "%s refuses its content (%u of %u%s): %s", provider_name, t[at].refused,
+               t[at].outcomes, agreed ? ", and it isn't the only one" : "", d.next_step);
+    return d;
+}

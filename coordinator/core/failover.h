@@ -77,4 +77,25 @@ struct rmd_failover_decision {
 struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input *in);
 const char *rmd_failover_name(enum rmd_failover_what what);
 
+/* Content that is refused again and again. One such refusal fails its message and is no alarm; a campaign that mostly
+ * gets them at a provider is paused, as each further one is a recipient lost. Two named providers that agree are
+ * believed earlier. Transactional mail is many different messages: it goes on, and a person is told. */
+enum {
+    RMD_CONTENT_REFUSALS = 20,
+    RMD_CONTENT_REFUSALS_AGREED = 10, /* at each of two named providers */
+    RMD_CONTENT_WINDOW = 200,         /* outcomes; then both counters are halved, so that the past fades */
+};
+
+/* A campaign's last outcomes at a provider: delivered, bounced and deferred ones. */
+struct rmd_content_tally {
+    uint32_t provider, outcomes, refused;
+};
+/* The message itself is at fault: its text, links, attachment or size. */
+bool rmd_content_is_refused(const struct rmd_verdict *v);
+void rmd_content_count(struct rmd_content_tally *t, bool refused);
+/* After a refusal at t[at]: RMD_FAILOVER_NOTHING, _PAUSE_CAMPAIGN or _ALERT. Never moves. */
+struct rmd_failover_decision rmd_content_decide(const struct rmd_content_tally *t, size_t n, size_t at,
+                                                uint32_t other_provider, const char *provider_name,
+                                                bool transactional);
+
 #endif

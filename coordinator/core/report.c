@@ -271,6 +271,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
         return;
     book(c, l, o->rcpts);
     count(l, o, &v);
+    rmd_content_outcome(c, l, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
             rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =

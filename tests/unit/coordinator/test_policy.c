@@ -198,6 +198,74 @@ static void rates_rest_a_lane_and_never_quarantine(void **state) {
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_NOTHING);
 }
 
+static void content_that_is_refused_again_and_again_pauses_its_campaign(void **state) {
+    (void)state;
+    static const struct {
+        struct rmd_content_tally t[2]; /* the refusal came at the first */
+        bool transactional;
+        enum rmd_failover_what want;
+    } row[] = {
+        {{{GOOGLE, 19, 19}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_NOTHING},
+        {{{GOOGLE, 20, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
+        {{{GOOGLE, 20, 20}, {YAHOO, 90, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN}, /* what others say is no excuse */
+        {{{GOOGLE, 39, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
+        {{{GOOGLE, 40, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_NOTHING}, /* half is not most */
+        {{{GOOGLE, 20, 20}, {YAHOO, 0, 0}}, true, RMD_FAILOVER_ALERT},
+        {{{OTHER, 20, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
+        {{{GOOGLE, 10, 10}, {YAHOO, 10, 10}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN}, /* two agree */
+        {{{GOOGLE, 10, 10}, {YAHOO, 10, 10}}, true, RMD_FAILOVER_ALERT},
+        {{{GOOGLE, 10, 10}, {YAHOO, 9, 9}}, false, RMD_FAILOVER_NOTHING},
+        {{{GOOGLE, 9, 9}, {YAHOO, 19, 19}}, false, RMD_FAILOVER_NOTHING},
+        {{{GOOGLE, 10, 10}, {YAHOO, 20, 10}}, false, RMD_FAILOVER_NOTHING},
+        {{{GOOGLE, 10, 10}, {OTHER, 19, 19}}, false, RMD_FAILOVER_NOTHING}, /* many small ones are no second voice */
+        {{{OTHER, 10, 10}, {GOOGLE, 19, 19}}, false, RMD_FAILOVER_NOTHING},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct rmd_failover_decision d = rmd_content_decide(row[i].t, 2, 0, OTHER, "google", row[i].transactional);
+        if (d.what != row[i].want)
+            fail_msg("row %zu: %s", i, rmd_failover_name(d.what));
+        assert_false(d.move);
+        assert_int_equal(strncmp(d.why, "google refuses", 14) == 0, d.what != RMD_FAILOVER_NOTHING);
+        assert_true(strlen(d.why) + 1 < sizeof d.why);
+    }
+}
+
+static void what_counts_as_refused_content(void **state) {
+    (void)state;
+    static const struct {
+        enum rmd_class class;
+        unsigned scope;
+        bool want;
+    } row[] = {
+        {RMD_CLASS_SPAM_CONTENT, RMD_SCOPE_MESSAGE, true},
+        {RMD_CLASS_SPAM_CONTENT, RMD_SCOPE_MESSAGE | RMD_SCOPE_SENDING_DOMAIN, true},
+        {RMD_CLASS_SPAM_CONTENT, RMD_SCOPE_SOURCE, false},
+        {RMD_CLASS_DOMAIN_BLOCKLISTED, RMD_SCOPE_MESSAGE, true},
+        {RMD_CLASS_BAD_MESSAGE, RMD_SCOPE_MESSAGE, true}, /* an attachment */
+        {RMD_CLASS_DOMAIN_BLOCKLISTED, RMD_SCOPE_SENDING_DOMAIN, false},
+        {RMD_CLASS_IP_BLOCKLISTED, RMD_SCOPE_SOURCE, false},
+        {RMD_CLASS_USER_UNKNOWN, RMD_SCOPE_RECIPIENT, false},
+        {RMD_CLASS_DELIVERED, 0, false},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct rmd_verdict v = {.class = row[i].class, .scope = row[i].scope};
+        assert_int_equal(rmd_content_is_refused(&v), row[i].want);
+    }
+}
+
+static void the_past_fades_from_the_tally(void **state) {
+    (void)state;
+    struct rmd_content_tally t = {.provider = GOOGLE};
+    for (int i = 0; i < 100000; i++)
+        rmd_content_count(&t, false);
+    assert_true(t.outcomes < RMD_CONTENT_WINDOW);
+    assert_int_equal(t.refused, 0);
+    int n = 0; /* however long it went well, a message that is refused now is noticed within a window */
+    for (; rmd_content_decide(&t, 1, 0, OTHER, "google", false).what == RMD_FAILOVER_NOTHING; n++)
+        rmd_content_count(&t, true);
+    assert_in_range(n, RMD_CONTENT_REFUSALS, RMD_CONTENT_WINDOW);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(retry_grows_and_stays_in_bounds),
@@ -206,6 +274,9 @@ int main(void) {
         cmocka_unit_test(one_provider_with_two_reasons_is_one_voice),
         cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),
         cmocka_unit_test(content_never_moves_and_pauses_only_when_corroborated),
+        cmocka_unit_test(content_that_is_refused_again_and_again_pauses_its_campaign),
+        cmocka_unit_test(what_counts_as_refused_content),
+        cmocka_unit_test(the_past_fades_from_the_tally),
         cmocka_unit_test(an_ip_block_elsewhere_says_nothing_of_the_content),
         cmocka_unit_test(rates_rest_a_lane_and_never_quarantine),
     };

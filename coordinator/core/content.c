@@ -1,0 +1,87 @@
+/* Content that a provider refuses again and again: each campaign counts its last outcomes at each provider, and the
+ * policy (failover.h) decides when it is enough. Carried out here: the campaign pauses, with an incident. No work
+ * moves, no source is touched, nobody is suppressed: the message is at fault.
+ *
+ * Owns the campaigns' tallies. They live in memory only, at most one a configured provider; a restart counts anew,
+ * a resume as well. */
+#include "coordinator/core/core.h"
+
+static size_t tally_of(struct rmd_campaign *k, uint32_t provider) {
+    for (size_t i = 0; i < k->n_tallies; i++) {
+        if (k->tally[i].provider == provider)
+            return i;
+    }
+    k->tally = rmd_realloc(k->tally, (k->n_tallies + 1) * sizeof *k->tally);
+    k->tally[k->n_tallies] = (struct rmd_content_tally){.provider = provider};
+    return k->n_tallies++;
+}
+
+void rmd_content_forget(struct rmd_campaign *k) {
+    free(k->tally);
+    k->tally = NULL;
+    k->n_tallies = 0;
+}
+
+static struct rmd_incident *find_open(struct rmd_coord *c, const char *campaign, uint32_t provider) {
+    rmd_list_for(it, &c->incidents) {
+        struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
+        if (i->rec->state == 0 && i->rec->provider == provider && i->rec->source == 0 &&
+            strcmp(i->rec->campaign, campaign) == 0)
+            return i;
+    }
+    return NULL;
+}
+
+/* The receiver's words, code included, on one line; a protobuf string is UTF-8. */
+static void words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Outcome *o) {
+    size_t n = 0;
+    for (size_t i = 0; o->reply && i < o->reply->text.len && n < RMD_REPLY_TEXT_MAX; i++) {
+        uint8_t b = o->reply->text.data[i];
+        out[n++] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
+    }
+    out[n] = 0;
+}
+
+static void tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
+                 const struct rmd_verdict *v, const struct rmd_failover_decision *d) {
+    char id[27], text[RMD_REPLY_TEXT_MAX + 1];
+    rmd_id_format(&l->campaign->id, id);
+    if (find_open(c, id, l->provider_id))
+        return;
+    words(text, o);
+    struct rmd_buf title = {0};
+    rmd_buf_addf(&title, "campaign %s: %s", l->campaign->rec->name, d->why);
+    struct rmd_incident *i = rmd_incident_open(c, rmd_buf_str(&title));
+    rmd_buf_release(&title);
+    i->rec->class_ = v->class;
+    i->rec->scope = RMD_SCOPE_CAMPAIGN;
+    i->rec->provider = l->provider_id;
+    rmd_str_set(&i->rec->campaign, id);
+    rmd_str_set(&i->rec->cause, text);
+    rmd_str_set(&i->rec->next_step, d->next_step);
+}
+
+void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
+                         const struct rmd_verdict *v) {
+    struct rmd_campaign *k = l->campaign;
+    bool answered =
+        o->kind == RMD_OUTCOME_DELIVERED || o->kind == RMD_OUTCOME_BOUNCED || o->kind == RMD_OUTCOME_DEFERRED;
+    if (!answered || k->rec->state != RMD_CAMPAIGN_ACTIVE || l->pq->provider < 0)
+        return;
+    size_t at = tally_of(k, l->provider_id);
+    /* by the receiver: what the node itself finds wrong with a message isn't the provider's word */
+    bool refused = o->kind != RMD_OUTCOME_DELIVERED && o->reply && o->reply->code && rmd_content_is_refused(v);
+    rmd_content_count(&k->tally[at], refused);
+    if (!refused)
+        return;
+    const char *provider = rmd_provider_name(c, l->provider_id);
+    struct rmd_failover_decision d =
+        rmd_content_decide(k->tally, k->n_tallies, at, c->other, provider, k->stream->rec->priority == 0);
+    if (d.what == RMD_FAILOVER_NOTHING)
+        return;
+    tell(c, l, o, v, &d);
+    k->tally[at].outcomes = k->tally[at].refused = 0; /* said; what follows is counted anew */
+    if (d.what == RMD_FAILOVER_PAUSE_CAMPAIGN)
+        rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED, d.why);
+    rmd_core_log(c, "campaign %s: %s: %s", k->rec->name, rmd_failover_name(d.what), d.why);
+}
