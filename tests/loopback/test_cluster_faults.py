@@ -242,13 +242,29 @@ class Blocked(ClusterCase):
         before = {i["id"] for i in self.cluster.incidents()}
         self.world.receivers.control('set google content_text 552 5.7.0 This message was blocked because its content presents a potential '
                                      'security issue.')
-        c = self.deliver([f"c{i}@gmail.com" for i in range(5)], template=template)
-        self.assertEqual((c["delivered"], c["bounced"]), (0, 5))
+        self.world.receivers.control("slow google 20")
+        self.addCleanup(self.world.receivers.control, "slow google 0")
+        c = self.send([f"c{i}@gmail.com" for i in range(800)], template=template)
+        self.cluster.until(lambda: self.cluster.campaign(c["id"])["state"] == "paused" or None, "the campaign pauses")
+        self.cluster.until(lambda: self.cluster.campaign(c["id"])["leased"] == 0 or None, "what was dealt is back")
+        view = self.cluster.campaign(c["id"])
+        self.assertIn("google refuses its content", view["reason"])
+        self.assertEqual(view["delivered"], 0)
+        self.assertTrue(20 <= view["bounced"] < 400, json.dumps(view))
         tries = [e for e in self.events("rcpt", provider="google") if e["rcpt"].startswith("c")]
-        self.assertEqual((len(tries), len({e["ip"] for e in tries})), (5, 1), "one attempt each, from one source")
-        for i in self.cluster.incidents():
-            if i["id"] not in before:
-                self.assertEqual(i["moved"], 0, json.dumps(i))
+        self.assertEqual(len(tries), len({e["rcpt"] for e in tries}), "one attempt each")
+        new = [i for i in self.cluster.incidents() if i["id"] not in before]
+        self.assertEqual(len(new), 1, json.dumps(new))
+        self.assertEqual((new[0]["class"], new[0]["scope"], new[0]["provider"], new[0]["source"], new[0]["moved"]),
+                         ("bad_message", "campaign", "google", "", 0), json.dumps(new))
+        self.assertIn("552 5.7.0 This message was blocked because its content", new[0]["cause"])
+        self.assertIn("remuda campaign resume", new[0]["next_step"])
+        # other mail goes on, there as well
+        self.world.receivers.control("slow google 0")
+        self.assertEqual(self.deliver([f"d{i}@gmail.com" for i in range(5)])["delivered"], 5)
+        self.cluster.remuda("campaign", "cancel", c["id"])
+        end = self.cluster.settled(c["id"])
+        self.assertEqual((end["delivered"], end["bounced"] + end["cancelled"]), (0, 800), json.dumps(end))
         self.assertEqual(self.cluster.remuda("suppress", "check", "c1@gmail.com", check=False).code, 3)
 
     def test_an_orderly_stop_finishes_what_is_open_and_loses_nothing(self):
