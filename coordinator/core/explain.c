@@ -84,6 +84,11 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (s->rec->state)
         rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name,
                      *s->rec->reason ? s->rec->reason : "by the operator");
+    if (rmd_stream_lacks_key(s))
+        rmd_buf_addf(out,
+                     "stream %s: a DKIM key of the stream can't be read, and nothing is sent unsigned: make its file "
+                     "readable for the coordinator, then set the stream's keys again\n",
+                     s->rec->name);
     if (c->stalled)
         rmd_buf_addf(out, "the store is stalled: %s\n", c->stalled);
     const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);

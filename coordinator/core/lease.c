@@ -214,7 +214,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
 bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l) {
     return l->source && l->lane && l->source->rec->state != RMD_SOURCE_PAUSED &&
            l->source->all.state < RMD_LANE_QUARANTINED && l->lane->state < RMD_LANE_QUARANTINED &&
-           rmd_campaign_deals(c, l->campaign) && !c->meta->restored;
+           rmd_campaign_deals(c, l->campaign) && !rmd_stream_lacks_key(l->campaign->stream) && !c->meta->restored;
 }
 
 static void fill_rows(struct rmd_lease *l, Remuda__Lease *m, struct rmd_arena *a) {

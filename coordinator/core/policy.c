@@ -41,14 +41,14 @@ static Remuda__StreamPolicy *stream_policy(const struct rmd_stream *s, struct rm
     p->verp_secret.len = sizeof s->verp;
     p->key = rmd_arena_alloc(a, 8 * sizeof *p->key);
     for (size_t i = 0; i < r->n_key && i < 8; i++) {
-        if (!s->pem[i])
-            continue;
         Remuda__DkimKey *k = rmd_arena_alloc(a, sizeof *k);
         remuda__dkim_key__init(k);
         k->domain = rmd_arena_str(a, rmd_slice_str(*r->key[i]->domain ? r->key[i]->domain : r->sending_domain));
         k->selector = rmd_arena_str(a, rmd_slice_str(r->key[i]->selector));
-        k->pem.data = rmd_arena_dup(a, s->pem[i], s->pem_n[i]);
-        k->pem.len = s->pem_n[i];
+        if (s->pem[i]) { /* without: no key can be loaded from it, and the node sends nothing of the stream */
+            k->pem.data = rmd_arena_dup(a, s->pem[i], s->pem_n[i]);
+            k->pem.len = s->pem_n[i];
+        }
         p->key[p->n_key++] = k;
     }
     return p;

@@ -111,6 +111,14 @@ void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, stru
     rmd_policy_all(c);
 }
 
+bool rmd_stream_lacks_key(const struct rmd_stream *s) {
+    for (size_t i = 0; i < s->rec->n_key && i < 8; i++) {
+        if (!s->pem[i])
+            return true;
+    }
+    return false;
+}
+
 void rmd_registry_add_tenant(struct rmd_coord *c, Remuda__TenantRecord *r) {
     Remuda__TenantRecord *old = rmd_map_set(&c->tenants, rmd_slice(&r->id, sizeof r->id), r);
     if (old)

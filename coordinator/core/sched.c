@@ -186,7 +186,7 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
 }
 
 static bool has_ready(const struct rmd_pq *q) {
-    if (q->provider < 0 || q->stream->rec->state != 0)
+    if (q->provider < 0 || q->stream->rec->state != 0 || rmd_stream_lacks_key(q->stream))
         return false;
     rmd_list_for(it, &q->cqs) {
         if (rmd_container(it, struct rmd_cq, in_pq)->n_entries)
@@ -269,6 +269,8 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
         return "the domain's MX can't be resolved yet";
     if (rmd_tenant_paused(c, q->stream->rec->tenant) || q->stream->rec->state)
         return "paused";
+    if (rmd_stream_lacks_key(q->stream))
+        return "a DKIM key of the stream can't be read";
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

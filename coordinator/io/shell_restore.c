@@ -8,6 +8,7 @@
 
 #include "coordinator/core/keys.h"
 #include "coordinator/io/shell_internal.h"
+#include "proto/io/sign_openssl.h"
 
 enum { ROWS_A_PAGE = 1000, PAGE_BYTES = 4 << 20, KEY_FILE_MAX = 64 << 10 };
 
@@ -82,6 +83,8 @@ static bool read_key(const char *path, struct rmd_buf *pem) {
     char piece[4096];
     pem->limit = KEY_FILE_MAX;
     ssize_t n = fd < 0 ? -1 : 0;
+    if (fd >= 0)
+        errno = 0;
     while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
         rmd_buf_add(pem, piece, (size_t)n);
     int error = errno;
@@ -90,6 +93,16 @@ static bool read_key(const char *path, struct rmd_buf *pem) {
     explicit_bzero(piece, sizeof piece);
     errno = error;
     return n == 0 && pem->len && !pem->overflow;
+}
+
+/* Whether it can sign; NULL, or a reason in err. */
+static const char *key_objection(struct rmd_slice pem, char *err, size_t err_n) {
+    void *key;
+    enum rmd_key_kind kind;
+    if (rmd_sign_openssl()->key_load(pem, &key, &kind, err, err_n) < 0)
+        return err;
+    rmd_sign_openssl()->key_free(key);
+    return NULL;
 }
 
 /* A key that can't be read leaves its stream without it: the core sends nothing for such a stream, and the log says
@@ -101,13 +114,17 @@ static void restore_keys(struct rmd_shell *s) {
         struct rmd_buf pem = {0};
         const struct key_file *k = &l.v[i];
         struct rmd_coord_event e = {.kind = RMD_CE_KEY, .stream = k->stream, .index = k->index};
-        if (read_key(k->path, &pem))
+        char err[256];
+        const char *why = read_key(k->path, &pem) ? key_objection(rmd_buf_slice(&pem), err, sizeof err)
+                          : errno                 ? strerror(errno)
+                                                  : "the file is empty or too large";
+        if (!why)
             e.pem = rmd_buf_slice(&pem);
         else
             rmd_error(k->stream_name,
-                      "DKIM key %s can't be read (%m): nothing of this stream is sent until it can; then set the "
+                      "DKIM key %s can't be read (%s): nothing of this stream is sent until it can; then set the "
                       "stream's key again",
-                      k->path);
+                      k->path, why);
         rmd_shell_step(s, &e);
         if (pem.p)
             explicit_bzero(pem.p, pem.len);
