@@ -231,6 +231,7 @@ void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out);
 void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_source_view *), void *ctx);
 void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_node_view *), void *ctx);
 void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__StreamRecord *), void *ctx);
+void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *name), void *ctx);
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);

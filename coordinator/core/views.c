@@ -146,6 +146,11 @@ void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__Str
         fn(ctx, ((const struct rmd_stream *)v)->rec);
 }
 
+void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *name), void *ctx) {
+    for (size_t i = 0; i < c->o.n_providers; i++)
+        fn(ctx, c->o.provider[i]->name);
+}
+
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx) {
     rmd_list_for(it, &c->all_campaigns) {
         const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);

@@ -7,6 +7,7 @@
 #include <base/text.h>
 
 #include "coordinator/io/api_request.h"
+#include "proto/codec.h"
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
 
@@ -74,6 +75,36 @@ static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool 
     return true;
 }
 
+struct provider_names {
+    const char *wanted;
+    bool found;
+    struct rmd_buf known;
+};
+
+static void note_provider(void *ctx, const char *name) {
+    struct provider_names *p = ctx;
+    p->found = p->found || strcmp(name, p->wanted) == 0;
+    rmd_buf_addf(&p->known, "%s%s", p->known.len ? ", " : "", name);
+}
+
+static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_providers(core, note_provider, ctx);
+}
+
+/* A cap for a name that no provider has would never bind. */
+static bool known_provider(struct rmd_api_request *r, const char *name) {
+    struct provider_names p = {.wanted = name};
+    int rc = rmd_shell_call(r->http->o.shell, find_provider, &p);
+    if (rc < 0)
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+    else if (!p.found)
+        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: there is no provider \"%.100s\"; known are %s", name,
+                     rmd_buf_str(&p.known));
+    rmd_buf_release(&p.known);
+    return rc >= 0 && p.found;
+}
+
 static bool take_caps(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
     f->rec.cap_per_day = (uint64_t)rmd_api_int(r, "cap_per_day", 0, 0, INT64_MAX, bad);
     f->rec.lane_cap_per_day = (uint64_t)rmd_api_int(r, "lane_cap_per_day", 0, 0, INT64_MAX, bad);
@@ -85,6 +116,8 @@ static bool take_caps(struct rmd_api_request *r, struct source_fields *f, bool *
             rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: %s: must be a whole number of recipients a day", provider);
             return false;
         }
+        if (!known_provider(r, provider))
+            return false;
         Remuda__LaneCap *cap = f->caps[f->rec.n_lane_cap] = &f->cap[f->rec.n_lane_cap];
         f->rec.n_lane_cap++;
         remuda__lane_cap__init(cap);
@@ -213,7 +246,7 @@ void rmd_api_node_verb(struct rmd_api_request *r) {
 
 /* ---- streams */
 
-enum { KEYS_MAX = 8, KEY_FILE_MAX = 64 << 10 };
+enum { SELECTOR_MAX = 190, KEYS_MAX = 8, KEY_FILE_MAX = 64 << 10 };
 
 struct stream_fields {
     Remuda__StreamRecord rec;
@@ -245,6 +278,25 @@ static bool read_key(struct rmd_api_request *r, const char *path, struct rmd_buf
     return true;
 }
 
+/* It becomes labels of a DNS name: selector._domainkey.domain (RFC 6376 section 3.1). */
+static bool good_selector(const char *s) {
+    static const char alnum[] =
+        "-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"; /* first: not first */
+    size_t label = 0, n = strlen(s);
+    for (size_t i = 0; i <= n; i++) {
+        if (s[i] == '.' || i == n) {
+            if (label == 0 || label > 63 || s[i - 1] == '-')
+                return false;
+            label = 0;
+        } else if (!strchr(label ? alnum : alnum + 1, s[i])) {
+            return false;
+        } else {
+            label++;
+        }
+    }
+    return n <= SELECTOR_MAX;
+}
+
 static bool take_keys(struct rmd_api_request *r, struct stream_fields *f) {
     json_t *list = json_object_get(r->in, "keys"), *k;
     size_t i;
@@ -257,6 +309,13 @@ static bool take_keys(struct rmd_api_request *r, struct stream_fields *f) {
         if (i == KEYS_MAX ||
             json_unpack(k, "{s:s, s:s, s?s}", "selector", &selector, "path", &path, "domain", &domain) != 0) {
             rmd_api_fail(r, 400, RMD_EINVAL, "keys: at most %d of {\"selector\", \"path\", \"domain\"}", KEYS_MAX);
+            return false;
+        }
+        if (!good_selector(selector)) {
+            rmd_api_fail(r, 400, RMD_EINVAL,
+                         "keys: the selector \"%.100s\" must be a DNS name: letters, digits and \"-\", with dots "
+                         "between them",
+                         selector);
             return false;
         }
         if (path[0] != '/') {
@@ -312,6 +371,27 @@ static void take_numbers(struct rmd_api_request *r, Remuda__StreamRecord *s, boo
         s->uncertain_policy = strcmp(policy, "hold") == 0;
 }
 
+static const char token_mark[] = "{token}";
+
+/* Checked as it will be sent, with a token in its place: local parts have a limit (RFC 5321 section 4.5.3.1.1). */
+static bool check_mailto(struct rmd_api_request *r, const char *mailto) {
+    static const char token[] = "00000000000000000000000000-0000000000"; /* of the length of one: proto/codec.h */
+    struct rmd_buf b = {0};
+    const char *rest = mailto, *domain = strrchr(mailto, '@');
+    for (const char *at; (at = strstr(rest, token_mark)) && at < domain; rest = at + sizeof token_mark - 1) {
+        rmd_buf_add(&b, rest, (size_t)(at - rest));
+        rmd_buf_addstr(&b, token);
+    }
+    rmd_buf_addstr(&b, rest);
+    const char *why = rmd_address_check(rmd_buf_slice(&b), false);
+    if (why)
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "unsubscribe_mailto: \"%.200s\" must be an address, like unsubscribe+{token}@example.net: it %s",
+                     mailto, why);
+    rmd_buf_release(&b);
+    return !why;
+}
+
 static bool check_stream(struct rmd_api_request *r, const Remuda__StreamRecord *s) {
     const char *c = s->canonicalization;
     if (strcmp(c, "relaxed/relaxed") != 0 && strcmp(c, "relaxed/simple") != 0 && strcmp(c, "simple/relaxed") != 0 &&
@@ -328,7 +408,12 @@ static bool check_stream(struct rmd_api_request *r, const Remuda__StreamRecord *
         rmd_api_fail(r, 400, RMD_EINVAL, "unsubscribe_url: one-click needs https:// (RFC 8058)");
         return false;
     }
-    return true;
+    if (*s->unsubscribe_url && !strstr(s->unsubscribe_url, token_mark)) {
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "unsubscribe_url: must have {token} in it, or nobody can tell who unsubscribed");
+        return false;
+    }
+    return !*s->unsubscribe_mailto || check_mailto(r, s->unsubscribe_mailto);
 }
 
 struct present {
@@ -393,6 +478,10 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
     if (!bad && !*f.rec.return_domain)
         f.rec.return_domain = f.rec.sending_domain;
     bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f);
+    if (fine && f.rec.n_key == 0) { /* it would leave unsigned */
+        rmd_api_fail(r, 400, RMD_EINVAL, "keys: at least one DKIM key is needed (--key SELECTOR=PATH)");
+        fine = false;
+    }
     struct rmd_command c = {.kind = RMD_CMD_STREAM_PUT, .stream_record = &f.rec};
     for (size_t i = 0; fine && i < f.rec.n_key; i++) {
         fine = read_key(r, f.rec.key[i]->path, &f.pem[i]);

@@ -413,6 +413,27 @@ static int classify(struct tpl *c, struct field *f, const struct field *all, siz
     return RMD_OK;
 }
 
+static const struct field *find_field(const struct field *v, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (rmd_case_eq(v[i].name, rmd_slice_str(name)))
+            return &v[i];
+    return NULL;
+}
+
+/* RFC 8058 section 3.1: the promise of one click needs an https URL that keeps it. A URL that is a field is the
+ * recipient list's affair. */
+static void check_one_click(struct tpl *c, const struct field *v, size_t n) {
+    const struct field *post = find_field(v, n, "List-Unsubscribe-Post"),
+                       *links = find_field(v, n, "List-Unsubscribe");
+    if (!post || (links && (rmd_case_find(links->raw, rmd_slice_str("<https://")) ||
+                            rmd_case_find(links->raw, rmd_slice_str("<{{")))))
+        return;
+    tpl_finding(
+        c, post->line,
+        "List-Unsubscribe-Post needs a List-Unsubscribe with an <https://...> URL in the template too; without "
+        "both, the stream's unsubscribe URL gives them");
+}
+
 bool tpl_headers(struct tpl *c) {
     struct field v[TPL_HEADERS_MAX];
     size_t n;
@@ -428,6 +449,7 @@ bool tpl_headers(struct tpl *c) {
         if (!rmd_case_prefix(v[i].name, "Content-") && !rmd_case_eq(v[i].name, rmd_slice_str("MIME-Version")))
             add_field(c, &v[i]);
     }
+    check_one_click(c, v, n);
     if (!from)
         tpl_finding(c, 1,
                     "there is no From: field; a template begins with header fields (From, Subject), an empty line, "

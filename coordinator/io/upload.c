@@ -197,7 +197,7 @@ static bool read_meta(struct rmd_api_request *r) {
         fail(r, 503, rc, "the coordinator is stopping");
     else if (!v.found)
         fail(r, 404, RMD_ENOTFOUND,
-             "there is no stream \"%s\"; `remuda stream add` makes one, `remuda stream list` shows them", stream);
+             "there is no stream \"%s\"; `remuda stream set` makes one, `remuda stream list` shows them", stream);
     return !u->failed;
 }
 

@@ -99,6 +99,54 @@ class Keys(ClusterCase):
         self.assertIn("open.key", node.log())
 
 
+class StreamKeys(ClusterCase):
+    def test_what_a_stream_must_not_be_is_said(self):
+        path = self.work.write("good.pem", self.world.keys["news.example"][0].pem)
+        os.chmod(path, 0o600)
+        key = ("--key", f"s1={path}")
+        for args, words in (((), ("DKIM key", "SELECTOR=PATH")),
+                            (("--key", f"s_1={path}"), ("selector", "s_1")),
+                            (("--key", f"s1..x={path}"), ("selector", "s1..x")),
+                            (("--key", f"-s={path}"), ("selector", "-s")),
+                            ((*key, "--unsubscribe-url", "https://u.x.example/"), ("unsubscribe_url", "{token}")),
+                            ((*key, "--unsubscribe-mailto", "u"), ("unsubscribe_mailto", "{token}")),
+                            ((*key, "--unsubscribe-mailto", "u@{token}.example"), ("unsubscribe_mailto", "{token}"))):
+            answer = self.cluster.remuda("stream", "set", "bad", "--pool", "main", "--sending-domain", "x.example", *args, check=False)
+            self.assertEqual(answer.code, 1, f"{args}: {answer.text}")
+            for word in words:
+                self.assertIn(word, answer.text)
+        self.cluster.remuda("stream", "set", "fine", "--pool", "other", "--sending-domain", "x.example", "--key", f"s1.sub-x={path}",
+                            "--unsubscribe-url", "https://u.x.example/{token}", "--unsubscribe-mailto", "u+{token}@x.example")
+        answer = self.cluster.remuda("source", "add", self.address(9), "--node", "n1", "--pool", "main", "--helo", "m.news.example",
+                                     "--lane-caps", "nosuch=5", check=False)
+        self.assertEqual(answer.code, 1, answer.text)
+        for word in ("nosuch", "google", "other"):
+            self.assertIn(word, answer.text)
+
+    def test_nothing_leaves_unsigned_when_a_key_is_gone_at_the_start(self):
+        self.deliver(["u0@a.test"])
+        self.cluster.remuda("stream", "pause", "bulk")
+        later = self.send([f"v{i}@a.test" for i in range(5)])
+        there = [f for f in os.listdir(self.work.dir) if f.startswith("dkim-")]
+        for f in there:
+            os.rename(self.work.path(f), self.work.path("gone-" + f))
+        self.cluster.coordinator.kill()
+        self.cluster.start_coordinator()
+        self.cluster.connected("n1")
+        self.cluster.remuda("stream", "resume", "bulk")
+        why = "a DKIM key of the stream can't be read"
+        self.cluster.until(lambda: [q for q in self.cluster.get("queue")["queues"] if q["waits_for"] == why], "the queue says why")
+        self.assertIn(why, json.dumps(self.cluster.explain("v0@a.test")))
+        self.assertIn("can't be read", self.cluster.coordinator.log())
+        self.assertEqual(self.cluster.campaign(later["id"])["delivered"], 0)
+        self.assertEqual(len(self.events("accepted")), 1)
+        # back: the same command that made the stream
+        self.cluster.stream("bulk", self.world.keys["news.example"])
+        self.assertEqual(self.cluster.settled(later["id"], 30)["delivered"], 5)
+        self.assertEqual(len(self.events("accepted")), 6)
+        self.assertEqual([(e["dkim"], len(e["signatures"])) for e in self.events("dkim")], [("pass", 1)] * 6)
+
+
 class BadReceivers(ClusterCase):
     """None of them holds up the others, none of them ends the node."""
     providers = {
