@@ -62,7 +62,7 @@ mutants: deps-test
 asan: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan OPT="-O1 -g" SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	  all test-programs
-	@tests/run --build $(BUILD)/asan --sanitizer asan unit contract sim loopback
+	@tests/run --build $(BUILD)/asan --sanitizer asan unit contract sim
 tsan: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/tsan OPT="-O1 -g" SAN="-fsanitize=thread" all test-programs
 	@tests/run --build $(BUILD)/tsan --sanitizer tsan contract loopback
