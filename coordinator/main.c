@@ -226,13 +226,17 @@ static int open_http(struct parts *p) {
 
 static struct rmd_shell *serving;
 
+enum { SIGNAL_ENOUGH = SIGUSR1 }; /* to the thread that waits for signals: the shell has ended */
+
 static void *wait_for_signals(void *arg) {
     int sig;
     while (sigwait(arg, &sig) == 0 && sig == SIGHUP)
         rmd_info("signal",
                  "SIGHUP: files are read at start; restart to read them again, nodes and their leases go on");
-    rmd_info("stop", "signal %d: ending in order", sig);
-    rmd_shell_stop(serving);
+    if (sig != SIGNAL_ENOUGH) {
+        rmd_info("stop", "signal %d: ending in order", sig);
+        rmd_shell_stop(serving);
+    }
     return NULL;
 }
 
@@ -256,6 +260,7 @@ static int serve(struct parts *p, bool takeover) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGNAL_ENOUGH);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread is made: they all inherit it */
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
@@ -270,7 +275,7 @@ static int serve(struct parts *p, bool takeover) {
     rmd_info("start", "serving: API on %s, epoch %llu", p->conf.api_socket, (unsigned long long)p->epoch);
     rmd_notify_ready();
     int rc = rmd_shell_run(p->shell);
-    pthread_cancel(thread);
+    pthread_kill(thread, SIGNAL_ENOUGH); /* not cancelled: a cancelled thread's frames are never left */
     pthread_join(thread, NULL);
     return rc;
 }

@@ -3,7 +3,7 @@
 # Everything that a fresh Debian 12 needs, by package name.
 DEPS_BUILD := gcc make pkg-config libc6-dev librocksdb-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libssl-dev libc-ares-dev \
               libopendkim-dev libmicrohttpd-dev libjansson-dev libidn2-dev libpq-dev libgmime-3.0-dev libcurl4-openssl-dev
-DEPS_TEST := libcmocka-dev python3 knot knot-dnsutils rbldnsd postfix opendkim opendkim-tools postgresql openssl curl procps iproute2 \
+DEPS_TEST := libcmocka-dev python3 knot knot-dnsutils nsd rbldnsd postfix opendkim opendkim-tools postgresql openssl curl procps iproute2 \
              bind9-dnsutils
 DEPS_LINT := clang clang-format clang-tidy libclang-rt-14-dev valgrind
 
@@ -62,7 +62,7 @@ mutants: deps-test
 asan: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan OPT="-O1 -g" SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	  all test-programs
-	@tests/run --build $(BUILD)/asan --sanitizer asan unit contract sim
+	@tests/run --build $(BUILD)/asan --sanitizer asan unit contract sim loopback
 tsan: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/tsan OPT="-O1 -g" SAN="-fsanitize=thread" all test-programs
 	@tests/run --build $(BUILD)/tsan --sanitizer tsan contract loopback

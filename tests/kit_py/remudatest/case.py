@@ -36,7 +36,8 @@ class ClusterCase(unittest.TestCase):
     def tearDownClass(cls):
         codes = cls.cluster.stop()
         if any(codes.values()):
-            raise Failed(f"exit statuses at the end: {codes}")
+            logs = "\n".join(p.log()[-8000:] for p in [*cls.cluster.nodes.values(), cls.cluster.coordinator] if codes.get(p.name))
+            raise Failed(f"exit statuses at the end: {codes}\n{logs}")
 
     @classmethod
     def before(cls):
