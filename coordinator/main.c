@@ -35,7 +35,8 @@ static const char usage[] =
     "usage: remuda-coordinator [--config PATH] [--check | --dump-config] [--takeover]\n"
     "\n"
     "  -c, --config PATH   file, or folder of *.conf files (default " RMD_COORD_CONFIG_PATH ")\n"
-    "      --check         read the configuration, say what is wrong with it, and end (0: fine, 78: not)\n"
+    "      --check         read the configuration and the files that it names, say what is wrong, and end\n"
+    "                      (0: fine, 78: not)\n"
     "      --dump-config   print the effective configuration with an explanation of each key, and end\n"
     "      --takeover      with store = postgresql: take the store from a coordinator that is gone or cut off;\n"
     "                      its writes are refused from then on\n"
@@ -287,7 +288,7 @@ int main(int argc, char **argv) {
     struct parts p = {0};
     struct rmd_buf err = {0};
     enum rmd_log_level level = RMD_LOG_INFO;
-    int rc = rmd_coord_config_load(o.config, &p.conf, &err);
+    int rc = rmd_coord_config_load(o.config, o.check, &p.conf, &err);
     if (rc == RMD_OK)
         rc = load_rules(&p, &err);
     if (rc < 0)

@@ -14,29 +14,34 @@ static void allow(struct rmd_coord *c, const struct rmd_node *n, bool on) {
     f->on = on;
 }
 
-static void node_add(struct rmd_coord *c, const struct rmd_command *m) {
-    if (!m->name || !*m->name) {
-        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a name is needed");
-        return;
+/* A revoked key stays one, also when its node has a new one. */
+static bool key_revoked(struct rmd_coord *c, const uint8_t key[RMD_KEY_BYTES]) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        const Remuda__NodeRecord *r = ((struct rmd_node *)v)->rec;
+        for (size_t i = 0; i < r->n_revoked_key; i++) {
+            if (r->revoked_key[i].len == RMD_KEY_BYTES && memcmp(r->revoked_key[i].data, key, RMD_KEY_BYTES) == 0)
+                return true;
+        }
     }
-    struct rmd_node *n = rmd_node_by_key(c, m->key);
-    if (n && n->rec->state) {
-        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "this key was revoked; make a new one with \"remuda keygen\"");
-        return;
-    }
-    if (n && strcmp(n->rec->name, m->name) == 0) {
-        rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is enrolled already", m->name);
-        return;
-    }
-    if (n || rmd_node_by_name(c, m->name)) {
-        rmd_core_reply(c, m->token, RMD_EEXISTS, 0, n ? "this key is enrolled as node %s" : "a node %s exists",
-                       n ? n->rec->name : m->name);
-        return;
-    }
-    if (c->nodes.n >= RMD_COORD_NODES_MAX) {
-        rmd_core_reply(c, m->token, RMD_ELIMIT, 0, "there are %d nodes already", RMD_COORD_NODES_MAX);
-        return;
-    }
+    return false;
+}
+
+/* A revoked node comes back with a new key as the node that it was: its sources, and what is in doubt there. */
+static void node_rekey(struct rmd_coord *c, const struct rmd_command *m, struct rmd_node *n) {
+    Remuda__NodeRecord *r = n->rec;
+    r->revoked_key = rmd_realloc(r->revoked_key, (r->n_revoked_key + 1) * sizeof *r->revoked_key);
+    r->revoked_key[r->n_revoked_key++] = r->public_key;
+    rmd_map_remove(&c->nodes_by_key, rmd_slice(r->public_key.data, r->public_key.len));
+    r->public_key = (ProtobufCBinaryData){0};
+    rmd_bytes_set(&r->public_key, m->key, RMD_KEY_BYTES);
+    rmd_map_set(&c->nodes_by_key, rmd_slice(r->public_key.data, RMD_KEY_BYTES), n);
+    r->state = 0;
+    rmd_policy_all(c);
+}
+
+static void node_new(struct rmd_coord *c, const struct rmd_command *m) {
     Remuda__NodeRecord *r = rmd_alloc(sizeof *r);
     remuda__node_record__init(r);
     r->id = c->meta->next_node++;
@@ -44,10 +49,49 @@ static void node_add(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_str_set(&r->name, m->name);
     rmd_bytes_set(&r->public_key, m->key, RMD_KEY_BYTES);
     rmd_registry_add_node(c, r);
-    n = rmd_node_find(c, r->id);
+}
+
+static void node_add(struct rmd_coord *c, const struct rmd_command *m) {
+    if (!m->name || !*m->name) {
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a name is needed");
+        return;
+    }
+    struct rmd_node *n = rmd_node_by_key(c, m->key), *named = rmd_node_by_name(c, m->name);
+    if ((n && n->rec->state) || key_revoked(c, m->key)) {
+        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "this key was revoked; make a new one with `remuda keygen`");
+        return;
+    }
+    if (n && n == named) {
+        rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is enrolled already", m->name);
+        return;
+    }
+    if (n || (named && !named->rec->state)) {
+        rmd_core_reply(c, m->token, RMD_EEXISTS, 0,
+                       n ? "this key is enrolled as node %s"
+                         : "node %s is enrolled with another key; `remuda node revoke` that first",
+                       n ? n->rec->name : m->name);
+        return;
+    }
+    if (named && named->rec->n_revoked_key >= RMD_COORD_REVOKED_KEYS_MAX) {
+        rmd_core_reply(c, m->token, RMD_ELIMIT, 0, "node %s had %d keys already; take another name", m->name,
+                       RMD_COORD_REVOKED_KEYS_MAX);
+        return;
+    }
+    if (!named && c->nodes.n >= RMD_COORD_NODES_MAX) {
+        rmd_core_reply(c, m->token, RMD_ELIMIT, 0, "there are %d nodes already", RMD_COORD_NODES_MAX);
+        return;
+    }
+    if (named)
+        node_rekey(c, m, named);
+    else
+        node_new(c, m);
+    n = rmd_node_by_key(c, m->key);
     n->dirty = c->nodes_dirty = true;
     allow(c, n, true);
-    rmd_core_reply(c, m->token, RMD_OK, r->id, "node %s is enrolled", r->name);
+    Remuda__EventRecord *e = rmd_core_event(c, "node.enrolled");
+    e->node = n->rec->id;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(n->rec->name));
+    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is enrolled", n->rec->name);
 }
 
 static void node_revoke(struct rmd_coord *c, const struct rmd_command *m, struct rmd_node *n) {
@@ -96,6 +140,7 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
     }
     uint32_t tenant = in->tenant ? in->tenant : 1;
     const Remuda__StreamRecord *old = rmd_coord_stream_by_name(c, tenant, in->name);
+    bool urgent = old && old->priority != in->priority;
     Remuda__StreamRecord *r = rmd_record_dup(in);
     r->tenant = tenant;
     if (old) {
@@ -112,6 +157,8 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
         if (m->key_pem[i].n || i >= r->n_key)
             rmd_registry_key(c, r->id, i, m->key_pem[i]);
     }
+    if (urgent)
+        rmd_pq_reorder(c, s);
     put_stream(c, s);
     rmd_policy_all(c);
     rmd_core_reply(c, m->token, RMD_OK, r->id, "stream %s is %s", r->name, old ? "changed" : "made");
@@ -142,30 +189,60 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
 
 /* ---------------------------------------------------------------- sources */
 
-static const char *source_objection(struct rmd_coord *c, const struct rmd_command *m, uint32_t tenant,
-                                    struct rmd_node *node) {
+static const char *source_objection(const struct rmd_command *m, const struct rmd_node *node) {
     const Remuda__SourceRecord *in = m->source;
     struct rmd_addr a;
+    if (!in)
+        return "a source is needed";
     if (rmd_addr_parse(in->address, &a) != RMD_OK)
         return "the address isn't an IP address";
     if (*in->bind && rmd_addr_parse(in->bind, &a) != RMD_OK)
         return "the address to bind isn't an IP address";
-    if (!node || node->rec->state)
-        return "there is no such node";
-    if (!in->n_pool)
-        return "a source needs a pool";
-    if (rmd_source_by_address(c, tenant, in->address))
-        return "this address is a source already";
-    return c->sources.n >= RMD_COORD_SOURCES_MAX ? "there are too many sources" : NULL;
+    if (!node)
+        return "there is no such node; `remuda node list` shows those that are enrolled";
+    if (node->rec->state)
+        return "the node was revoked";
+    return in->n_pool ? NULL : "a source needs a pool";
 }
 
-static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
-    struct rmd_node *node = rmd_node_by_name(c, m->name);
-    uint32_t tenant = m->source && m->source->tenant ? m->source->tenant : m->tenant ? m->tenant : 1;
-    const char *why = m->source ? source_objection(c, m, tenant, node) : "a source is needed";
-    if (why) {
-        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s", why);
-        return;
+/* New settings for a source that exists. It keeps its id, and with it its ledger: caps hold across the change. */
+static bool source_change(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s,
+                          struct rmd_node *node) {
+    bool moves = s->node != node || strcmp(s->rec->bind, m->source->bind) != 0;
+    if (moves && s->leases) {
+        rmd_core_reply(
+            c, m->token, RMD_ECONFLICT, 0,
+            "source %s has %u leases with node %s: pause it, and change where it is bound when they are back",
+            s->rec->address, s->leases, s->node ? s->node->rec->name : "?");
+        return false;
+    }
+    Remuda__SourceRecord *r = rmd_record_dup(m->source), *old = s->rec;
+    r->id = old->id;
+    r->tenant = old->tenant;
+    r->node = node->rec->id;
+    r->state = old->state;
+    rmd_str_set(&r->reason, old->reason);
+    r->created_wall_ms = old->created_wall_ms;
+    remuda__source_record__free_unpacked(old, NULL);
+    s->rec = r;
+    s->node = node;
+    if (moves) { /* what was said of it was said of another place */
+        free(s->trouble);
+        s->trouble = NULL;
+        s->rest_until_mono_ms = 0;
+    }
+    s->dirty = c->sources_dirty = true;
+    c->sources_rev++;
+    c->deal = true;
+    rmd_policy_all(c);
+    return true;
+}
+
+static struct rmd_source *source_new(struct rmd_coord *c, const struct rmd_command *m, uint32_t tenant,
+                                     const struct rmd_node *node) {
+    if (c->sources.n >= RMD_COORD_SOURCES_MAX) {
+        rmd_core_reply(c, m->token, RMD_ELIMIT, 0, "there are %d sources already", RMD_COORD_SOURCES_MAX);
+        return NULL;
     }
     Remuda__SourceRecord *r = rmd_record_dup(m->source);
     r->id = c->meta->next_source++;
@@ -176,12 +253,69 @@ static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_registry_add_source(c, r);
     struct rmd_source *s = rmd_source_find(c, r->id);
     s->dirty = c->sources_dirty = true;
-    Remuda__EventRecord *e = rmd_core_event(c, "source.added");
-    e->source = r->id;
-    e->node = r->node;
-    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(r->address));
     rmd_policy_all(c);
-    rmd_core_reply(c, m->token, RMD_OK, r->id, "source %s is added at node %s", r->address, node->rec->name);
+    return s;
+}
+
+/* An address that was retired comes back as the source that it was. */
+static struct rmd_source *source_back(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s,
+                                      struct rmd_node *node) {
+    if (s->rec->state != RMD_SOURCE_RETIRED) {
+        rmd_core_reply(c, m->token, RMD_EEXISTS, 0,
+                       s->rec->state == RMD_SOURCE_RETIRING
+                           ? "source %s is being retired; add it again when its last lease is back"
+                           : "%s is a source already; `remuda source set` changes it",
+                       s->rec->address);
+        return NULL;
+    }
+    if (!source_change(c, m, s, node))
+        return NULL;
+    s->rec->state = RMD_SOURCE_ACTIVE;
+    rmd_str_set(&s->rec->reason, "");
+    return s;
+}
+
+static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_node *node = rmd_node_by_name(c, m->name);
+    const char *why = source_objection(m, node);
+    if (why) {
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s", why);
+        return;
+    }
+    uint32_t tenant = m->source->tenant ? m->source->tenant : m->tenant ? m->tenant : 1;
+    struct rmd_source *s = rmd_source_by_address(c, tenant, m->source->address);
+    s = s ? source_back(c, m, s, node) : source_new(c, m, tenant, node);
+    if (!s)
+        return;
+    Remuda__EventRecord *e = rmd_core_event(c, "source.added");
+    e->source = s->rec->id;
+    e->node = s->rec->node;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(s->rec->address));
+    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is added at node %s", s->rec->address,
+                   node->rec->name);
+}
+
+static void source_put(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_node *node = rmd_node_by_name(c, m->name);
+    const char *why = source_objection(m, node);
+    struct rmd_source *s = why ? NULL : rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->source->address);
+    if (!s) {
+        rmd_core_reply(c, m->token, why ? RMD_EINVAL : RMD_ENOTFOUND, 0, why ? "%s" : "there is no source %s",
+                       why ? why : m->source->address);
+        return;
+    }
+    if (s->rec->state == RMD_SOURCE_RETIRED) {
+        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "source %s is retired; `remuda source add` brings it back",
+                       s->rec->address);
+        return;
+    }
+    if (!source_change(c, m, s, node))
+        return;
+    Remuda__EventRecord *e = rmd_core_event(c, "source.changed");
+    e->source = s->rec->id;
+    e->node = s->rec->node;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(s->rec->address));
+    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is changed", s->rec->address);
 }
 
 static const char *const source_events[RMD_SOURCE_STATE_COUNT] = {"source.active", "source.paused", "source.retiring",
@@ -207,35 +341,12 @@ static void source_state(struct rmd_coord *c, const struct rmd_command *m, struc
                    rmd_source_state_name(m->state));
 }
 
-static void source_caps(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s) {
-    if (!m->source) {
-        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "caps are needed");
-        return;
-    }
-    Remuda__SourceRecord *in = rmd_record_dup(m->source);
-    Remuda__SourceRecord *r = s->rec;
-    r->cap_per_day = in->cap_per_day;
-    r->lane_cap_per_day = in->lane_cap_per_day;
-    Remuda__LaneCap **v = r->lane_cap;
-    size_t n = r->n_lane_cap;
-    r->lane_cap = in->lane_cap;
-    r->n_lane_cap = in->n_lane_cap;
-    in->lane_cap = v;
-    in->n_lane_cap = n;
-    remuda__source_record__free_unpacked(in, NULL);
-    s->dirty = c->sources_dirty = true;
-    c->deal = true;
-    rmd_core_reply(c, m->token, RMD_OK, r->id, "caps of source %s are changed", r->address);
-}
-
 static void source_command(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_source *s = rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->name);
     if (!s)
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no source %s", m->name ? m->name : "");
-    else if (m->kind == RMD_CMD_SOURCE_STATE)
-        source_state(c, m, s);
     else
-        source_caps(c, m, s);
+        source_state(c, m, s);
 }
 
 /* ---------------------------------------------------------------- campaigns, incidents */
@@ -309,8 +420,10 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
     case RMD_CMD_SOURCE_ADD:
         source_add(c, m);
         break;
+    case RMD_CMD_SOURCE_PUT:
+        source_put(c, m);
+        break;
     case RMD_CMD_SOURCE_STATE:
-    case RMD_CMD_SOURCE_CAPS:
         source_command(c, m);
         break;
     case RMD_CMD_CAMPAIGN_ACCEPTED:

@@ -34,6 +34,7 @@ enum {
     RMD_COORD_LANE_LEASES = 4,       /* outstanding for one lane */
     RMD_COORD_SOURCES_MAX = 20000,
     RMD_COORD_NODES_MAX = 2000,
+    RMD_COORD_REVOKED_KEYS_MAX = 64, /* of one node */
     RMD_LEDGER_BUCKET_MS = 300000,
     RMD_LEDGER_WINDOW_MS = 86400000,
 };
@@ -59,14 +60,14 @@ struct rmd_coord_options {
 
 /* Commands of the API; `token` comes back in REPLY. Strings are copied. */
 enum rmd_command_kind {
-    RMD_CMD_NODE_ADD,          /* name, key */
+    RMD_CMD_NODE_ADD,          /* name, key; a revoked node comes back as itself with its new key */
     RMD_CMD_NODE_REVOKE,       /* name, reason */
     RMD_CMD_NODE_FORGET,       /* name: its in-doubt messages follow the uncertain policy now */
     RMD_CMD_STREAM_PUT,        /* stream (create or replace by name; id is kept) */
     RMD_CMD_STREAM_STATE,      /* name, state 0 active / 1 paused, reason */
-    RMD_CMD_SOURCE_ADD,        /* source (id assigned), name = node name */
+    RMD_CMD_SOURCE_ADD,        /* source (id assigned; a retired one comes back as itself), name = node name */
+    RMD_CMD_SOURCE_PUT,        /* source, complete, found by its address; name = node name */
     RMD_CMD_SOURCE_STATE,      /* name = address, state (RMD_SOURCE_*), reason */
-    RMD_CMD_SOURCE_CAPS,       /* name = address, source: cap fields */
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
@@ -176,6 +177,7 @@ void rmd_coord_effects_release(struct rmd_coord_effects *e);
 struct rmd_coord;
 struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoch);
 void rmd_coord_free(struct rmd_coord *c);
+/* RMD_EFORMAT, RMD_EVERSION: a RESTORE row can't be read (the log says which); the core can't be started then. */
 int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct rmd_coord_effects *out) RMD_CHECKED;
 int64_t rmd_coord_deadline(const struct rmd_coord *c); /* mono_ms of the next tick that is needed */
 
@@ -207,6 +209,7 @@ struct rmd_node_view {
     const char *hostname, *software, *trouble;
     uint32_t leases, connections, waiting;
     uint64_t messages_leased, in_doubt;
+    uint64_t malformed_from, malformed_at; /* frames that could not be read: this node's here, ours there */
 };
 struct rmd_campaign_view {
     const Remuda__CampaignRecord *record; /* counters up to date */

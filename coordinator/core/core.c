@@ -394,9 +394,7 @@ static void set_stalled(struct rmd_coord *c, const char *text) {
 static void dispatch(struct rmd_coord *c, const struct rmd_coord_event *e) {
     switch (e->kind) {
     case RMD_CE_RESTORE:
-        for (size_t i = 0; i < e->n_rows; i++)
-            rmd_restore_row(c, e->row[i].key, e->row[i].value);
-        break;
+        break; /* rmd_coord_step: it alone can fail */
     case RMD_CE_RESTORED:
         rmd_restore_end(c);
         break;
@@ -451,6 +449,9 @@ int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct 
     if (e->kind == RMD_CE_PERSISTED && e->tag > c->persisted)
         c->persisted = e->tag;
     release_pending(c); /* before anything that this step adds */
+    int rc = RMD_OK;
+    for (size_t i = 0; e->kind == RMD_CE_RESTORE && i < e->n_rows && rc == RMD_OK; i++)
+        rc = rmd_restore_row(c, e->row[i].key, e->row[i].value);
     dispatch(c, e);
     if (c->phase == RMD_PHASE_SERVING && c->now.mono_ms >= c->tick_mono_ms)
         tick(c);
@@ -460,7 +461,7 @@ int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct 
         release_pending(c); /* effects of this step that wait for no commit */
     }
     c->out = NULL;
-    return RMD_OK;
+    return rc;
 }
 
 int64_t rmd_coord_deadline(const struct rmd_coord *c) {

@@ -21,6 +21,7 @@
 #include "coordinator/core/retry.h"
 
 enum {
+    RMD_STORE_SCHEMA = 1,           /* of the records; a later one is refused */
     RMD_PENDING_MAX = 4096,         /* steps whose effects wait for the store */
     RMD_TICK_MS = 1000,             /* what can't say when it is due is looked at again after this */
     RMD_SORT_WINDOW = 16,           /* chunks of one campaign loaded for sorting */
@@ -122,7 +123,7 @@ struct rmd_node {
     int64_t hold_mono_ms;        /* over its limits: nothing more until then */
     char *hostname, *software, *trouble;
     uint32_t connections, waiting;
-    uint64_t malformed;
+    uint64_t malformed, malformed_there;
     uint64_t high_water;
     uint64_t journal_end; /* journal position it said in Hello */
     int64_t hello_mono_ms;
@@ -493,6 +494,7 @@ void rmd_site_free(struct rmd_coord *c);
 
 /* ---- queue.c */
 struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s);
+void rmd_pq_reorder(struct rmd_coord *c, struct rmd_stream *s); /* its priority changed */
 struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_campaign *k);
 struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uint32_t group, uint32_t seq);
 void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch);
@@ -674,7 +676,7 @@ void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
 
 /* ---- restore.c */
-void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
+int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value) RMD_CHECKED;
 void rmd_restore_end(struct rmd_coord *c);
 void rmd_restore_read(struct rmd_coord *c, struct rmd_read *r, const struct rmd_coord_event *e);
 void rmd_restore_resume(struct rmd_coord *c);

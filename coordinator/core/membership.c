@@ -294,6 +294,7 @@ static void trouble(struct rmd_coord *c, struct rmd_node *n, const Remuda__Heart
 static void heartbeat(struct rmd_coord *c, struct rmd_node *n, const Remuda__Heartbeat *b) {
     n->connections = b->connections;
     n->waiting = b->waiting;
+    n->malformed_there = b->malformed_frames;
     trouble(c, n, b);
     renew(c, n);
     Remuda__Frame *f = rmd_core_send_now(c, &n->peer, REMUDA__FRAME__BODY_HEARTBEAT_ECHO);

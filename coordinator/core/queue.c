@@ -12,6 +12,18 @@ void rmd_key_of_chunk(const struct rmd_chunk *ch, struct rmd_chunk_ref *ref) {
 
 /* ---------------------------------------------------------------- queues */
 
+/* In order of priority, so that the more urgent stream chooses its lanes first. */
+static void pq_place(struct rmd_coord *c, struct rmd_pq *q) {
+    struct rmd_list *at = &c->all_pqs;
+    rmd_list_for(it, &c->all_pqs) {
+        if (rmd_container(it, struct rmd_pq, all)->stream->rec->priority > q->stream->rec->priority) {
+            at = it;
+            break;
+        }
+    }
+    rmd_list_insert_before(at, &q->all);
+}
+
 struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s) {
     uint64_t k = (uint64_t)provider << 32 | s->rec->id;
     struct rmd_pq *q = rmd_map_get_u64(&c->pqs, k);
@@ -24,17 +36,17 @@ struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_str
     rmd_list_init(&q->cqs);
     rmd_list_init(&q->dqs);
     rmd_list_push(&s->pqs, &q->in_stream);
-    /* In order of priority, so that the more urgent stream chooses its lanes first. */
-    struct rmd_list *at = &c->all_pqs;
-    rmd_list_for(it, &c->all_pqs) {
-        if (rmd_container(it, struct rmd_pq, all)->stream->rec->priority > s->rec->priority) {
-            at = it;
-            break;
-        }
-    }
-    rmd_list_insert_before(at, &q->all);
+    pq_place(c, q);
     rmd_map_set_u64(&c->pqs, k, q);
     return q;
+}
+
+void rmd_pq_reorder(struct rmd_coord *c, struct rmd_stream *s) {
+    rmd_list_for(it, &s->pqs) {
+        struct rmd_pq *q = rmd_container(it, struct rmd_pq, in_stream);
+        rmd_list_remove(&q->all);
+        pq_place(c, q);
+    }
 }
 
 struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_campaign *k) {

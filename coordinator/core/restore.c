@@ -14,10 +14,8 @@ static void *unpack(const ProtobufCMessageDescriptor *d, struct rmd_slice v) {
     return protobuf_c_message_unpack(d, NULL, v.n, v.p ? v.p : nothing);
 }
 
-static void damaged(struct rmd_coord *c, struct rmd_slice key) {
-    char hex[2 * RMD_KEY_MAX + 1];
+static void key_text(struct rmd_slice key, char hex[2 * RMD_KEY_MAX + 1]) {
     rmd_hex(hex, key.p, key.n < RMD_KEY_MAX ? key.n : RMD_KEY_MAX);
-    rmd_core_log(c, "store: the row with key %s can't be read; it is left alone", hex);
 }
 
 #define KEEP(type, descriptor) Remuda__##type *r = unpack(&remuda__##descriptor##__descriptor, value)
@@ -68,9 +66,11 @@ static bool restore_later(struct rmd_coord *c, uint8_t table, struct rmd_slice v
     return true;
 }
 
-void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value) {
+/* Starting without a row would forget what it is there for: a suppression, a spent cap, a campaign whose recipients
+ * would look like those of a submission that never ended. So one that can't be read ends the start. */
+int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value) {
     if (c->phase != RMD_PHASE_RESTORE || !key.n)
-        return;
+        return RMD_OK;
     bool ok = true;
     switch (key.p[0]) {
     case 'A':
@@ -114,8 +114,16 @@ void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice
     default: /* Q and D are counted by scans of our own */
         break;
     }
+    char hex[2 * RMD_KEY_MAX + 1];
+    key_text(key, hex);
     if (!ok)
-        damaged(c, key);
+        rmd_core_log(c, "store: the row with key %s can't be read: not starting without it", hex);
+    if (c->meta && c->meta->schema > RMD_STORE_SCHEMA) {
+        rmd_core_log(c, "store: written by a later version of Remuda (schema %u, known %d)", c->meta->schema,
+                     RMD_STORE_SCHEMA);
+        return RMD_EVERSION;
+    }
+    return ok ? RMD_OK : RMD_EFORMAT;
 }
 
 /* ---------------------------------------------------------------- the end of the rows */
@@ -123,7 +131,7 @@ void rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice
 static void first_start(struct rmd_coord *c) {
     Remuda__MetaRecord *m = c->meta = rmd_alloc(sizeof *m);
     remuda__meta_record__init(m);
-    m->schema = 1;
+    m->schema = RMD_STORE_SCHEMA;
     m->incarnation = 1;
     m->next_node = m->next_source = m->next_stream = 1;
     m->next_tenant = 2;
@@ -277,7 +285,9 @@ static void count_queue(struct rmd_coord *c, const struct rmd_row *row) {
     struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(row->key.p + 13, 16));
     const Remuda__QueueRecord *r = rmd_pb_decode(&remuda__queue_record__descriptor, row->value, &c->scratch);
     if (!k || !r || k->rec->stream != rmd_get_be32(row->key.p + 9)) {
-        damaged(c, row->key);
+        char hex[2 * RMD_KEY_MAX + 1];
+        key_text(row->key, hex);
+        rmd_core_log(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
         return;
     }
     uint64_t n = rmd_bit_count(r->queued.data, r->queued.len * 8);
@@ -296,7 +306,9 @@ static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
     struct rmd_id campaign = rmd_id_campaign(&id);
     struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(campaign.b, sizeof campaign.b));
     if (!s || !k) {
-        damaged(c, row->key);
+        char hex[2 * RMD_KEY_MAX + 1];
+        key_text(row->key, hex);
+        rmd_core_log(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
         return;
     }
     struct rmd_dq *q = rmd_dq_get(c, rmd_get_be32(row->key.p + 5), s, rmd_get_be32(row->key.p + 13));

@@ -125,6 +125,8 @@ void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_no
             .leases = n->granted,
             .connections = n->connections,
             .waiting = n->waiting,
+            .malformed_from = n->malformed,
+            .malformed_at = n->malformed_there,
         };
         uint32_t jt = 0;
         void *w;

@@ -34,6 +34,9 @@ static void show_status(const json_t *o) {
            (long long)rmd_json_i(o, "sources_quarantined"));
     printf("trouble  %lld open incidents%s\n", (long long)rmd_json_i(o, "open_incidents"),
            rmd_json_i(o, "open_incidents") ? " (`remuda incident list`)" : "");
+    if (rmd_json_i(o, "refused_connections") || rmd_json_i(o, "malformed_frames"))
+        printf("BUS      %lld connections refused (the log says whose), %lld malformed frames\n",
+               (long long)rmd_json_i(o, "refused_connections"), (long long)rmd_json_i(o, "malformed_frames"));
     if (*rmd_json_s(o, "stalled"))
         printf("STORE    not durable now: %s; nothing new is dealt until it is\n", rmd_json_s(o, "stalled"));
     if (*rmd_json_s(o, "history_trouble"))

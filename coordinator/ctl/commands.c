@@ -37,11 +37,18 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --lane-cap 2k\n", rmd_ctl_source_add},
     {"source", "list", "", "Sources with state, caps and counts", "", rmd_ctl_source_list},
     {"source", "show", "ADDRESS", "One source with its lanes", "", rmd_ctl_source_show},
-    {"source", "caps", "ADDRESS [--cap N] [--lane-cap N] [--lane-caps LIST]", "Set the caps of a source", "Caps that are not named become \"none\".\n", rmd_ctl_source_caps},
+    {"source", "set", "ADDRESS [options]", "Change a source: caps, pools, HELO, node",
+     "  What is not named stays as it is.\n"
+     "  --cap, --lane-cap, --lane-caps, --pool, --helo, --label   as for `source add`\n"
+     "  --lane-caps google=default   no cap of its own any more: --lane-cap holds there\n"
+     "  --node, --bind     where it is bound; only while it has no leases (pause it first)\n"
+     "\n"
+     "  remuda source set 203.0.113.7 --lane-caps google=5k\n", rmd_ctl_source_set},
     {"source", "pause", "ADDRESS [--reason TEXT]", "Stop sending from an address; its work moves", "", rmd_ctl_source_verb},
     {"source", "resume", "ADDRESS [--reason TEXT]", "Use a paused source again", "", rmd_ctl_source_verb},
-    {"source", "retire", "ADDRESS [--reason TEXT]", "Take an address out of service for good", "", rmd_ctl_source_verb},
-    {"node", "add", "NAME --key Z85|FILE", "Enrol a node by its public key", "  --key  what `remuda keygen` printed, or the .pub file\n", rmd_ctl_node_add},
+    {"source", "retire", "ADDRESS [--reason TEXT]", "Take an address out of service", "What it has open ends first. `source add` brings it back, with the caps that it has used.\n", rmd_ctl_source_verb},
+    {"node", "add", "NAME --key Z85|FILE", "Enrol a node by its public key", "  --key  what `remuda keygen` printed, or the .pub file\n\n"
+     "A revoked node comes back under its name with a new key, and keeps its sources.\n", rmd_ctl_node_add},
     {"node", "list", "", "Nodes: connected, leases, trouble", "", rmd_ctl_node_list},
     {"node", "revoke", "NAME [--reason TEXT]", "Refuse a node from now on", "Its messages that may have been sent stay in doubt until `node forget` or the stream's wait is over.\n", rmd_ctl_node_verb},
     {"node", "forget", "NAME [--reason TEXT]", "Stop waiting for a lost node's outcomes", "Its messages in doubt follow their stream's uncertain policy: retry (may reach people twice) or hold.\n", rmd_ctl_node_verb},

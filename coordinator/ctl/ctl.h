@@ -99,7 +99,7 @@ int rmd_ctl_campaign_verb(struct rmd_ctl *c);
 int rmd_ctl_source_add(struct rmd_ctl *c);
 int rmd_ctl_source_list(struct rmd_ctl *c);
 int rmd_ctl_source_show(struct rmd_ctl *c);
-int rmd_ctl_source_caps(struct rmd_ctl *c);
+int rmd_ctl_source_set(struct rmd_ctl *c);
 int rmd_ctl_source_verb(struct rmd_ctl *c);
 int rmd_ctl_node_add(struct rmd_ctl *c);
 int rmd_ctl_node_list(struct rmd_ctl *c);

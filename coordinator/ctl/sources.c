@@ -65,12 +65,13 @@ static bool add_lane_cap(void *ctx, const char *piece) {
     struct pieces *p = ctx;
     const char *eq = strchr(piece, '=');
     uint64_t n;
-    if (!eq || rmd_parse_count(rmd_slice_str(eq + 1), &n) < 0) {
-        rmd_ctl_usage(p->c, "--lane-caps: \"%s\" is not provider=number", piece);
+    bool none = eq && strcmp(eq + 1, "default") == 0;
+    if (!eq || (!none && rmd_parse_count(rmd_slice_str(eq + 1), &n) < 0)) {
+        rmd_ctl_usage(p->c, "--lane-caps: \"%s\" is not provider=number or provider=default", piece);
         return false;
     }
     char *name = rmd_strndup(piece, (size_t)(eq - piece));
-    json_object_set_new(p->to, name, json_integer((json_int_t)n));
+    json_object_set_new(p->to, name, none ? json_null() : json_integer((json_int_t)n));
     free(name);
     return true;
 }
@@ -98,62 +99,73 @@ static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *before,
 
 /* ---- sources */
 
-struct caps {
-    const char *all, *lane, *lanes;
+/* Options of `add` and `set`. */
+struct source_options {
+    const char *node, *helo, *pool, *bind, *label, *cap, *lane_cap, *lane_caps;
 };
 
-static bool set_caps(struct rmd_ctl *c, json_t *o, const struct caps *k) {
-    json_t *lanes = json_object();
+/* Reads them into a request; rc as rmd_ctl_options. */
+static int source_options(struct rmd_ctl *c, const char **address, struct source_options *k, json_t **out) {
+    const struct rmd_ctl_option opt[] = {
+        {"node", &k->node, NULL},         {"helo", &k->helo, NULL},           {"pool", &k->pool, NULL},
+        {"bind", &k->bind, NULL},         {"label", &k->label, NULL},         {"cap", &k->cap, NULL},
+        {"lane-cap", &k->lane_cap, NULL}, {"lane-caps", &k->lane_caps, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, address, 1, 1);
+    if (rc >= 0)
+        return rc;
+    json_t *o = json_object(), *lanes = json_object(), *pools = json_array();
+    set_text(o, "node", k->node);
+    set_text(o, "helo", k->helo);
+    set_text(o, "bind", k->bind);
+    set_text(o, "label", k->label);
+    each_piece(k->pool, add_name, &(struct pieces){c, pools});
+    if (k->pool)
+        json_object_set(o, "pools", pools);
     json_object_set_new(o, "lane_caps", lanes);
-    return set_count(c, o, "cap_per_day", "cap", k->all) &&
-           set_count(c, o, "lane_cap_per_day", "lane-cap", k->lane) &&
-           each_piece(k->lanes, add_lane_cap, &(struct pieces){c, lanes});
+    json_decref(pools);
+    if (set_count(c, o, "cap_per_day", "cap", k->cap) &&
+        set_count(c, o, "lane_cap_per_day", "lane-cap", k->lane_cap) &&
+        each_piece(k->lane_caps, add_lane_cap, &(struct pieces){c, lanes})) {
+        *out = o;
+        return -1;
+    }
+    json_decref(o);
+    return CTL_USAGE;
 }
 
 int rmd_ctl_source_add(struct rmd_ctl *c) {
-    const char *address, *node = NULL, *helo = NULL, *pool = NULL, *bind = NULL, *label = NULL;
-    struct caps k = {0};
-    const struct rmd_ctl_option opt[] = {
-        {"node", &node, NULL},       {"helo", &helo, NULL},         {"pool", &pool, NULL},
-        {"bind", &bind, NULL},       {"label", &label, NULL},       {"cap", &k.all, NULL},
-        {"lane-cap", &k.lane, NULL}, {"lane-caps", &k.lanes, NULL}, {0}};
-    int rc = rmd_ctl_options(c, opt, &address, 1, 1);
+    const char *address;
+    struct source_options k = {0};
+    json_t *o, *answer = NULL;
+    int rc = source_options(c, &address, &k, &o);
     if (rc >= 0)
         return rc;
-    if (!node || !helo || !pool)
-        return rmd_ctl_usage(c, "--node, --helo and --pool are needed");
-    json_t *o = json_pack("{s:s, s:s, s:s, s:[]}", "address", address, "node", node, "helo", helo, "pools"),
-           *answer = NULL;
-    each_piece(pool, add_name, &(struct pieces){c, json_object_get(o, "pools")});
-    set_text(o, "bind", bind);
-    set_text(o, "label", label);
-    if (!set_caps(c, o, &k)) {
+    if (!k.node || !k.helo || !k.pool) {
         json_decref(o);
-        return CTL_USAGE;
+        return rmd_ctl_usage(c, "--node, --helo and --pool are needed");
     }
+    set_text(o, "address", address);
     rc = rmd_ctl_call(c, "POST", "/v1/sources", o, &answer);
     return finish(c, rc, answer, "source ", address,
                   " added; `remuda source show` tells whether its node can use it");
 }
 
-int rmd_ctl_source_caps(struct rmd_ctl *c) {
+int rmd_ctl_source_set(struct rmd_ctl *c) {
     const char *address;
-    struct caps k = {0};
-    const struct rmd_ctl_option opt[] = {
-        {"cap", &k.all, NULL}, {"lane-cap", &k.lane, NULL}, {"lane-caps", &k.lanes, NULL}, {0}};
-    int rc = rmd_ctl_options(c, opt, &address, 1, 1);
+    struct source_options k = {0};
+    json_t *o, *answer = NULL;
+    int rc = source_options(c, &address, &k, &o);
     if (rc >= 0)
         return rc;
-    json_t *o = json_object(), *answer = NULL;
-    if (!set_caps(c, o, &k)) {
+    if (json_object_size(o) == 1 && !k.lane_caps) {
         json_decref(o);
-        return CTL_USAGE;
+        return rmd_ctl_usage(c, "nothing to change is named");
     }
     char *e = rmd_ctl_escape(c, address), path[256];
-    rmd_format(path, sizeof path, "/v1/sources/%s/caps", e);
+    rmd_format(path, sizeof path, "/v1/sources/%s", e);
     free(e);
-    rc = rmd_ctl_call(c, "POST", path, o, &answer);
-    return finish(c, rc, answer, "caps of ", address, " are set");
+    rc = rmd_ctl_call(c, "PUT", path, o, &answer);
+    return finish(c, rc, answer, "source ", address, " is changed");
 }
 
 static void cap_cell(struct rmd_table *t, const json_t *o) {
@@ -291,6 +303,13 @@ int rmd_ctl_node_add(struct rmd_ctl *c) {
     return finish(c, rc, answer, "node ", name, " is enrolled; it may connect now");
 }
 
+static void node_trouble(const json_t *n, struct rmd_buf *out) {
+    json_int_t bad = rmd_json_i(n, "malformed_from") + rmd_json_i(n, "malformed_at");
+    rmd_buf_addstr(out, rmd_json_s(n, "trouble"));
+    if (bad)
+        rmd_buf_addf(out, "%s%lld malformed frames", out->len ? "; " : "", (long long)bad);
+}
+
 int rmd_ctl_node_list(struct rmd_ctl *c) {
     int rc = rmd_ctl_options(c, NULL, NULL, 0, 0);
     json_t *answer = NULL, *n;
@@ -315,7 +334,10 @@ int rmd_ctl_node_list(struct rmd_ctl *c) {
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "messages_leased"));
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "in_doubt"));
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "connections"));
-            rmd_table_cell(t, rmd_json_s(n, "trouble"));
+            struct rmd_buf trouble = {0};
+            node_trouble(n, &trouble);
+            rmd_table_cell(t, rmd_buf_str(&trouble));
+            rmd_buf_release(&trouble);
         }
         rmd_table_print(t, "no nodes yet; `remuda node add --help` tells how to enrol one");
     }

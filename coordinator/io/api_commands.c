@@ -11,18 +11,12 @@
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
 
-static const char *reason_of(struct rmd_api_request *r, bool *bad) {
+const char *rmd_api_reason(struct rmd_api_request *r, bool *bad) {
     const char *s = rmd_api_string(r, "reason", bad);
     return s ? s : "";
 }
 
-/* A verb of a path: its state, or -1 with a 404. */
-struct verb {
-    const char *name;
-    int state;
-};
-
-static int find_verb(struct rmd_api_request *r, const struct verb *v, size_t n) {
+int rmd_api_find_verb(struct rmd_api_request *r, const struct rmd_api_verb *v, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (strcmp(v[i].name, r->segment[2]) == 0)
             return v[i].state;
@@ -33,12 +27,13 @@ static int find_verb(struct rmd_api_request *r, const struct verb *v, size_t n) 
 /* ---- campaigns */
 
 void rmd_api_campaign_verb(struct rmd_api_request *r) {
-    static const struct verb verbs[] = {
+    static const struct rmd_api_verb verbs[] = {
         {"pause", RMD_CAMPAIGN_PAUSED}, {"resume", RMD_CAMPAIGN_ACTIVE}, {"cancel", RMD_CAMPAIGN_CANCELLED}};
-    int state = find_verb(r, verbs, 3);
+    int state = rmd_api_find_verb(r, verbs, 3);
     bool bad = false;
     struct rmd_shell_reply reply;
-    struct rmd_command c = {.kind = RMD_CMD_CAMPAIGN_STATE, .state = (uint32_t)state, .reason = reason_of(r, &bad)};
+    struct rmd_command c = {
+        .kind = RMD_CMD_CAMPAIGN_STATE, .state = (uint32_t)state, .reason = rmd_api_reason(r, &bad)};
     if (state < 0 || bad)
         return;
     if (rmd_id_parse(rmd_slice_str(r->segment[1]), &c.id) < 0) {
@@ -48,159 +43,6 @@ void rmd_api_campaign_verb(struct rmd_api_request *r) {
     }
     if (rmd_api_command(r, &c, &reply))
         rmd_api_campaign(r);
-}
-
-/* ---- sources */
-
-struct source_fields {
-    Remuda__SourceRecord rec;
-    char *pool[16];
-    Remuda__LaneCap cap[64], *caps[64];
-};
-
-static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
-    json_t *v = json_object_get(r->in, "pools"), *e;
-    const char *one = rmd_api_string(r, "pool", bad);
-    size_t i;
-    f->rec.pool = f->pool;
-    if (one)
-        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)one;
-    json_array_foreach(v, i, e) {
-        if (!json_is_string(e) || f->rec.n_pool == 16) {
-            rmd_api_fail(r, 400, RMD_EINVAL, "pools: at most 16 names");
-            return false;
-        }
-        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)json_string_value(e);
-    }
-    return true;
-}
-
-struct provider_names {
-    const char *wanted;
-    bool found;
-    struct rmd_buf known;
-};
-
-static void note_provider(void *ctx, const char *name) {
-    struct provider_names *p = ctx;
-    p->found = p->found || strcmp(name, p->wanted) == 0;
-    rmd_buf_addf(&p->known, "%s%s", p->known.len ? ", " : "", name);
-}
-
-static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now) {
-    (void)now;
-    rmd_coord_providers(core, note_provider, ctx);
-}
-
-/* A cap for a name that no provider has would never bind. */
-static bool known_provider(struct rmd_api_request *r, const char *name) {
-    struct provider_names p = {.wanted = name};
-    int rc = rmd_shell_call(r->http->o.shell, find_provider, &p);
-    if (rc < 0)
-        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
-    else if (!p.found)
-        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: there is no provider \"%.100s\"; known are %s", name,
-                     rmd_buf_str(&p.known));
-    rmd_buf_release(&p.known);
-    return rc >= 0 && p.found;
-}
-
-static bool take_caps(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
-    f->rec.cap_per_day = (uint64_t)rmd_api_int(r, "cap_per_day", 0, 0, INT64_MAX, bad);
-    f->rec.lane_cap_per_day = (uint64_t)rmd_api_int(r, "lane_cap_per_day", 0, 0, INT64_MAX, bad);
-    json_t *v = json_object_get(r->in, "lane_caps"), *e;
-    const char *provider;
-    f->rec.lane_cap = f->caps;
-    json_object_foreach(v, provider, e) {
-        if (!json_is_integer(e) || json_integer_value(e) < 0 || f->rec.n_lane_cap == 64) {
-            rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: %s: must be a whole number of recipients a day", provider);
-            return false;
-        }
-        if (!known_provider(r, provider))
-            return false;
-        Remuda__LaneCap *cap = f->caps[f->rec.n_lane_cap] = &f->cap[f->rec.n_lane_cap];
-        f->rec.n_lane_cap++;
-        remuda__lane_cap__init(cap);
-        cap->provider = (char *)(uintptr_t)provider;
-        cap->per_day = (uint64_t)json_integer_value(e);
-    }
-    return !*bad;
-}
-
-/* An address in its canonical spelling, in the request's arena; NULL when it isn't one (the answer is set). */
-static char *canonical_address(struct rmd_api_request *r, const char *key, const char *text) {
-    struct rmd_addr a;
-    char out[48];
-    if (!text || rmd_addr_parse(text, &a) < 0) {
-        rmd_api_fail(r, 400, RMD_EINVAL, "%s: \"%s\" is not an IPv4 or IPv6 address", key, text ? text : "");
-        return NULL;
-    }
-    rmd_addr_format(&a, out);
-    return rmd_arena_str(&r->arena, rmd_slice_str(out));
-}
-
-static char *or_empty(const char *s) {
-    return (char *)(uintptr_t)(s ? s : "");
-}
-
-void rmd_api_source_add(struct rmd_api_request *r) {
-    bool bad = false;
-    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT};
-    const char *node = rmd_api_string(r, "node", &bad), *helo = rmd_api_string(r, "helo", &bad);
-    const char *address = rmd_api_string(r, "address", &bad), *bind = rmd_api_string(r, "bind", &bad);
-    f.rec.label = or_empty(rmd_api_string(r, "label", &bad));
-    if (bad || !take_pools(r, &f, &bad) || !take_caps(r, &f, &bad))
-        return;
-    f.rec.address = canonical_address(r, "address", address);
-    f.rec.bind = f.rec.address && bind ? canonical_address(r, "bind", bind) : f.rec.address;
-    if (!f.rec.address || !f.rec.bind)
-        return;
-    char ascii[256];
-    const char *why = helo ? rmd_idn_to_ascii(NULL, rmd_slice_str(helo), ascii) : "a HELO name is needed";
-    if (!why && !strchr(ascii, '.'))
-        why = "must be a full host name, the one that the address resolves to";
-    if (why || !node || f.rec.n_pool == 0) {
-        rmd_api_fail(r, 400, RMD_EINVAL, "%s",
-                     why     ? why
-                     : !node ? "node: the name of the node that has this address is needed"
-                             : "pool: at least one pool is needed");
-        return;
-    }
-    f.rec.helo = ascii;
-    struct rmd_shell_reply reply;
-    struct rmd_command c = {.kind = RMD_CMD_SOURCE_ADD, .name = node, .source = &f.rec};
-    if (!rmd_api_command(r, &c, &reply))
-        return;
-    r->segment[1] = f.rec.address;
-    rmd_api_source(r);
-    if (!r->status)
-        r->status = 201;
-}
-
-void rmd_api_source_verb(struct rmd_api_request *r) {
-    static const struct verb verbs[] = {{"pause", RMD_SOURCE_PAUSED},
-                                        {"resume", RMD_SOURCE_ACTIVE},
-                                        {"retire", RMD_SOURCE_RETIRING},
-                                        {"caps", RMD_SOURCE_STATE_COUNT}};
-    int state = find_verb(r, verbs, 4);
-    bool bad = false;
-    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT};
-    struct rmd_shell_reply reply;
-    char *address = state < 0 ? NULL : canonical_address(r, "address", r->segment[1]);
-    if (!address)
-        return;
-    struct rmd_command c = {
-        .kind = RMD_CMD_SOURCE_STATE, .name = address, .state = (uint32_t)state, .reason = reason_of(r, &bad)};
-    if (state == RMD_SOURCE_STATE_COUNT) {
-        c.kind = RMD_CMD_SOURCE_CAPS;
-        c.source = &f.rec;
-        if (!take_caps(r, &f, &bad))
-            return;
-    }
-    if (bad || !rmd_api_command(r, &c, &reply))
-        return;
-    r->segment[1] = address;
-    rmd_api_source(r);
 }
 
 /* ---- nodes */
@@ -233,11 +75,12 @@ void rmd_api_node_add(struct rmd_api_request *r) {
 }
 
 void rmd_api_node_verb(struct rmd_api_request *r) {
-    static const struct verb verbs[] = {{"revoke", RMD_CMD_NODE_REVOKE}, {"forget", RMD_CMD_NODE_FORGET}};
-    int kind = find_verb(r, verbs, 2);
+    static const struct rmd_api_verb verbs[] = {{"revoke", RMD_CMD_NODE_REVOKE}, {"forget", RMD_CMD_NODE_FORGET}};
+    int kind = rmd_api_find_verb(r, verbs, 2);
     bool bad = false;
     struct rmd_shell_reply reply;
-    struct rmd_command c = {.kind = (enum rmd_command_kind)kind, .name = r->segment[1], .reason = reason_of(r, &bad)};
+    struct rmd_command c = {
+        .kind = (enum rmd_command_kind)kind, .name = r->segment[1], .reason = rmd_api_reason(r, &bad)};
     if (kind < 0 || bad)
         return;
     if (rmd_api_command(r, &c, &reply))
@@ -498,12 +341,14 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
 }
 
 void rmd_api_stream_verb(struct rmd_api_request *r) {
-    static const struct verb verbs[] = {{"pause", 1}, {"resume", 0}};
-    int state = find_verb(r, verbs, 2);
+    static const struct rmd_api_verb verbs[] = {{"pause", 1}, {"resume", 0}};
+    int state = rmd_api_find_verb(r, verbs, 2);
     bool bad = false;
     struct rmd_shell_reply reply;
-    struct rmd_command c = {
-        .kind = RMD_CMD_STREAM_STATE, .name = r->segment[1], .state = (uint32_t)state, .reason = reason_of(r, &bad)};
+    struct rmd_command c = {.kind = RMD_CMD_STREAM_STATE,
+                            .name = r->segment[1],
+                            .state = (uint32_t)state,
+                            .reason = rmd_api_reason(r, &bad)};
     if (state < 0 || bad)
         return;
     if (rmd_api_command(r, &c, &reply))
@@ -515,7 +360,7 @@ void rmd_api_stream_verb(struct rmd_api_request *r) {
 void rmd_api_incident_resolve(struct rmd_api_request *r) {
     bool bad = false;
     struct rmd_shell_reply reply;
-    struct rmd_command c = {.kind = RMD_CMD_INCIDENT_RESOLVE, .reason = reason_of(r, &bad)};
+    struct rmd_command c = {.kind = RMD_CMD_INCIDENT_RESOLVE, .reason = rmd_api_reason(r, &bad)};
     if (bad)
         return;
     if (rmd_parse_u64(rmd_slice_str(r->segment[1]), &c.number) < 0) {

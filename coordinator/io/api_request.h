@@ -51,6 +51,15 @@ const char *rmd_api_query(struct rmd_api_request *r, const char *key); /* NULL w
 /* Runs a command; false when it failed (the answer is set then). */
 bool rmd_api_command(struct rmd_api_request *r, struct rmd_command *c, struct rmd_shell_reply *reply);
 
+/* The body's "reason", "" when absent. */
+const char *rmd_api_reason(struct rmd_api_request *r, bool *bad);
+/* The verb of a path like sources/ADDRESS/VERB: its state, or -1 (the answer is set then). */
+struct rmd_api_verb {
+    const char *name;
+    int state;
+};
+int rmd_api_find_verb(struct rmd_api_request *r, const struct rmd_api_verb *v, size_t n);
+
 /* rmd_value_fn that appends a present value to a struct rmd_buf. */
 void rmd_api_copy_value(void *buf, size_t i, struct rmd_slice value);
 
@@ -61,7 +70,7 @@ json_t *rmd_json_text(const char *s);              /* invalid UTF-8 is escaped *
 json_t *rmd_json_campaign(const struct rmd_campaign_view *v, const char *stream);
 json_t *rmd_json_event(struct rmd_http *h, const Remuda__EventRecord *e);
 
-/* Handlers (api_views.c, api_commands.c, api_campaign.c, api_events.c, api_explain.c). */
+/* Handlers (api_views.c, api_commands.c, api_sources.c, api_events.c, api_explain.c). */
 void rmd_api_health(struct rmd_api_request *r);
 void rmd_api_status(struct rmd_api_request *r);
 void rmd_api_campaigns(struct rmd_api_request *r);
@@ -70,6 +79,7 @@ void rmd_api_campaign_verb(struct rmd_api_request *r);
 void rmd_api_sources(struct rmd_api_request *r);
 void rmd_api_source(struct rmd_api_request *r);
 void rmd_api_source_add(struct rmd_api_request *r);
+void rmd_api_source_put(struct rmd_api_request *r);
 void rmd_api_source_verb(struct rmd_api_request *r);
 void rmd_api_nodes(struct rmd_api_request *r);
 void rmd_api_node_add(struct rmd_api_request *r);

@@ -85,7 +85,8 @@ static void build_status(struct view *v) {
                   {"sources_active", s.sources_active},
                   {"sources_quarantined", s.sources_quarantined},
                   {"open_incidents", s.open_incidents},
-                  {"malformed_frames", s.malformed_frames}};
+                  {"malformed_frames", s.malformed_frames},
+                  {"refused_connections", rmd_shell_refused_connections(v->r->http->o.shell)}};
     json_t *o = v->r->out = json_object();
     char history[256];
     rmd_history_trouble(rmd_shell_history(v->r->http->o.shell), history, sizeof history);
@@ -201,6 +202,11 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
                           pools, "state", rmd_source_state_name(c->state), "reason", rmd_json_text(c->reason),
                           "trouble", rmd_json_text(s->trouble), "lane_state", rmd_lane_state_name(s->state));
     json_object_set_new(o, "cap_per_day", json_integer((json_int_t)s->cap));
+    json_object_set_new(o, "lane_cap_per_day", json_integer((json_int_t)c->lane_cap_per_day));
+    json_t *caps = json_object();
+    for (size_t i = 0; i < c->n_lane_cap; i++)
+        json_object_set_new(caps, c->lane_cap[i]->provider, json_integer((json_int_t)c->lane_cap[i]->per_day));
+    json_object_set_new(o, "lane_caps", caps);
     json_object_set_new(o, "outstanding", json_integer((json_int_t)s->outstanding));
     json_object_set_new(o, "used_24h", json_integer((json_int_t)s->used_24h));
     json_object_set_new(o, "delivered", json_integer((json_int_t)s->delivered));
@@ -239,6 +245,8 @@ static void add_node(void *ctx, const struct rmd_node_view *n) {
     json_object_set_new(o, "in_doubt", json_integer((json_int_t)n->in_doubt));
     json_object_set_new(o, "connections", json_integer(n->connections));
     json_object_set_new(o, "waiting", json_integer(n->waiting));
+    json_object_set_new(o, "malformed_from", json_integer((json_int_t)n->malformed_from));
+    json_object_set_new(o, "malformed_at", json_integer((json_int_t)n->malformed_at));
     json_array_append_new(v->list, o);
 }
 

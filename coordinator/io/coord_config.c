@@ -49,48 +49,54 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
 };
 /* clang-format on */
 
-static void check_store(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+static void check_store(const struct rmd_coord_config *c, struct rmd_config_loader *l) {
     if (strcmp(c->store, "rocksdb") != 0 && strcmp(c->store, "postgresql") != 0)
-        rmd_buf_addf(err, "%s: store: \"%s\" is neither rocksdb nor postgresql\n", path, c->store);
+        rmd_config_finding(l, "store", "\"%s\" is neither rocksdb nor postgresql", c->store);
     if (strcmp(c->store, "postgresql") == 0 && !*c->postgresql)
-        rmd_buf_addf(err, "%s: postgresql: a connection string is needed when store is postgresql\n", path);
+        rmd_config_finding(l, "postgresql", "a connection string is needed when store is postgresql");
 }
 
-static void check_api(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+static void check_api(const struct rmd_coord_config *c, struct rmd_config_loader *l) {
     if (*c->api_listen && (!*c->api_tls_certificate || !*c->api_tls_key || !*c->api_token_file))
-        rmd_buf_addf(err,
-                     "%s: api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n",
-                     path);
+        rmd_config_finding(l, "api.listen",
+                           "over TCP the API needs api.tls_certificate, api.tls_key and api.token_file");
 }
 
-static void check_rest(const char *path, const struct rmd_coord_config *c, struct rmd_buf *err) {
+static void check_smtp(const struct rmd_coord_config *c, struct rmd_config_loader *l) {
+    for (char **n = c->allow_special; n && *n; n++) {
+        struct rmd_prefix prefix;
+        if (rmd_prefix_parse(*n, &prefix) < 0)
+            rmd_config_finding(l, "smtp.allow_special", "\"%s\" is not a network like 10.0.0.0/8", *n);
+    }
+}
+
+static void check(const void *conf, struct rmd_config_loader *l) {
+    const struct rmd_coord_config *c = conf;
+    check_store(c, l);
+    check_api(c, l);
+    check_smtp(c, l);
     if (c->lease_valid_ms <= c->transaction_deadline_ms)
-        rmd_buf_addf(
-            err, "%s: lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n",
-            path);
+        rmd_config_finding(l, "lease.valid",
+                           "must be longer than lease.transaction_deadline, or nodes could start nothing");
     if (c->dns_ttl_min_ms > c->dns_ttl_max_ms)
-        rmd_buf_addf(err, "%s: dns.ttl_min: is longer than dns.ttl_max\n", path);
+        rmd_config_finding(l, "dns.ttl_min", "is longer than dns.ttl_max");
     struct rmd_retry_plan plan;
     const char *bad;
     rmd_retry_plan_init(&plan, 1, 1);
     if (rmd_retry_plan_override(&plan, (const char *const *)c->retry_class, &bad) < 0)
-        rmd_buf_addf(err, "%s: retry.class: \"%s\" is not class=duration\n", path, bad);
+        rmd_config_finding(l, "retry.class", "\"%s\" is not class=duration", bad);
     enum rmd_log_level level;
     if (rmd_log_level_parse(c->log_level, &level) < 0)
-        rmd_buf_addf(err, "%s: log.level: \"%s\" is not debug, info, warning or error\n", path, c->log_level);
+        rmd_config_finding(l, "log.level", "\"%s\" is not debug, info, warning or error", c->log_level);
 }
 
-int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct rmd_buf *err) {
-    int rc = rmd_config_load(path, rmd_coord_config_rows, out, err);
-    if (rc < 0)
-        return rc;
-    check_store(path, out, err);
-    check_api(path, out, err);
-    check_rest(path, out, err);
-    if (err->len == 0)
-        return RMD_OK;
-    rmd_coord_config_release(out);
-    return RMD_EINVAL;
+static void check_with_files(const void *conf, struct rmd_config_loader *l) {
+    check(conf, l);
+    rmd_coord_config_try(conf, l);
+}
+
+int rmd_coord_config_load(const char *path, bool try_files, struct rmd_coord_config *out, struct rmd_buf *err) {
+    return rmd_config_load(path, rmd_coord_config_rows, try_files ? check_with_files : check, out, err);
 }
 
 /* Both spellings of libpq: "... password=secret ..." and "postgresql://user:secret@host/...". */

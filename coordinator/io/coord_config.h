@@ -29,8 +29,12 @@ struct rmd_coord_config {
 
 extern const struct rmd_config_row rmd_coord_config_rows[];
 
-/* Loads and checks what rows can't: values that must fit each other. RMD_EINVAL with lines in err. */
-int rmd_coord_config_load(const char *path, struct rmd_coord_config *out, struct rmd_buf *err) RMD_CHECKED;
+/* Loads and checks what rows can't. RMD_EINVAL with lines in err. try_files (--check): what the configuration names
+ * must be there and be what it must be, too, as far as that can be told without the store and the network. */
+int rmd_coord_config_load(const char *path, bool try_files, struct rmd_coord_config *out,
+                          struct rmd_buf *err) RMD_CHECKED;
+/* Of the latter (coord_check.c): files that can't be read, keys that are none, folders and users that don't exist. */
+void rmd_coord_config_try(const struct rmd_coord_config *c, struct rmd_config_loader *l);
 /* Hides passwords, for showing. */
 void rmd_coord_config_mask(struct rmd_coord_config *c);
 void rmd_coord_config_release(struct rmd_coord_config *c);

@@ -31,6 +31,7 @@ static const struct route routes[] = {
     {"GET", "sources", rmd_api_sources},
     {"POST", "sources", rmd_api_source_add},
     {"GET", "sources/*", rmd_api_source},
+    {"PUT", "sources/*", rmd_api_source_put},
     {"POST", "sources/*/*", rmd_api_source_verb},
     {"GET", "nodes", rmd_api_nodes},
     {"POST", "nodes", rmd_api_node_add},

@@ -334,3 +334,6 @@ struct rmd_time rmd_shell_now(const struct rmd_shell *s) {
 int64_t rmd_shell_started_mono_ms(const struct rmd_shell *s) {
     return s->started.mono_ms;
 }
+uint64_t rmd_shell_refused_connections(const struct rmd_shell *s) {
+    return rmd_bus_server_refused(s->bus);
+}

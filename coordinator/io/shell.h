@@ -57,5 +57,6 @@ const struct rmd_store *rmd_shell_store(const struct rmd_shell *s);
 struct rmd_history *rmd_shell_history(const struct rmd_shell *s);
 struct rmd_time rmd_shell_now(const struct rmd_shell *s);
 int64_t rmd_shell_started_mono_ms(const struct rmd_shell *s);
+uint64_t rmd_shell_refused_connections(const struct rmd_shell *s); /* by ZAP, or not as far as that */
 
 #endif

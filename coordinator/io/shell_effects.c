@@ -260,11 +260,10 @@ void rmd_shell_step(struct rmd_shell *s, struct rmd_coord_event *e) {
     e->at = s->o.clock->now(s->o.clock->ctx);
     rmd_coord_effects_reset(&s->effects);
     int rc = rmd_coord_step(s->core, e, &s->effects);
-    if (rc < 0) {
-        rmd_error("core", "step %d failed: %s", (int)e->kind, rmd_error_text(rc));
+    if (rc < 0)
         s->failed = rc;
-        return;
+    for (size_t i = 0; i < s->effects.n; i++) {
+        if (rc == RMD_OK || s->effects.v[i].kind == RMD_CF_LOG) /* a failed step may only say why */
+            carry_out(s, &s->effects.v[i]);
     }
-    for (size_t i = 0; i < s->effects.n; i++)
-        carry_out(s, &s->effects.v[i]);
 }

@@ -191,7 +191,11 @@ int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) {
     for (const char *t = tables; *t; t++) {
         rc = restore_table(s, *t);
         if (rc < 0) {
-            rmd_format(err, err_n, "table %c of the store can't be restored: %s", *t, rmd_error_text(rc));
+            rmd_format(
+                err, err_n,
+                "table %c of the store can't be read (%s): use the version of Remuda that wrote it, or restore "
+                "the store from a backup",
+                *t, rmd_error_text(rc));
             return rc;
         }
     }

@@ -486,6 +486,8 @@ static bool schema_ok(const char *name) {
 static int open_links(struct pg *s, bool takeover, uint64_t *last_seq) {
     struct pg_link *l = &s->writing;
     int rc = pg_link_connect(l, false);
+    if (!rc && !l->has_lock && !takeover)
+        rc = pg_link_lock_wait(l);
     if (rc)
         return rc;
     if (!l->has_lock && !takeover) {

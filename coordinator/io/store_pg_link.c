@@ -141,6 +141,20 @@ int pg_link_lock(struct pg_link *l) {
     return rc;
 }
 
+int pg_link_lock_wait(struct pg_link *l) {
+    char sql[160];
+    if (rmd_format(sql, sizeof sql, "SET lock_timeout = %d; SELECT pg_advisory_lock(%lld)", PG_LOCK_WAIT_MS,
+                   (long long)(int64_t)l->lock_key) < 0)
+        return RMD_ELIMIT;
+    PGresult *res = PQexec(l->conn, sql);
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    bool kept = state && strcmp(state, "55P03") == 0; /* lock_not_available */
+    l->has_lock = PQresultStatus(res) == PGRES_TUPLES_OK;
+    int rc = l->has_lock || kept ? RMD_OK : pg_link_failed(l, res);
+    PQclear(res);
+    return rc ? rc : pg_link_exec(l, "RESET lock_timeout");
+}
+
 int pg_link_connect(struct pg_link *l, bool prepare) {
     if (pg_link_alive(l))
         return RMD_OK;

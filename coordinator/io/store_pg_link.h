@@ -15,6 +15,7 @@ enum {
     PG_TEXT_MAX = 512,
     PG_ARRAY_BYTES_MAX = 256 << 20,
     PG_FORMAT = 1, /* of the tables */
+    PG_LOCK_WAIT_MS = 2000,
 };
 
 /* Names of the prepared statements; writers and readers have their own. */
@@ -44,6 +45,9 @@ int pg_link_tables(struct pg_link *l) RMD_CHECKED;
 int pg_link_prepare(struct pg_link *l) RMD_CHECKED;
 /* Tries to take the advisory lock when it isn't held. */
 int pg_link_lock(struct pg_link *l) RMD_CHECKED;
+/* The same, but waits for a session that is ending: the server lets go of a lock a moment after its client is gone.
+ * RMD_OK with has_lock false when another one keeps it for PG_LOCK_WAIT_MS. */
+int pg_link_lock_wait(struct pg_link *l) RMD_CHECKED;
 /* Runs one command without parameters and drops its result. */
 int pg_link_exec(struct pg_link *l, const char *sql) RMD_CHECKED;
 /* Whether the connection still lives; closes it when it doesn't. */

@@ -264,6 +264,8 @@ static bool begin(struct rmd_api_request *r) {
                                    .ctx = r};
     const struct rmd_sign_ops *sign = rmd_sign_openssl();
     sign->sha256_update(&u->digest, u->stream_name, strlen(u->stream_name) + 1);
+    sign->sha256_update(&u->digest, u->name, strlen(u->name) + 1);
+    sign->sha256_update(&u->digest, &u->valid_for_ms, sizeof u->valid_for_ms);
     sign->sha256_update(&u->digest, u->template.p, u->template.len);
     if (!u->former)
         u->intake = rmd_intake_new(&o);
@@ -406,7 +408,8 @@ static void answer_again(struct rmd_api_request *r, const uint8_t digest[RMD_HAS
     struct rmd_upload *u = r->upload;
     if (u->former->digest.len != RMD_HASH_BYTES || memcmp(u->former->digest.data, digest, RMD_HASH_BYTES) != 0) {
         fail(r, 409, RMD_ECONFLICT,
-             "the idempotency key \"%s\" was used for another submission (other stream, template or recipients)",
+             "the idempotency key \"%s\" was used for another submission (other stream, name, validity, template or "
+             "recipients)",
              u->key);
         return;
     }

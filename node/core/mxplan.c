@@ -5,30 +5,6 @@
 
 #include <base/text.h>
 
-int rmd_net_parse(const char *s, struct rmd_net *out) {
-    char text[64];
-    const char *slash = strchr(s, '/');
-    if (!rmd_copy_slice(text, sizeof text, rmd_slice(s, slash ? (size_t)(slash - s) : strlen(s))))
-        return RMD_EFORMAT;
-    int error = rmd_addr_parse(text, &out->addr);
-    if (error)
-        return error;
-    uint64_t bits = out->addr.family == 4 ? 32 : 128, most = bits;
-    if (slash && (rmd_parse_u64(rmd_slice_str(slash + 1), &bits) != RMD_OK || bits > most))
-        return RMD_EFORMAT;
-    out->bits = (unsigned)bits;
-    return RMD_OK;
-}
-
-bool rmd_net_has(const struct rmd_net *n, const struct rmd_addr *a) {
-    if (n->addr.family != a->family)
-        return false;
-    unsigned whole = n->bits / 8, rest = n->bits % 8;
-    if (memcmp(n->addr.b, a->b, whole) != 0)
-        return false;
-    return !rest || ((n->addr.b[whole] ^ a->b[whole]) >> (8 - rest)) == 0;
-}
-
 /* --- addresses that failed lately */
 
 struct failed {
@@ -139,7 +115,7 @@ static bool address_allowed(const struct rmd_addr *a, const struct rmd_mxplan_fi
     if (!rmd_addr_is_special(a) && !(f->ours && f->ours(f->ctx, a)))
         return true;
     for (size_t i = 0; i < f->n_allow; i++)
-        if (rmd_net_has(&f->allow[i], a))
+        if (rmd_prefix_has(&f->allow[i], a))
             return true;
     return false;
 }

@@ -18,14 +18,6 @@
 
 enum { RMD_MXPLAN_DIALS = 8, RMD_MXFAIL_MAX = 4096, RMD_MXFAIL_MS = 300000, RMD_NETS_MAX = 256 };
 
-/* A network of addresses, from "127.0.0.0/8" or "2001:db8::/32"; a bare address is itself. */
-struct rmd_net {
-    struct rmd_addr addr;
-    unsigned bits;
-};
-int rmd_net_parse(const char *s, struct rmd_net *out) RMD_CHECKED;
-bool rmd_net_has(const struct rmd_net *n, const struct rmd_addr *a);
-
 /* Addresses that failed lately, by source; bounded, the oldest leaves first. A zeroed one is empty. */
 struct rmd_mxfail {
     struct rmd_map by_key;
@@ -40,7 +32,7 @@ void rmd_mxfail_release(struct rmd_mxfail *f);
 struct rmd_mxplan_filter {
     uint32_t source;
     uint8_t family; /* of the source */
-    const struct rmd_net *allow;
+    const struct rmd_prefix *allow;
     size_t n_allow;
     bool (*ours)(void *ctx, const struct rmd_addr *a); /* our own address: as good as special; may be NULL */
     void *ctx;

@@ -131,6 +131,7 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_addr_format(&c->addr, c->addr_text);
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
+    c->identity = c->site->lane->source->identity;
     c->due_ms = w->now.mono_ms + w->o.connect_timeout_ms;
     struct rmd_worker_effect *f = rmd_worker_effect(w, RMD_WF_DIAL);
     f->conn = c->number;
@@ -315,7 +316,8 @@ static bool used_up(const struct rmd_worker *w, const struct rmd_wconn *c) {
     const struct rmd_lane *lane = c->site->lane;
     uint32_t max = lane->policy && lane->policy->messages_per_connection ? lane->policy->messages_per_connection
                                                                          : RMD_WORKER_MESSAGES_A_CONNECTION;
-    return c->sent >= max || ((lane->hungry || w->hungry) && c->sent >= RMD_WORKER_FAIR_TURN) ||
+    return c->sent >= max || c->identity != lane->source->identity ||
+           ((lane->hungry || w->hungry) && c->sent >= RMD_WORKER_FAIR_TURN) ||
            lane->conns - lane->quitting > rmd_width_limit(&lane->width, rmd_lane_limit(lane)) ||
            c->site->conns > rmd_width_limit(&c->site->width, rmd_site_limit(c->site)) ||
            w->now.mono_ms < c->site->down_until_ms || rmd_worker_lane_blocked(w, lane) != RMD_RETURN_NONE;

@@ -68,6 +68,7 @@ struct rmd_wsource {
     struct rmd_addr bind, public_address;
     char bind_text[48];
     char helo[RMD_DOMAIN_MAX + 1];
+    uint32_t identity; /* rises when what it is bound to, or calls itself, changes: connections of before end */
     uint32_t *quarantined_provider;
     size_t n_quarantined;
     struct rmd_list lanes;
@@ -187,7 +188,7 @@ struct rmd_wconn {
     enum rmd_own_error last_error;
     char host[RMD_DOMAIN_MAX + 1], addr_text[48];
     struct rmd_addr addr;
-    uint32_t sent;
+    uint32_t sent, identity; /* of its source when it was dialled */
     int64_t due_ms, started_ms, tx_deadline_ms;
     struct rmd_wmessage *message;
     struct rmd_buf content;
@@ -231,7 +232,7 @@ struct rmd_worker {
     uint64_t providers_digest;
     uint64_t policies; /* how many came: a generation */
     struct rmd_wstream *stream;
-    struct rmd_net allow[RMD_NETS_MAX];
+    struct rmd_prefix allow[RMD_NETS_MAX];
     size_t n_allow;
     struct rmd_map keys; /* by domain, selector and PEM */
 

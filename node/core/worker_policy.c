@@ -126,6 +126,7 @@ static void set_source(struct rmd_worker *w, const Remuda__SourcePolicy *pb) {
     s->family = s->bind.family;
     if (!rmd_addr_eq(&was, &s->bind))
         s->no_address_until_ms = 0;
+    s->identity += !rmd_addr_eq(&was, &s->bind) || strcmp(s->helo, pb->helo) != 0;
     rmd_copy(s->helo, sizeof s->helo, pb->helo);
     free(s->quarantined_provider);
     s->quarantined_provider =
@@ -166,6 +167,11 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
 
 static void settle_lane(struct rmd_worker *w, struct rmd_lane *lane) {
     enum rmd_return_reason blocked = rmd_worker_lane_blocked(w, lane);
+    rmd_list_for_safe(it, &lane->idle) {
+        struct rmd_wconn *c = rmd_container(it, struct rmd_wconn, idle_of_lane);
+        if (c->identity != lane->source->identity)
+            rmd_worker_conn_quit(w, c);
+    }
     if (blocked == RMD_RETURN_SOURCE_STOPPED)
         rmd_worker_stop_lane(w, lane, blocked);
     else if (blocked != RMD_RETURN_NONE)
@@ -199,7 +205,7 @@ static void set_networks(struct rmd_worker *w) {
     char text[160];
     w->n_allow = 0;
     for (size_t i = 0; i < w->policy->n_allow_special && w->n_allow < RMD_NETS_MAX; i++) {
-        if (rmd_net_parse(w->policy->allow_special[i], &w->allow[w->n_allow]) == RMD_OK) {
+        if (rmd_prefix_parse(w->policy->allow_special[i], &w->allow[w->n_allow]) == RMD_OK) {
             w->n_allow++;
             continue;
         }

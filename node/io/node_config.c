@@ -55,22 +55,17 @@ const struct rmd_config_row rmd_node_config_rows[] = {
     {0},
 };
 
-int rmd_node_config_load(const char *path, struct rmd_node_config *c, struct rmd_buf *err) {
-    int rc = rmd_config_load(path, rmd_node_config_rows, c, err);
-    if (rc)
-        return rc;
+static void check(const void *conf, struct rmd_config_loader *l) {
+    const struct rmd_node_config *c = conf;
     enum rmd_log_level level;
-    if (rmd_log_level_parse(c->log_level, &level) != RMD_OK) {
-        rmd_buf_addf(err, "%s: log.level: \"%.40s\" is none of debug, info, warning, error\n", path, c->log_level);
-        rc = RMD_EINVAL;
-    }
-    if (c->dns_ttl_min_ms > c->dns_ttl_max_ms) {
-        rmd_buf_addf(err, "%s: dns.ttl_min is more than dns.ttl_max\n", path);
-        rc = RMD_EINVAL;
-    }
-    if (rc)
-        rmd_config_release(rmd_node_config_rows, c);
-    return rc;
+    if (rmd_log_level_parse(c->log_level, &level) != RMD_OK)
+        rmd_config_finding(l, "log.level", "\"%.40s\" is none of debug, info, warning, error", c->log_level);
+    if (c->dns_ttl_min_ms > c->dns_ttl_max_ms)
+        rmd_config_finding(l, "dns.ttl_min", "is longer than dns.ttl_max");
+}
+
+int rmd_node_config_load(const char *path, struct rmd_node_config *c, struct rmd_buf *err) {
+    return rmd_config_load(path, rmd_node_config_rows, check, c, err);
 }
 
 int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *keys, char *err, size_t err_n) {

@@ -111,3 +111,27 @@ bool rmd_addr_is_special(const struct rmd_addr *a) {
             return true;
     return false;
 }
+
+int rmd_prefix_parse(const char *s, struct rmd_prefix *out) {
+    char text[64];
+    const char *slash = strchr(s, '/');
+    if (!rmd_copy_slice(text, sizeof text, rmd_slice(s, slash ? (size_t)(slash - s) : strlen(s))))
+        return RMD_EFORMAT;
+    int error = rmd_addr_parse(text, &out->addr);
+    if (error)
+        return error;
+    uint64_t bits = out->addr.family == 4 ? 32 : 128, most = bits;
+    if (slash && (rmd_parse_u64(rmd_slice_str(slash + 1), &bits) != RMD_OK || bits > most))
+        return RMD_EFORMAT;
+    out->bits = (unsigned)bits;
+    return RMD_OK;
+}
+
+bool rmd_prefix_has(const struct rmd_prefix *n, const struct rmd_addr *a) {
+    if (n->addr.family != a->family)
+        return false;
+    unsigned whole = n->bits / 8, rest = n->bits % 8;
+    if (memcmp(n->addr.b, a->b, whole) != 0)
+        return false;
+    return !rest || ((n->addr.b[whole] ^ a->b[whole]) >> (8 - rest)) == 0;
+}

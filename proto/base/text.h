@@ -48,6 +48,14 @@ void rmd_addr_format(const struct rmd_addr *a, char out[48]);
 bool rmd_addr_eq(const struct rmd_addr *a, const struct rmd_addr *b);
 /* The network: first 24 bits of an IPv4 address, 64 of an IPv6 one, the rest zero. */
 struct rmd_addr rmd_addr_network(const struct rmd_addr *a);
+
+/* A network of addresses, from "127.0.0.0/8" or "2001:db8::/32"; a bare address is itself. */
+struct rmd_prefix {
+    struct rmd_addr addr;
+    unsigned bits;
+};
+int rmd_prefix_parse(const char *s, struct rmd_prefix *out) RMD_CHECKED;
+bool rmd_prefix_has(const struct rmd_prefix *n, const struct rmd_addr *a);
 void rmd_network_format(const struct rmd_addr *a, char out[56]); /* "203.0.113.0/24" */
 /* Not globally routable: loopback, private, link-local, unspecified, multicast, documentation, v4-mapped of such. */
 bool rmd_addr_is_special(const struct rmd_addr *a);

@@ -23,17 +23,18 @@ struct setting {
     const struct rmd_ucl *node;
 };
 
-struct loader {
+struct rmd_config_loader {
     const struct rmd_config_row *rows;
     struct rmd_arena arena;
     struct rmd_map settings; /* row number -> struct setting, in the arena */
     struct rmd_buf *err;
+    const char *name; /* for what no file sets */
     int findings;
     bool unread; /* a file of which nothing is known: what is missing may be there */
 };
 
 /* One line in err; true while there is room for more. */
-static bool RMD_PRINTF(4, 5) finding(struct loader *l, const char *file, int line, const char *fmt, ...) {
+static bool RMD_PRINTF(4, 5) finding(struct rmd_config_loader *l, const char *file, int line, const char *fmt, ...) {
     if (++l->findings > CONFIG_FINDINGS_MAX) {
         if (l->findings == CONFIG_FINDINGS_MAX + 1)
             rmd_buf_addf(l->err, "%s: more than %d errors; the rest is not shown\n", file, CONFIG_FINDINGS_MAX);
@@ -65,7 +66,7 @@ static uint64_t find_row(const struct rmd_config_row *rows, const char *key, boo
     return UINT64_MAX;
 }
 
-static void collect(struct loader *l, const char *file, const struct rmd_ucl *object, const char *prefix) {
+static void collect(struct rmd_config_loader *l, const char *file, const struct rmd_ucl *object, const char *prefix) {
     for (const struct rmd_ucl *it = object->child; it; it = it->next) {
         char key[CONFIG_PATH_KEY_MAX];
         if (rmd_format(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", it->key) < 0) {
@@ -93,7 +94,7 @@ static void collect(struct loader *l, const char *file, const struct rmd_ucl *ob
     }
 }
 
-static void add_text(struct loader *l, struct rmd_slice text, const char *name) {
+static void add_text(struct rmd_config_loader *l, struct rmd_slice text, const char *name) {
     struct rmd_ucl *root = NULL;
     const char *file = rmd_arena_str(&l->arena, rmd_slice_str(name));
     l->unread = l->unread || rmd_ucl_parse(text, file, &l->arena, &root, l->err) < 0;
@@ -101,7 +102,7 @@ static void add_text(struct loader *l, struct rmd_slice text, const char *name) 
         collect(l, file, root, "");
 }
 
-static void add_file(struct loader *l, const char *path) {
+static void add_file(struct rmd_config_loader *l, const char *path) {
     struct rmd_buf text = {0};
     int rc = rmd_ucl_read_file(path, &text, l->err);
     if (rc < 0)
@@ -119,7 +120,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void add_directory(struct loader *l, const char *path) {
+static void add_directory(struct rmd_config_loader *l, const char *path) {
     struct dirent **entry = NULL;
     int n = scandir(path, &entry, is_conf, by_bytes);
     l->unread = l->unread || n <= 0 || n > CONFIG_FILES_MAX;
@@ -214,7 +215,7 @@ static char *path_beside(const char *file, const char *path) {
     return (char *)rmd_buf_take(&b, NULL);
 }
 
-static void set_list(struct loader *l, const struct setting *s, const char *key, char ***field) {
+static void set_list(struct rmd_config_loader *l, const struct setting *s, const char *key, char ***field) {
     size_t n = s->node->type == RMD_UCL_SCALAR;
     for (const struct rmd_ucl *it = s->node->child; it; it = it->next)
         n++;
@@ -231,7 +232,8 @@ static void set_list(struct loader *l, const struct setting *s, const char *key,
     *field = v;
 }
 
-static void set_number(struct loader *l, const struct setting *s, const struct rmd_config_row *row, int64_t *field) {
+static void set_number(struct rmd_config_loader *l, const struct setting *s, const struct rmd_config_row *row,
+                       int64_t *field) {
     int64_t v;
     struct rmd_slice text = rmd_slice_str(s->node->text);
     int rc = parse_number(row->type, text, &v);
@@ -250,7 +252,8 @@ static void set_number(struct loader *l, const struct setting *s, const struct r
     *field = v;
 }
 
-static void set_field(struct loader *l, const struct rmd_config_row *row, const struct setting *s, void *out) {
+static void set_field(struct rmd_config_loader *l, const struct rmd_config_row *row, const struct setting *s,
+                      void *out) {
     void *field = (char *)out + row->offset;
     bool list_ok = row->type == RMD_CONFIG_LIST && s->node->type == RMD_UCL_LIST;
     if (s->node->type != RMD_UCL_SCALAR && !list_ok) {
@@ -335,7 +338,19 @@ static void zero_fields(const struct rmd_config_row *rows, void *out) {
     }
 }
 
-static int finish(struct loader *l, const char *name, void *out) {
+void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char *fmt, ...) {
+    bool is_section;
+    const struct setting *s = rmd_map_get_u64(&l->settings, find_row(l->rows, key, &is_section));
+    struct rmd_buf text = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    rmd_buf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    finding(l, s ? s->file : l->name, s ? s->node->line : 0, "%s: %s", key, rmd_buf_str(&text));
+    rmd_buf_release(&text);
+}
+
+static int finish(struct rmd_config_loader *l, const char *name, rmd_config_check_fn check, void *out) {
     for (uint64_t i = 0; l->rows[i].key; i++) {
         const struct rmd_config_row *row = &l->rows[i];
         const struct setting *s = rmd_map_get_u64(&l->settings, i);
@@ -346,6 +361,9 @@ static int finish(struct loader *l, const char *name, void *out) {
         else if (!l->unread)
             finding(l, name, 0, "%s: is required: %s", row->key, row->help ? row->help : wanted(row->type));
     }
+    l->name = name;
+    if (check && !l->findings && !l->unread)
+        check(out, l);
     int rc = l->findings || l->unread ? RMD_EINVAL : RMD_OK;
     if (rc < 0)
         rmd_config_release(l->rows, out);
@@ -356,21 +374,22 @@ static int finish(struct loader *l, const char *name, void *out) {
 
 int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,
                      struct rmd_buf *err) {
-    struct loader l = {.rows = rows, .err = err};
+    struct rmd_config_loader l = {.rows = rows, .err = err};
     zero_fields(rows, out);
     add_text(&l, text, name);
-    return finish(&l, name, out);
+    return finish(&l, name, NULL, out);
 }
 
-int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *out, struct rmd_buf *err) {
-    struct loader l = {.rows = rows, .err = err};
+int rmd_config_load(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
+                    struct rmd_buf *err) {
+    struct rmd_config_loader l = {.rows = rows, .err = err};
     zero_fields(rows, out);
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         add_directory(&l, path);
     else
         add_file(&l, path);
-    return finish(&l, path, out);
+    return finish(&l, path, check, out);
 }
 
 void rmd_config_release(const struct rmd_config_row *rows, void *conf) {

@@ -29,9 +29,16 @@ struct rmd_config_row {
     const char *help;
 };
 
+/* What rows can't say: values that must fit each other. Called when every row has its value (NULL: nothing more to
+ * check); each finding of its names the key, and gets the place where that is set. */
+struct rmd_config_loader;
+typedef void (*rmd_config_check_fn)(const void *conf, struct rmd_config_loader *l);
+void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char *fmt, ...) RMD_PRINTF(3, 4);
+
 /* rows end with key == NULL. The fields of out are zeroed first, and it then owns its strings; none of them is NULL.
  * RMD_EINVAL: every finding is a line in err, and out is released. */
-int rmd_config_load(const char *path, const struct rmd_config_row *rows, void *out, struct rmd_buf *err) RMD_CHECKED;
+int rmd_config_load(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
+                    struct rmd_buf *err) RMD_CHECKED;
 /* From memory; name stands for the file in errors (tests, fuzzing). */
 int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,
                      struct rmd_buf *err) RMD_CHECKED;

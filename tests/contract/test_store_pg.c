@@ -1,8 +1,10 @@
 /* PostgreSQL behind the store port, where it hurts: connections cut around COMMIT, servers that crash, a coordinator
  * that takes over from another. Each row's writes are counted by a trigger inside the transactions themselves, so
  * that a batch that was applied twice can't hide. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <libpq-fe.h>
@@ -248,6 +250,29 @@ static void a_later_version_is_left_alone(void **state) {
     assert_int_equal(open_with("Bad;name", false, &other, err, sizeof err), RMD_EINVAL);
 }
 
+static void *close_later(void *env) {
+    usleep(200000); /* the other one is waiting by then; if it isn't yet, it finds the lock free */
+    rmd_env_close(env);
+    return NULL;
+}
+
+/* A coordinator that is started again at once finds the session of its former life still ending. */
+static void a_store_that_is_being_left_is_waited_for(void **state) {
+    struct rmd_store_env *e = *state;
+    struct rmd_store next;
+    char err[512] = "";
+    pthread_t leaver;
+    rmd_env_put(e, "kept", "1");
+    assert_int_equal(pthread_create(&leaver, NULL, close_later, e), 0);
+    int rc = env_open(e, &next, err, sizeof err);
+    pthread_join(leaver, NULL);
+    if (rc != RMD_OK)
+        fail_msg("%s", err);
+    next.ops->close(next.s);
+    rmd_env_open(e);
+    rmd_env_expect_value(e, "kept", "1");
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -256,6 +281,7 @@ int main(void) {
         CASE(without_a_server_it_waits_and_then_goes_on),    CASE(fail_fast_does_not_wait_for_a_server),
         CASE(a_server_that_crashes_loses_nothing_completed), CASE(a_takeover_fences_the_old_coordinator),
         CASE(a_lost_reply_is_told_from_a_takeover),          CASE(a_later_version_is_left_alone),
+        CASE(a_store_that_is_being_left_is_waited_for),
     };
     return cmocka_run_group_tests_name("store: postgresql's own", tests, group_setup, group_teardown) ? 1 : 0;
 }

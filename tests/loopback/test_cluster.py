@@ -161,6 +161,9 @@ class Delivery(ClusterCase):
         other = self.cluster.send(PLAIN, [{"email": "other@a.test"}], "--key", "k-1", check=False, name="other")
         self.assertEqual(other.code, 1)
         self.assertIn("key", other.text)
+        for args in (("--valid-for", "1h"), ("--name", "another")):
+            other = self.cluster.send(PLAIN, [{"email": "once@a.test"}], "--key", "k-1", *args, check=False, name="again")
+            self.assertEqual((other.code, "key" in other.text), (1, True), other.text)
         self.cluster.settled(first["id"])
         self.assertEqual(len(self.to("once@a.test")), 1)
 
@@ -289,6 +292,63 @@ class Sources(ClusterCase):
         self.assertEqual((self.cluster.campaign(c["id"])["finished"], self.to("gone@a.test", "rcpt")), (None, []))
         self.cluster.remuda("campaign", "cancel", c["id"])
         self.cluster.settled(c["id"])
+
+
+class Changes(ClusterCase):
+    """Sources and nodes that change after they were set up."""
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source(cls.address(1), lane_caps="other=5,google=7")
+        cls.cluster.stream("bulk", cls.world.keys["news.example"])
+
+    def caps(self):
+        view = self.cluster.source_view(self.address(1))
+        return view["cap_per_day"], view["lane_cap_per_day"], view["lane_caps"]
+
+    def test_what_is_not_named_stays(self):
+        at = self.address(1)
+        self.cluster.remuda("source", "set", at, "--cap", "50k", "--helo", "new.news.example")
+        self.assertEqual(self.caps(), (50000, 0, {"other": 5, "google": 7}))
+        self.cluster.remuda("source", "set", at, "--lane-caps", "google=default,outlook=9", "--lane-cap", "100")
+        self.assertEqual(self.caps(), (50000, 100, {"other": 5, "outlook": 9}))
+        view = self.cluster.source_view(at)
+        self.assertEqual((view["helo"], view["pools"], view["node"]), ("new.news.example", ["main"], "n1"))
+        self.assertEqual(self.deliver([f"c{i}@a.test" for i in range(3)])["delivered"], 3)
+        self.assertEqual(self.events("ehlo")[-1]["helo"], "new.news.example")
+        self.cluster.remuda("source", "retire", at)
+        self.cluster.until(lambda: self.cluster.source_view(at)["state"] == "retired" or None, "it is retired")
+        answer = self.cluster.remuda("source", "set", at, "--cap", "1", check=False)
+        self.assertEqual((answer.code, "source add" in answer.text), (1, True), answer.text)
+        c = self.send([f"d{i}@a.test" for i in range(3)])
+        self.cluster.source(at, lane_caps="other=5")
+        self.cluster.until(lambda: self.cluster.campaign(c["id"])["delivered"] == 2 or None, "what its cap had left is sent")
+        self.assertEqual(self.cluster.lane(at, "other")["used_24h"], 5)
+        for args, word in (((), "nothing to change"), (("--pool",), "needs a value"), (("--cap", "many"), "not a number"),
+                           (("--node", "n9"), "no such node"), (("--lane-caps", "google"), "provider=number")):
+            answer = self.cluster.remuda("source", "set", at, *args, check=False)
+            self.assertIn(answer.code, (1, 2))
+            self.assertIn(word, answer.text)
+        self.cluster.remuda("source", "set", at, "--lane-caps", "other=default")
+        self.assertEqual(self.cluster.settled(c["id"])["delivered"], 3)
+
+    def test_a_node_with_a_new_key(self):
+        name = "n1"
+        old = self.cluster.node_view(name)["key"]
+        self.cluster.remuda("node", "revoke", name, "--reason", "test")
+        self.cluster.connected(name, False)
+        self.assertEqual(self.cluster.remuda("node", "add", name, "--key", self.cluster.path("n1.pub"), check=False).code, 1)
+        self.cluster.nodes[name].stop()
+        for end in ("key", "pub"):
+            os.rename(self.cluster.path(f"n1.{end}"), self.cluster.path(f"old.{end}"))
+        self.cluster.keygen(name)
+        self.cluster.remuda("node", "add", name, "--key", self.cluster.path("n1.pub"))
+        self.cluster.nodes[name].start()
+        self.cluster.connected(name)
+        self.assertEqual(self.deliver(["newkey@a.test"])["delivered"], 1)
+        answer = self.cluster.remuda("node", "add", "n2", "--key", self.cluster.path("old.pub"), check=False)
+        self.assertEqual((answer.code, "revoked" in answer.text), (1, True), answer.text)
+        self.assertNotEqual(self.cluster.node_view(name)["key"], old)
 
 
 class Many(ClusterCase):

@@ -8,6 +8,7 @@
 #include <base/text.h>
 
 #include "coordinator/io/coord_config.h"
+#include "proto/io/bus.h"
 #include "tests/kit/store_kit.h"
 
 struct world {
@@ -33,7 +34,7 @@ static int load(const struct world *w, const char *text, struct rmd_coord_config
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
-    return rmd_coord_config_load(w->path, c, err);
+    return rmd_coord_config_load(w->path, false, c, err);
 }
 
 static void an_empty_file_is_a_configuration(void **state) {
@@ -85,17 +86,19 @@ static void what_does_not_fit_is_named(void **state) {
     static const struct {
         const char *text, *words;
     } row[] = {
-        {"store = mysql\n", ": store: \"mysql\" is neither rocksdb nor postgresql\n"},
+        {"store = mysql\n", ":1: store: \"mysql\" is neither rocksdb nor postgresql\n"},
         {"store = postgresql\n", ": postgresql: a connection string is needed when store is postgresql\n"},
         {"api { listen = \"127.0.0.1:1\"; token_file = t }\n",
-         ": api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n"},
+         ":1: api.listen: over TCP the API needs api.tls_certificate, api.tls_key and api.token_file\n"},
         {"lease { valid = 10min }\n",
-         ": lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n"},
-        {"dns { ttl_min = 2h }\n", ": dns.ttl_min: is longer than dns.ttl_max\n"},
-        {"retry { class = [\"greylisted\"] }\n", ": retry.class: \"greylisted\" is not class=duration\n"},
-        {"retry { class = [\"nonsense=5min\"] }\n", ": retry.class: \"nonsense=5min\" is not class=duration\n"},
-        {"retry { class = [\"greylisted=-1s\"] }\n", ": retry.class: \"greylisted=-1s\" is not class=duration\n"},
-        {"log { level = loud }\n", ": log.level: \"loud\" is not debug, info, warning or error\n"},
+         ":1: lease.valid: must be longer than lease.transaction_deadline, or nodes could start nothing\n"},
+        {"dns { ttl_min = 2h }\n", ":1: dns.ttl_min: is longer than dns.ttl_max\n"},
+        {"retry { class = [\"greylisted\"] }\n", ":1: retry.class: \"greylisted\" is not class=duration\n"},
+        {"retry { class = [\"nonsense=5min\"] }\n", ":1: retry.class: \"nonsense=5min\" is not class=duration\n"},
+        {"retry { class = [\"greylisted=-1s\"] }\n", ":1: retry.class: \"greylisted=-1s\" is not class=duration\n"},
+        {"log { level = loud }\n", ":1: log.level: \"loud\" is not debug, info, warning or error\n"},
+        {"smtp {\n  allow_special = [\"127.0.0.0/33\"]\n}\n",
+         ":2: smtp.allow_special: \"127.0.0.0/33\" is not a network like 10.0.0.0/8\n"},
         {"\nsmtp { port = 70000 }\n", ":2: smtp.port: "},
         {"history {\n  keep = soon\n}\n", ":2: history.keep: "},
         {"histroy { keep = 1d }\n", ":1: histroy: unknown key"},
@@ -126,11 +129,50 @@ static void all_findings_at_once(void **state) {
     rmd_buf_release(&err);
 }
 
+/* --check: what it names must be there. */
+static void what_the_file_names_is_tried(void **state) {
+    static const struct {
+        const char *text, *words;
+    } row[] = {
+        {"bus { secret_key = \"no.key\" }\n", ":1: bus.secret_key: "},
+        {"bus { listen = [\"tcp://127.0.0.1\"] }\n", ":1: bus.listen: \"tcp://127.0.0.1\" is not tcp://ADDRESS:PORT"},
+        {"bus { listen = [] }\n", ":1: bus.listen: is empty: no node could connect"},
+        {"data = \"none/data\"\n", ":1: data: "},
+        {"data = \"c.conf\"\n", "c.conf: is not a folder"},
+        {"api {\n socket = \"none/api.sock\"\n}\n", ":2: api.socket: "},
+        {"api { listen = \"127.0.0.1:1\"; tls_certificate = a; tls_key = b; token_file = c }\n",
+         ":1: api.token_file: "},
+        {"user = nobody-of-this-name\n", ":1: user: there is no user \"nobody-of-this-name\""},
+    };
+    struct world *w = *state;
+    char key[96], fine[400];
+    uint8_t public_key[RMD_KEY_BYTES], secret_key[RMD_KEY_BYTES];
+    assert_true(rmd_format(key, sizeof key, "%s/c.key", w->dir) >= 0);
+    assert_int_equal(rmd_curve_generate(public_key, secret_key), RMD_OK);
+    assert_int_equal(rmd_curve_write_file(key, true, secret_key, fine, sizeof fine), RMD_OK);
+    static const char base[] = "data = data\nbus { secret_key = \"c.key\" }\napi { socket = \"api.sock\" }\n";
+    struct rmd_coord_config c;
+    struct rmd_buf err = {0};
+    assert_int_equal(load(w, base, &c, &err), RMD_OK);
+    rmd_coord_config_release(&c);
+    if (rmd_coord_config_load(w->path, true, &c, &err) != RMD_OK)
+        fail_msg("%s", rmd_buf_str(&err));
+    rmd_coord_config_release(&c);
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        assert_int_equal(load(w, row[i].text, &c, &err), RMD_OK); /* the file itself is in order */
+        rmd_coord_config_release(&c);
+        assert_int_equal(rmd_coord_config_load(w->path, true, &c, &err), RMD_EINVAL);
+        if (!strstr(rmd_buf_str(&err), row[i].words))
+            fail_msg("row %zu: \"%s\", expected \"%s\"", i, rmd_buf_str(&err), row[i].words);
+        rmd_buf_release(&err);
+    }
+}
+
 static void no_file(void **state) {
     struct world *w = *state;
     struct rmd_coord_config c;
     struct rmd_buf err = {0};
-    assert_true(rmd_coord_config_load(w->path, &c, &err) < 0);
+    assert_true(rmd_coord_config_load(w->path, false, &c, &err) < 0);
     assert_non_null(strstr(rmd_buf_str(&err), w->path));
     assert_non_null(strstr(rmd_buf_str(&err), "No such file"));
     rmd_buf_release(&err);
@@ -140,11 +182,9 @@ static void no_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        STORY(an_empty_file_is_a_configuration),
-        STORY(what_a_file_says_is_taken),
-        STORY(what_does_not_fit_is_named),
-        STORY(all_findings_at_once),
-        STORY(no_file),
+        STORY(an_empty_file_is_a_configuration), STORY(what_a_file_says_is_taken),
+        STORY(what_does_not_fit_is_named),       STORY(all_findings_at_once),
+        STORY(what_the_file_names_is_tried),     STORY(no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -202,7 +202,7 @@ static void a_directory_is_read_in_order_of_names(void **state) {
     assert_non_null(mkdtemp(dir));
     struct demo d;
     struct rmd_buf err = {0};
-    assert_int_equal(rmd_config_load(dir, rows, &d, &err), RMD_EINVAL);
+    assert_int_equal(rmd_config_load(dir, rows, NULL, &d, &err), RMD_EINVAL);
     rmd_format(expected, sizeof expected, "%s: has no *.conf file\n", dir);
     assert_string_equal(rmd_buf_str(&err), expected);
     rmd_buf_clear(&err);
@@ -211,7 +211,7 @@ static void a_directory_is_read_in_order_of_names(void **state) {
     put(dir, "20-site.conf", "port = 2\nbus { listen = site }\n");
     put(dir, "ignored.conf.bak", "nonsense {{{\n");
     put(dir, ".hidden.conf", "nonsense {{{\n");
-    assert_int_equal(rmd_config_load(dir, rows, &d, &err), RMD_OK);
+    assert_int_equal(rmd_config_load(dir, rows, NULL, &d, &err), RMD_OK);
     assert_string_equal(d.listen, "site");
     assert_int_equal(d.port, 2);
     rmd_format(path, sizeof path, "%s/base.key", dir);
@@ -219,7 +219,7 @@ static void a_directory_is_read_in_order_of_names(void **state) {
     rmd_config_release(rows, &d);
 
     put(dir, "20-site.conf", "port = 70000\nport2 = 1\n");
-    assert_int_equal(rmd_config_load(dir, rows, &d, &err), RMD_EINVAL);
+    assert_int_equal(rmd_config_load(dir, rows, NULL, &d, &err), RMD_EINVAL);
     rmd_format(
         expected, sizeof expected,
         "%s/20-site.conf:2: port2: unknown key\n%s/20-site.conf:1: port: \"70000\" is not within 1 and 65535\n", dir,
@@ -227,7 +227,7 @@ static void a_directory_is_read_in_order_of_names(void **state) {
     assert_string_equal(rmd_buf_str(&err), expected);
     rmd_buf_clear(&err);
     rmd_format(path, sizeof path, "%s/absent.conf", dir);
-    assert_int_equal(rmd_config_load(path, rows, &d, &err), RMD_EINVAL);
+    assert_int_equal(rmd_config_load(path, rows, NULL, &d, &err), RMD_EINVAL);
     rmd_format(expected, sizeof expected, "%s: cannot be opened: No such file or directory\n", path);
     assert_string_equal(rmd_buf_str(&err), expected);
     rmd_buf_release(&err);

@@ -221,7 +221,7 @@ static void plans_keep_preference_and_shuffle_within(void **state) {
 
 static void networks(void **state) {
     (void)state;
-    struct rmd_net n;
+    struct rmd_prefix n;
     struct rmd_addr a;
     static const struct {
         const char *net, *addr;
@@ -232,12 +232,12 @@ static void networks(void **state) {
                 {"fd00::/8", "fdff::1", true},      {"fd00::/8", "fe80::1", false},
                 {"0.0.0.0/0", "2001:db8::1", false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(rmd_net_parse(rows[i].net, &n), RMD_OK);
+        assert_int_equal(rmd_prefix_parse(rows[i].net, &n), RMD_OK);
         assert_int_equal(rmd_addr_parse(rows[i].addr, &a), RMD_OK);
-        assert_int_equal(rmd_net_has(&n, &a), rows[i].in);
+        assert_int_equal(rmd_prefix_has(&n, &a), rows[i].in);
     }
-    assert_true(rmd_net_parse("127.0.0.0/33", &n) < 0);
-    assert_true(rmd_net_parse("x/8", &n) < 0);
+    assert_true(rmd_prefix_parse("127.0.0.0/33", &n) < 0);
+    assert_true(rmd_prefix_parse("x/8", &n) < 0);
 }
 
 int main(void) {

@@ -161,6 +161,36 @@ static void a_stop_ends_when_a_policy_lifts_it(void **state) {
     world_free(x);
 }
 
+/* Another HELO or address to bind: what was dialled before is another sender's, to a receiver. */
+static void a_source_that_changes_dials_anew(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    struct world_policy p;
+    world_policy_init(&p);
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 2});
+    world_run(x, 100);
+    size_t dials = x->dials;
+    assert_true(dials > 0);
+    world_policy(x, &p); /* the same again: the kept connection serves */
+    world_lease(x, (struct world_lease){.id = 2, .domain = "a.test", .n = 1});
+    world_run(x, 100);
+    assert_int_equal(x->dials, dials);
+    p.source[0].helo = STR("new.example.org");
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 3, .domain = "a.test", .n = 1});
+    world_run(x, 1000);
+    assert_int_equal(x->dials, dials + 1);
+    assert_non_null(strstr(rmd_buf_str(&x->log), "EHLO new.example.org"));
+    p.source[0].bind = STR("203.0.114.9");
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 4, .domain = "a.test", .n = 1});
+    world_run(x, 1000);
+    assert_int_equal(x->dials, dials + 2);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 5);
+    world_free(x);
+}
+
 static const char *busy_mail(struct world *x, struct world_conn *c, const char *l) {
     (void)c;
     return !strncmp(l, "RCPT", 4) && x->count++ == 5 ? "421 4.7.0 slow down\r\n" : NULL;
@@ -408,6 +438,7 @@ int main(void) {
         cmocka_unit_test(one_receiver_never_stops_a_source_everywhere),
         cmocka_unit_test(a_block_aborts_before_the_dot_and_waits_behind_it),
         cmocka_unit_test(a_stop_ends_when_a_policy_lifts_it),
+        cmocka_unit_test(a_source_that_changes_dials_anew),
         cmocka_unit_test(a_rate_verdict_slows_and_goes_on),
         cmocka_unit_test(one_small_site_rests_alone),
         cmocka_unit_test(recall_in_each_state),

@@ -1,0 +1,255 @@
+/* POST and PUT below /v1/sources: sources are added, changed, paused, resumed and retired. */
+#include <base/text.h>
+
+#include "coordinator/io/api_request.h"
+#include "proto/codec.h"
+#include "proto/io/idn.h"
+
+enum { POOLS_MAX = 16, LANE_CAPS_MAX = 64 };
+
+struct source_fields {
+    Remuda__SourceRecord rec;
+    const char *node;
+    char *pool[POOLS_MAX];
+    Remuda__LaneCap cap[LANE_CAPS_MAX], *caps[LANE_CAPS_MAX];
+};
+
+/* "pool" or "pools": all of them, in place of those that it has. */
+static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
+    json_t *v = json_object_get(r->in, "pools"), *e;
+    const char *one = rmd_api_string(r, "pool", bad);
+    size_t i;
+    if (!one && !v)
+        return true;
+    f->rec.n_pool = 0;
+    f->rec.pool = f->pool;
+    if (one)
+        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)one;
+    json_array_foreach(v, i, e) {
+        if (!json_is_string(e) || f->rec.n_pool == POOLS_MAX) {
+            rmd_api_fail(r, 400, RMD_EINVAL, "pools: at most %d names", POOLS_MAX);
+            return false;
+        }
+        f->pool[f->rec.n_pool++] = (char *)(uintptr_t)json_string_value(e);
+    }
+    return true;
+}
+
+struct provider_names {
+    const char *wanted;
+    bool found;
+    struct rmd_buf known;
+};
+
+static void note_provider(void *ctx, const char *name) {
+    struct provider_names *p = ctx;
+    p->found = p->found || strcmp(name, p->wanted) == 0;
+    rmd_buf_addf(&p->known, "%s%s", p->known.len ? ", " : "", name);
+}
+
+static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_providers(core, note_provider, ctx);
+}
+
+/* A cap for a name that no provider has would never bind. */
+static bool known_provider(struct rmd_api_request *r, const char *name) {
+    struct provider_names p = {.wanted = name};
+    int rc = rmd_shell_call(r->http->o.shell, find_provider, &p);
+    if (rc < 0)
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+    else if (!p.found)
+        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: there is no provider \"%.100s\"; known are %s", name,
+                     rmd_buf_str(&p.known));
+    rmd_buf_release(&p.known);
+    return rc >= 0 && p.found;
+}
+
+/* The cap for this provider, made when there is none; NULL when there are too many. */
+static Remuda__LaneCap *lane_cap_at(struct source_fields *f, const char *provider) {
+    size_t n = f->rec.n_lane_cap;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(f->caps[i]->provider, provider) == 0)
+            return f->caps[i];
+    if (n == LANE_CAPS_MAX)
+        return NULL;
+    remuda__lane_cap__init(&f->cap[n]);
+    f->cap[n].provider = (char *)(uintptr_t)provider;
+    f->caps[n] = &f->cap[n];
+    f->rec.n_lane_cap++;
+    return f->caps[n];
+}
+
+static void lane_cap_drop(struct source_fields *f, const Remuda__LaneCap *cap) {
+    size_t i = 0;
+    while (f->caps[i] != cap)
+        i++;
+    f->rec.n_lane_cap--;
+    memmove(&f->caps[i], &f->caps[i + 1], (f->rec.n_lane_cap - i) * sizeof f->caps[0]);
+}
+
+/* Caps that the request names; the others stay. null takes a provider's own cap away: what holds for every lane holds
+ * for it then. */
+static bool take_caps(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
+    Remuda__SourceRecord *s = &f->rec;
+    s->cap_per_day = (uint64_t)rmd_api_int(r, "cap_per_day", (int64_t)s->cap_per_day, 0, INT64_MAX, bad);
+    s->lane_cap_per_day =
+        (uint64_t)rmd_api_int(r, "lane_cap_per_day", (int64_t)s->lane_cap_per_day, 0, INT64_MAX, bad);
+    json_t *e;
+    const char *provider;
+    json_object_foreach(json_object_get(r->in, "lane_caps"), provider, e) {
+        bool fine = json_is_null(e) || (json_is_integer(e) && json_integer_value(e) >= 0);
+        if (fine && !known_provider(r, provider))
+            return false;
+        Remuda__LaneCap *cap = fine ? lane_cap_at(f, provider) : NULL;
+        if (!cap) {
+            rmd_api_fail(r, 400, RMD_EINVAL,
+                         "lane_caps: %s: must be a whole number of recipients a day, for at most %d providers",
+                         provider, LANE_CAPS_MAX);
+            return false;
+        }
+        if (json_is_null(e))
+            lane_cap_drop(f, cap);
+        else
+            cap->per_day = (uint64_t)json_integer_value(e);
+    }
+    return !*bad;
+}
+
+/* An address in its canonical spelling, in the request's arena; NULL when it isn't one (the answer is set). */
+static char *canonical_address(struct rmd_api_request *r, const char *key, const char *text) {
+    struct rmd_addr a;
+    char out[48];
+    if (!text || rmd_addr_parse(text, &a) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: \"%s\" is not an IPv4 or IPv6 address", key, text ? text : "");
+        return NULL;
+    }
+    rmd_addr_format(&a, out);
+    return rmd_arena_str(&r->arena, rmd_slice_str(out));
+}
+
+static bool take_helo(struct rmd_api_request *r, struct source_fields *f, bool *bad) {
+    const char *helo = rmd_api_string(r, "helo", bad);
+    char ascii[256];
+    if (!helo)
+        return !*bad;
+    const char *why = rmd_idn_to_ascii(NULL, rmd_slice_str(helo), ascii);
+    if (!why && !strchr(ascii, '.'))
+        why = "must be a full host name, the one that the address resolves to";
+    if (why) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "helo: \"%s\": %s", helo, why);
+        return false;
+    }
+    f->rec.helo = rmd_arena_str(&r->arena, rmd_slice_str(ascii));
+    return true;
+}
+
+/* What the request says, over what is there; false when the answer is set. */
+static bool take_source(struct rmd_api_request *r, struct source_fields *f) {
+    bool bad = false;
+    const char *bind = rmd_api_string(r, "bind", &bad), *label = rmd_api_string(r, "label", &bad);
+    const char *node = rmd_api_string(r, "node", &bad);
+    if (bad || !take_helo(r, f, &bad) || !take_pools(r, f, &bad) || !take_caps(r, f, &bad))
+        return false;
+    f->node = node ? node : f->node;
+    f->rec.label = label ? (char *)(uintptr_t)label : f->rec.label;
+    if (bind)
+        f->rec.bind = canonical_address(r, "bind", bind);
+    if (!f->rec.bind)
+        return false;
+    const char *lacks = !*f->rec.helo        ? "helo: the name for EHLO is needed"
+                        : !*f->node          ? "node: the name of the node that has this address is needed"
+                        : f->rec.n_pool == 0 ? "pool: at least one pool is needed"
+                                             : NULL;
+    if (lacks)
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s", lacks);
+    return !lacks;
+}
+
+static bool carry_out(struct rmd_api_request *r, enum rmd_command_kind kind, struct source_fields *f) {
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = kind, .name = f->node, .source = &f->rec};
+    if (!rmd_api_command(r, &c, &reply))
+        return false;
+    r->segment[1] = f->rec.address;
+    rmd_api_source(r);
+    return true;
+}
+
+void rmd_api_source_add(struct rmd_api_request *r) {
+    bool bad = false;
+    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT, .node = ""};
+    const char *address = rmd_api_string(r, "address", &bad);
+    f.rec.lane_cap = f.caps;
+    f.rec.address = bad ? NULL : canonical_address(r, "address", address);
+    f.rec.bind = f.rec.address;
+    if (f.rec.address && take_source(r, &f) && carry_out(r, RMD_CMD_SOURCE_ADD, &f) && !r->status)
+        r->status = 201;
+}
+
+struct present {
+    const char *address;
+    struct rmd_buf packed;
+    char node[64];
+};
+
+static void copy_present(void *ctx, const struct rmd_source_view *v) {
+    struct present *p = ctx;
+    if (strcmp(v->record->address, p->address) != 0)
+        return;
+    rmd_pb_encode(v->record, &p->packed);
+    rmd_copy(p->node, sizeof p->node, v->node_name);
+}
+
+static void find_present(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_sources(core, copy_present, ctx);
+}
+
+/* The source as it is, as the ground for changes. */
+static bool load_source(struct rmd_api_request *r, struct source_fields *f, struct present *p) {
+    int rc = rmd_shell_call(r->http->o.shell, find_present, p);
+    const Remuda__SourceRecord *now = rc < 0 || !p->packed.len ? NULL
+                                                               : rmd_pb_decode(&remuda__source_record__descriptor,
+                                                                               rmd_buf_slice(&p->packed), &r->arena);
+    if (!now) {
+        rmd_api_fail(r, rc < 0 ? 503 : 404, rc < 0 ? rc : RMD_ENOTFOUND,
+                     rc < 0 ? "the coordinator is stopping" : "there is no source %s", p->address);
+        return false;
+    }
+    f->rec = *now;
+    f->node = rmd_arena_str(&r->arena, rmd_slice_str(p->node));
+    f->rec.lane_cap = f->caps;
+    f->rec.n_lane_cap = 0;
+    for (size_t i = 0; i < now->n_lane_cap; i++) {
+        Remuda__LaneCap *cap = lane_cap_at(f, now->lane_cap[i]->provider);
+        if (cap)
+            cap->per_day = now->lane_cap[i]->per_day;
+    }
+    return true;
+}
+
+void rmd_api_source_put(struct rmd_api_request *r) {
+    struct source_fields f = {.rec = REMUDA__SOURCE_RECORD__INIT};
+    struct present p = {.address = canonical_address(r, "address", r->segment[1])};
+    if (p.address && load_source(r, &f, &p) && take_source(r, &f))
+        carry_out(r, RMD_CMD_SOURCE_PUT, &f);
+    rmd_buf_release(&p.packed);
+}
+
+void rmd_api_source_verb(struct rmd_api_request *r) {
+    static const struct rmd_api_verb verbs[] = {
+        {"pause", RMD_SOURCE_PAUSED}, {"resume", RMD_SOURCE_ACTIVE}, {"retire", RMD_SOURCE_RETIRING}};
+    int state = rmd_api_find_verb(r, verbs, 3);
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    char *address = state < 0 ? NULL : canonical_address(r, "address", r->segment[1]);
+    if (!address)
+        return;
+    struct rmd_command c = {
+        .kind = RMD_CMD_SOURCE_STATE, .name = address, .state = (uint32_t)state, .reason = rmd_api_reason(r, &bad)};
+    if (bad || !rmd_api_command(r, &c, &reply))
+        return;
+    r->segment[1] = address;
+    rmd_api_source(r);
+}
