@@ -365,6 +365,7 @@ static void advance(struct rmd_coord *c) {
         rmd_deferred_load(c);
         if (c->deal) {
             c->deal = false;
+            rmd_policy_flush(c, -1); /* ahead of the leases: a node gives back what its policy doesn't let it send */
             rmd_sched_deal(c);
             rmd_queue_load(c);
         }

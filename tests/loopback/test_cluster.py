@@ -324,6 +324,7 @@ class Changes(ClusterCase):
         self.cluster.source(at, lane_caps="other=5")
         self.cluster.until(lambda: self.cluster.campaign(c["id"])["delivered"] == 2 or None, "what its cap had left is sent")
         self.assertEqual(self.cluster.lane(at, "other")["used_24h"], 5)
+        self.assertEqual(self.cluster.events(type="returned"), [], "the node knew of the source before its lease came")
         for args, word in (((), "nothing to change"), (("--pool",), "needs a value"), (("--cap", "many"), "not a number"),
                            (("--node", "n9"), "no such node"), (("--lane-caps", "google"), "provider=number")):
             answer = self.cluster.remuda("source", "set", at, *args, check=False)
@@ -332,6 +333,8 @@ class Changes(ClusterCase):
         self.cluster.remuda("source", "set", at, "--lane-caps", "other=default")
         self.assertEqual(self.cluster.settled(c["id"])["delivered"], 3)
 
+
+class NodeKeys(ClusterCase):
     def test_a_node_with_a_new_key(self):
         name = "n1"
         old = self.cluster.node_view(name)["key"]
