@@ -94,10 +94,34 @@ static void node_add(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is enrolled", n->rec->name);
 }
 
+static uint64_t messages_at(const struct rmd_node *n, enum rmd_lease_state state) {
+    uint64_t sum = 0;
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&n->leases, &it, NULL, &v)) {
+        const struct rmd_lease *l = v;
+        sum += l->state == state ? l->left : 0;
+    }
+    return sum;
+}
+
+/* "830 messages are its until their leases end in 29 min", or nothing when it holds none. */
+static const char *what_it_holds(struct rmd_coord *c, const struct rmd_node *n) {
+    uint64_t held = messages_at(n, RMD_LEASE_GRANTED);
+    char wait[32];
+    int64_t ms = n->valid_until_mono_ms - c->now.mono_ms;
+    rmd_format_duration(ms > 0 ? ms : 0, wait);
+    return held ? rmd_arena_printf(&c->scratch, "; %llu messages are its until its leases end in %s",
+                                   (unsigned long long)held, wait)
+                : "";
+}
+
 static void node_revoke(struct rmd_coord *c, const struct rmd_command *m, struct rmd_node *n) {
     if (!n->rec->state) {
         n->rec->state = 1;
         n->dirty = c->nodes_dirty = true;
+        if (n->connected) /* one that is in order stops at once; another one can't be made to */
+            rmd_membership_refuse_revoked(c, n);
         allow(c, n, false);
         struct rmd_coord_effect *f = rmd_fx_after(c, RMD_CF_DROP);
         f->peer = n->peer;
@@ -106,7 +130,7 @@ static void node_revoke(struct rmd_coord *c, const struct rmd_command *m, struct
         e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(m->reason ? m->reason : ""));
         rmd_membership_lost(c, n, "its key was revoked");
     }
-    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is revoked; its leases expire", n->rec->name);
+    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "node %s is revoked%s", n->rec->name, what_it_holds(c, n));
 }
 
 static void node_forget(struct rmd_coord *c, const struct rmd_command *m, struct rmd_node *n) {
@@ -114,10 +138,17 @@ static void node_forget(struct rmd_coord *c, const struct rmd_command *m, struct
         rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "node %s is connected; it reports what it knows", n->rec->name);
         return;
     }
-    n->forget = true;
+    uint64_t doubt = messages_at(n, RMD_LEASE_DOUBT);
+    if (!doubt && !n->granted) {
+        rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "nothing is in doubt at node %s", n->rec->name);
+        return;
+    }
+    n->rec->forgotten = true;
+    n->dirty = c->nodes_dirty = true;
     rmd_core_wake(c, c->now.mono_ms);
-    rmd_core_reply(c, m->token, RMD_OK, n->rec->id, "what is in doubt at node %s follows the uncertain policy now",
-                   n->rec->name);
+    rmd_core_reply(c, m->token, RMD_OK, n->rec->id,
+                   "%llu messages in doubt at node %s follow the uncertain policy now%s", (unsigned long long)doubt,
+                   n->rec->name, what_it_holds(c, n));
 }
 
 static void node_command(struct rmd_coord *c, const struct rmd_command *m) {
@@ -194,10 +225,10 @@ static const char *source_objection(const struct rmd_command *m, const struct rm
     struct rmd_addr a;
     if (!in)
         return "a source is needed";
-    if (rmd_addr_parse(in->address, &a) != RMD_OK)
-        return "the address isn't an IP address";
-    if (*in->bind && rmd_addr_parse(in->bind, &a) != RMD_OK)
-        return "the address to bind isn't an IP address";
+    if (rmd_addr_parse(in->address, &a) != RMD_OK || !rmd_addr_is_host(&a))
+        return "the address isn't the IP address of a host";
+    if (*in->bind && (rmd_addr_parse(in->bind, &a) != RMD_OK || !rmd_addr_is_host(&a)))
+        return "the address to bind isn't the IP address of a host";
     if (!node)
         return "there is no such node; `remuda node list` shows those that are enrolled";
     if (node->rec->state)

@@ -132,7 +132,8 @@ struct rmd_node {
     uint32_t granted;      /* leases in state granted */
     struct rmd_list recalls;
     uint64_t alarms_seen; /* bit i: alarm_n - i was seen */
-    bool policy_dirty, dirty, forget;
+    bool policy_dirty, dirty;
+    bool stopping; /* an orderly end has begun there */
     char *said; /* last refusal logged */
 };
 
@@ -626,6 +627,7 @@ void rmd_events_told(struct rmd_coord *c, const Remuda__EventRecord *e);
 /* ---- membership.c */
 void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e);
 void rmd_membership_gone(struct rmd_coord *c, const struct rmd_coord_peer *peer);
+void rmd_membership_refuse_revoked(struct rmd_coord *c, struct rmd_node *n);
 void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *why);
 void rmd_membership_tick(struct rmd_coord *c);
 void rmd_template_got(struct rmd_coord *c, const struct rmd_read *r, const struct rmd_coord_event *e);

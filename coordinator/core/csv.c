@@ -1,4 +1,6 @@
 /* CSV reader: see csv.h. One pass, byte-wise where it must and memchr-like runs where it can. */
+#include <assert.h>
+
 #include "coordinator/core/csv.h"
 
 #include <base/text.h>
@@ -185,6 +187,7 @@ bool rmd_csv_feed(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, void *c
 }
 
 bool rmd_csv_finish(struct rmd_csv *c, rmd_csv_fn fn, void *ctx) {
+    assert(c->bom_done || c->bom_seen < sizeof bom);
     if (!c->bom_done && c->bom_seen)
         feed(c, bom, c->bom_seen, fn, ctx);
     if (c->state == QUOTED) {

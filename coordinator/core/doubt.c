@@ -162,7 +162,7 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
     if (l->state == RMD_LEASE_TAKEN) {
         bool known = rmd_slice_eq(rmd_slice(l->journal, sizeof l->journal),
                                   rmd_slice(n->rec->journal_uuid.data, n->rec->journal_uuid.len));
-        if (n->rec->state || n->forget || (!known && n->connected) ||
+        if (n->rec->state || n->rec->forgotten || (!known && n->connected) ||
             c->now.wall_ms - l->doubt_wall_ms > RMD_TAKEN_KEPT_MS)
             rmd_lease_end(c, l);
         return;
@@ -172,7 +172,7 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
         wait = RMD_NODE_RETURN_WAIT_MS;
     /* The host came back and told all that it still knew. */
     bool told = n->connected && memcmp(l->boot, n->boot, sizeof l->boot) != 0 && n->rec->settled_n >= n->journal_end;
-    if (n->forget)
+    if (n->rec->forgotten)
         take(c, l, "the operator says that its node is gone");
     else if (told)
         take(c, l, "its host restarted and has no outcome for it");
@@ -180,6 +180,23 @@ static void lease_tick(struct rmd_coord *c, struct rmd_node *n, struct rmd_lease
         take(c, l, "its node did not return in time");
     else
         rmd_core_wake(c, l->doubt_mono_ms + wait);
+}
+
+/* "Forgotten" holds until what the node had has expired and was decided; a node that returns is a new one. */
+static void forgotten_tick(struct rmd_coord *c, struct rmd_node *n) {
+    uint32_t it = 0;
+    void *v;
+    bool open = n->granted > 0;
+    while (rmd_map_next(&n->leases, &it, NULL, &v)) {
+        if (((const struct rmd_lease *)v)->state != RMD_LEASE_DOUBT)
+            continue;
+        open = true;
+        rmd_core_wake(c, c->now.mono_ms); /* it expired in this tick */
+    }
+    if (open)
+        return;
+    n->rec->forgotten = false;
+    n->dirty = c->nodes_dirty = true;
 }
 
 void rmd_doubt_tick(struct rmd_coord *c) {
@@ -193,6 +210,7 @@ void rmd_doubt_tick(struct rmd_coord *c) {
             lease_tick(c, n, w);
         if (n->granted)
             rmd_core_wake(c, n->valid_until_mono_ms);
-        n->forget &= n->granted > 0; /* until what it holds has expired */
+        if (n->rec->forgotten)
+            forgotten_tick(c, n);
     }
 }

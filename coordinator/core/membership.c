@@ -11,6 +11,9 @@
  * Welcome's list, and come back as outcomes. */
 #include "coordinator/core/core.h"
 
+enum { REFUSED_KEY = 3 };
+static const char REVOKED[] = "this node's key was revoked";
+
 static bool same(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b) {
     return rmd_slice_eq(rmd_slice(a->data, a->len), rmd_slice(b->data, b->len));
 }
@@ -29,6 +32,14 @@ static void refuse(struct rmd_coord *c, const struct rmd_coord_peer *peer, uint3
     remuda__refused__init(f->refused);
     f->refused->code = code;
     f->refused->reason = rmd_arena_str(rmd_arena_now(c), rmd_slice_str(reason));
+}
+
+void rmd_membership_refuse_revoked(struct rmd_coord *c, struct rmd_node *n) {
+    Remuda__Frame *f = rmd_core_send(c, n, REMUDA__FRAME__BODY_REFUSED, -1);
+    f->refused = rmd_arena_alloc(rmd_arena_after(c), sizeof *f->refused);
+    remuda__refused__init(f->refused);
+    f->refused->code = REFUSED_KEY;
+    f->refused->reason = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(REVOKED));
 }
 
 /* The same refusal is told to the operator once, not every two seconds. */
@@ -74,9 +85,9 @@ static void renew(struct rmd_coord *c, struct rmd_node *n) {
 static const char *objection(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_event *e,
                              uint32_t *code) {
     const Remuda__Hello *h = e->frame->hello;
-    *code = 3;
+    *code = REFUSED_KEY;
     if (n->rec->state)
-        return "this node's key was revoked";
+        return REVOKED;
     *code = 4;
     if (c->phase != RMD_PHASE_SERVING)
         return "the coordinator is starting; try again";
@@ -130,9 +141,9 @@ static void identify(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hell
     rmd_restore_check(c, n, h, known);
 }
 
-static bool listed(const Remuda__Hello *h, uint64_t id) {
-    for (size_t i = 0; i < h->n_lease_id; i++) {
-        if (h->lease_id[i] == id)
+static bool listed(const uint64_t *held, size_t n, uint64_t id) {
+    for (size_t i = 0; i < n; i++) {
+        if (held[i] == id)
             return true;
     }
     return false;
@@ -164,7 +175,7 @@ static void reconcile(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hel
         bool past = overtaken(l);
         if (never_had && !past && l->state == RMD_LEASE_DOUBT)
             rmd_doubt_regrant(c, l);
-        l->unlisted = mine && (never_had ? past : !listed(h, l->id));
+        l->unlisted = mine && (never_had ? past : !listed(h->lease_id, h->n_lease_id, l->id));
         if (l->state != RMD_LEASE_GRANTED || !mine || l->unlisted)
             continue;
         if (!never_had && (past || !rmd_lease_wanted(c, l))) /* it comes back */
@@ -237,6 +248,11 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     n->said = NULL;
     n->peer = e->peer;
     n->heard_mono_ms = c->now.mono_ms;
+    n->stopping = false;
+    if (n->rec->forgotten) { /* it is back, and says itself what it knows */
+        n->rec->forgotten = false;
+        n->dirty = c->nodes_dirty = true;
+    }
     n->credit = RMD_CREDIT_WINDOW_BYTES;
     uint32_t it = 0;
     void *v;
@@ -295,6 +311,9 @@ static void heartbeat(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hea
     n->connections = b->connections;
     n->waiting = b->waiting;
     n->malformed_there = b->malformed_frames;
+    if (b->stopping && !n->stopping)
+        rmd_core_log(c, "node %s: is stopping: it gets no more leases", n->rec->name);
+    n->stopping = b->stopping;
     trouble(c, n, b);
     renew(c, n);
     Remuda__Frame *f = rmd_core_send_now(c, &n->peer, REMUDA__FRAME__BODY_HEARTBEAT_ECHO);
@@ -338,6 +357,24 @@ void rmd_template_got(struct rmd_coord *c, const struct rmd_read *r, const struc
     t->data.data = rmd_arena_dup(rmd_arena_now(c), v.p + r->offset, t->data.len);
 }
 
+/* An orderly end: what the node doesn't name is not there, and comes back as soon as its reports are settled. */
+static void bye(struct rmd_coord *c, struct rmd_node *n, const Remuda__Bye *b) {
+    rmd_membership_lost(c, n, *b->reason ? b->reason : "said goodbye");
+    if (!same(&n->rec->journal_uuid, &b->journal_uuid))
+        return; /* of a version that doesn't say */
+    n->journal_end = b->journal_position;
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&n->leases, &it, NULL, &v)) {
+        struct rmd_lease *l = v;
+        bool mine = memcmp(l->boot, n->boot, sizeof l->boot) == 0 &&
+                    memcmp(l->journal, b->journal_uuid.data, sizeof l->journal) == 0;
+        bool held = l->id <= b->lease_high_water && listed(b->lease_id, b->n_lease_id, l->id);
+        l->unlisted = mine && !held;
+    }
+    rmd_report_unlisted(c, n);
+}
+
 /* ---------------------------------------------------------------- frames */
 
 static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda__Frame *f) {
@@ -367,7 +404,7 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
         fetch(c, n, f->fetch);
         break;
     case REMUDA__FRAME__BODY_BYE:
-        rmd_membership_lost(c, n, *f->bye->reason ? f->bye->reason : "said goodbye");
+        bye(c, n, f->bye);
         break;
     default: /* not for us, or of a later version */
         c->malformed++;
@@ -379,7 +416,7 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
 void rmd_membership_frame(struct rmd_coord *c, const struct rmd_coord_event *e) {
     struct rmd_node *n = rmd_node_by_key(c, e->peer.key);
     if (!n || n->rec->state) {
-        refuse(c, &e->peer, 3, n ? "this node's key was revoked" : "this key is not enrolled");
+        refuse(c, &e->peer, REFUSED_KEY, n ? REVOKED : "this key is not enrolled");
         struct rmd_coord_effect *f = rmd_fx_now(c, RMD_CF_DROP);
         f->peer = e->peer;
         return;

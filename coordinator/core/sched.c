@@ -69,6 +69,8 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         return "no node";
     if (!s->node->connected)
         return "node not connected";
+    if (s->node->stopping)
+        return "node is stopping";
     if (c->now.mono_ms < s->rest_until_mono_ms)
         rmd_core_wake(c, s->rest_until_mono_ms);
     if (s->trouble || c->now.mono_ms < s->rest_until_mono_ms)

@@ -131,6 +131,7 @@ static void stop_begin(struct rmd_node *n) {
     if (n->stopping || n->state == NODE_STOPPED)
         return;
     n->stopping = true;
+    n->heartbeat_at = n->now.mono_ms; /* which says so */
     n->stop_at = n->now.mono_ms + RMD_NODE_STOP_MS;
     n->stop_workers_left = n->o.workers;
     uint32_t it = 0;
@@ -151,6 +152,10 @@ static void stop_finish(struct rmd_node *n) {
         f->bye = rmd_arena_alloc(&n->out->arena, sizeof *f->bye);
         remuda__bye__init(f->bye);
         f->bye->reason = rmd_arena_printf(&n->out->arena, "orderly stop");
+        f->bye->journal_uuid = (ProtobufCBinaryData){sizeof n->uuid, n->uuid};
+        f->bye->journal_position = n->max_n;
+        f->bye->lease_high_water = n->high_water;
+        f->bye->lease_id = node_leases_held(n, &f->bye->n_lease_id);
         node_send(n, f);
     }
     n->state = NODE_STOPPED;

@@ -14,15 +14,17 @@
 
 enum { REFUSED_VERSION = 1, REFUSED_SECOND = 2, REFUSED_KEY = 3, REFUSED_NOT_READY = 4 };
 
-static void hello_leases(struct rmd_node *n, Remuda__Hello *h) {
-    h->lease_id = rmd_arena_alloc(&n->out->arena, (n->leases.n + 1) * sizeof *h->lease_id);
+uint64_t *node_leases_held(struct rmd_node *n, size_t *n_out) {
+    uint64_t *id = rmd_arena_alloc(&n->out->arena, (n->leases.n + 1) * sizeof *id);
     uint32_t it = 0;
     void *v;
+    *n_out = 0;
     while (rmd_map_next(&n->leases, &it, NULL, &v)) {
         const struct node_lease *l = v;
         if (l->left)
-            h->lease_id[h->n_lease_id++] = l->id;
+            id[(*n_out)++] = l->id;
     }
+    return id;
 }
 
 static void hello_alarms(struct rmd_node *n, Remuda__Hello *h) {
@@ -49,7 +51,7 @@ void node_hello(struct rmd_node *n) {
     h->journal_position = n->max_n;
     h->reported_position = n->acked_n;
     h->lease_high_water = n->high_water;
-    hello_leases(n, h);
+    h->lease_id = node_leases_held(n, &h->n_lease_id);
     h->address = n->address;
     h->n_address = n->n_address;
     hello_alarms(n, h);
@@ -246,6 +248,7 @@ void node_heartbeat(struct rmd_node *n) {
     h->malformed_frames = n->malformed_frames;
     h->connections = n->stats.connections;
     h->waiting = n->stats.waiting;
+    h->stopping = n->stopping;
     h->source = rmd_arena_alloc(a, (n->trouble.n + 1) * sizeof *h->source);
     uint32_t it = 0;
     void *v;

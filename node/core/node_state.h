@@ -194,6 +194,7 @@ struct rmd_slice node_pack(struct rmd_node *n, const void *message); /* encoded 
 
 /* node_session.c */
 void node_hello(struct rmd_node *n);
+uint64_t *node_leases_held(struct rmd_node *n, size_t *n_out); /* ids of unfinished ones, in the arena of effects */
 void node_disconnect(struct rmd_node *n, int64_t pause_ms);
 bool node_session_frame(struct rmd_node *n, const Remuda__Frame *f); /* false: not a frame of the session itself */
 void node_heartbeat(struct rmd_node *n);

@@ -135,3 +135,10 @@ bool rmd_prefix_has(const struct rmd_prefix *n, const struct rmd_addr *a) {
         return false;
     return !rest || ((n->addr.b[whole] ^ a->b[whole]) >> (8 - rest)) == 0;
 }
+
+bool rmd_addr_is_host(const struct rmd_addr *a) {
+    static const uint8_t zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
+    if (a->family == 4)
+        return a->b[0] != 0 && a->b[0] < 224;
+    return memcmp(a->b, zero, 16) != 0 && a->b[0] != 0xff && memcmp(a->b, mapped, 12) != 0;
+}

@@ -57,6 +57,8 @@ struct rmd_prefix {
 int rmd_prefix_parse(const char *s, struct rmd_prefix *out) RMD_CHECKED;
 bool rmd_prefix_has(const struct rmd_prefix *n, const struct rmd_addr *a);
 void rmd_network_format(const struct rmd_addr *a, char out[56]); /* "203.0.113.0/24" */
+/* An address that a host can have: not unspecified, multicast, broadcast, or an IPv4 one in an IPv6 dress. */
+bool rmd_addr_is_host(const struct rmd_addr *a);
 /* Not globally routable: loopback, private, link-local, unspecified, multicast, documentation, v4-mapped of such. */
 bool rmd_addr_is_special(const struct rmd_addr *a);
 

@@ -234,7 +234,9 @@ static bool read_soa(struct cursor c, int count, struct rmd_dns_reply *out, bool
         struct cursor d = {.start = c.start, .n = r.data + r.data_n, .at = r.data};
         char ignored[RMD_DOMAIN_MAX + 1];
         bool ok;
-        if (!read_name(&d, ignored, &ok) || !read_name(&d, ignored, &ok) || d.n - d.at != 20)
+        bool names = read_name(&d, ignored, &ok);     /* MNAME */
+        names = names && read_name(&d, ignored, &ok); /* RNAME */
+        if (!names || d.n - d.at != 20)
             return false;
         uint32_t minimum = rmd_get_be32(d.start + d.at + 16);
         use_ttl(out, r.ttl < minimum ? r.ttl : minimum);

@@ -323,7 +323,8 @@ class Blocked(ClusterCase):
         for n in ("n1", "n2"):
             self.assertEqual(self.cluster.nodes[n].stop(), 0)
         view = self.cluster.campaign(c["id"])
-        self.assertEqual((view["in_doubt"], view["uncertain"]), (0, 0), view)
+        self.assertEqual((view["in_doubt"], view["uncertain"], view["leased"]), (0, 0, 0), "the nodes gave back what they had")
+        self.assertEqual(view["queued"] + view["deferred"] + view["delivered"], 300, view)
         self.assertEqual(view["delivered"], len([e for e in self.events("accepted", provider="small") if e["rcpt"].startswith("s")]))
         for n in ("n1", "n2"):
             self.cluster.nodes[n].start()

@@ -124,6 +124,119 @@ static void a_revoked_node_comes_back_with_a_new_key_only(void **state) {
     done(w);
 }
 
+static Remuda__Bye *bye_of(struct cw_node *n, Remuda__Bye *b, uint64_t *held) {
+    remuda__bye__init(b);
+    b->reason = (char *)(uintptr_t) "orderly stop";
+    b->journal_uuid = (ProtobufCBinaryData){sizeof n->uuid, n->uuid};
+    b->journal_position = n->n;
+    b->lease_high_water = n->high_water;
+    b->lease_id = held;
+    return b;
+}
+
+/* A node that ends in order leaves nothing behind: leases that it never took, and those that it holds no more, are
+ * dealt to another one at once. What it names stays its. */
+static void an_orderly_end_strands_nothing(void **state) {
+    (void)state;
+    for (int holds_one = 0; holds_one < 2; holds_one++) {
+        struct cw *w = world();
+        struct cw_node *n = cw_node_add(w, "n1");
+        cw_node_add(w, "n2");
+        cw_source(w, "203.0.113.7", "n1", 0);
+        n->holds = true;
+        struct rmd_id id = cw_submit(w, "bulk", one_domain, 500, 0);
+        cw_pass(w, 1000, 100);
+        assert_true(n->n_leases >= 2);
+        uint64_t held = n->lease[0]->id;
+        uint32_t held_n = n->lease[0]->n;
+        Remuda__Heartbeat h = REMUDA__HEARTBEAT__INIT;
+        Remuda__Frame f = REMUDA__FRAME__INIT;
+        h.stopping = true;
+        f.body_case = REMUDA__FRAME__BODY_HEARTBEAT;
+        f.heartbeat = &h;
+        cw_frame(w, n, &f);
+        cw_run(w);
+        cw_source(w, "203.0.113.8", "n1", 0); /* room, but at a node that is leaving */
+        size_t leases = n->n_leases;
+        cw_run(w);
+        assert_int_equal(n->n_leases, leases);
+        Remuda__Bye b;
+        f.body_case = REMUDA__FRAME__BODY_BYE;
+        f.bye = bye_of(n, &b, &held);
+        b.n_lease_id = (size_t)holds_one;
+        cw_frame(w, n, &f);
+        n->dead = true;
+        cw_run(w);
+        struct rmd_campaign_view v;
+        cw_campaign(w, &id, &v);
+        assert_int_equal(v.leased, holds_one ? held_n : 0);
+        cw_source(w, "198.51.100.7", "n2", 0);
+        cw_pass(w, 20000, 1000);
+        assert_int_equal(delivered(w, &id), 500 - (holds_one ? held_n : 0));
+        assert_int_equal(cw_campaign(w, &id, NULL)->uncertain, 0);
+        done(w);
+    }
+}
+
+/* Reports that are not settled yet may tell of any of its leases: nothing comes back before. */
+static void an_orderly_end_waits_for_its_reports(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    n->holds = true;
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 50, 0);
+    cw_pass(w, 1000, 100);
+    Remuda__Frame f = REMUDA__FRAME__INIT;
+    Remuda__Bye b;
+    f.body_case = REMUDA__FRAME__BODY_BYE;
+    f.bye = bye_of(n, &b, NULL);
+    b.journal_position = n->n + 1; /* one outcome that never arrived here */
+    cw_frame(w, n, &f);
+    cw_run(w);
+    struct rmd_campaign_view v;
+    cw_campaign(w, &id, &v);
+    assert_int_equal(v.leased, 50);
+    done(w);
+}
+
+static void revoking_tells_the_node_and_forgetting_waits_for_its_leases(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    n->holds = true;
+    struct rmd_command m = {.kind = RMD_CMD_NODE_FORGET, .name = "n1"};
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 50, 0);
+    cw_pass(w, 1000, 100);
+    m.kind = RMD_CMD_NODE_REVOKE;
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_int_equal(n->refused_code, 3);
+    assert_non_null(strstr(w->reply_text, "50 messages are its until its leases end in"));
+    m.kind = RMD_CMD_NODE_FORGET;
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_non_null(strstr(w->reply_text, "50 messages are its until its leases end in"));
+    assert_int_equal(cw_campaign(w, &id, NULL)->uncertain, 0);
+    cw_crash(w, false); /* it stays forgotten */
+    cw_pass(w, 70000, 1000);
+    assert_int_equal(cw_campaign(w, &id, NULL)->uncertain, 50);
+    assert_int_equal(cw_command(w, &m), RMD_ECONFLICT);
+    assert_non_null(strstr(w->reply_text, "nothing is in doubt"));
+    done(w);
+}
+
+static void addresses_that_no_host_has_are_no_sources(void **state) {
+    (void)state;
+    struct cw *w = world();
+    cw_node_add(w, "n1");
+    static const char *const bad[] = {"0.0.0.0", "0.1.2.3", "224.0.0.1",          "255.255.255.255",
+                                      "::",      "ff02::1", "::ffff:203.0.113.7", "x"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(source(w, RMD_CMD_SOURCE_ADD, bad[i], "n1", "a.example.org", 0), RMD_EINVAL);
+    assert_int_equal(source(w, RMD_CMD_SOURCE_ADD, "2001:db8::7", "n1", "a.example.org", 0), RMD_OK);
+    done(w);
+}
+
 static void a_new_priority_orders_the_queues_at_once(void **state) {
     (void)state;
     struct cw *w = world();
@@ -192,6 +305,10 @@ int main(void) {
         cmocka_unit_test(a_changed_source_keeps_what_it_has_used),
         cmocka_unit_test(a_source_moves_to_another_node_when_nothing_is_out),
         cmocka_unit_test(a_revoked_node_comes_back_with_a_new_key_only),
+        cmocka_unit_test(an_orderly_end_strands_nothing),
+        cmocka_unit_test(an_orderly_end_waits_for_its_reports),
+        cmocka_unit_test(revoking_tells_the_node_and_forgetting_waits_for_its_leases),
+        cmocka_unit_test(addresses_that_no_host_has_are_no_sources),
         cmocka_unit_test(a_new_priority_orders_the_queues_at_once),
         cmocka_unit_test(a_store_that_cant_be_read_is_not_served),
         cmocka_unit_test(a_store_of_a_later_version_is_left_alone),
