@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-enum { STABLE_MS = 15000, HOP_MS = 2500, SLOW_HOP_MS = 9000 };
+enum { HOUR_MS = 3600000, STABLE_MS = 15000, HOP_MS = 2500, SLOW_HOP_MS = 9000 };
 
 static struct sim_message *message_of(const struct sim_conn *c) {
     return &c->campaign->message[c->ordinal - 1];
@@ -135,8 +135,8 @@ static void check_caps(struct sim *s, const struct sim_conn *c) {
           "sending domain", st->domain, provider);
 }
 
-/* A cap that may be spent sends what waits for this source to another one. The ledger's day is longer than a day by some minutes, so that the
- * edge isn't judged. */
+/* A cap that may be spent sends what waits for this source to another one. The ledger's day is longer than a day by some minutes, and what a
+ * node may have offered before it vanished counts as offered: neither edge is judged. */
 static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, uint32_t stream) {
     const struct sim_source *x = &s->source[source];
     const struct sim_stream *st = &s->stream[stream];
@@ -147,8 +147,9 @@ static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, 
                {x->cap, s->total[source].n},
                {s->network_cap, s->network[x->net][provider].n},
                {st->domain_cap ? st->domain_cap : s->domain_cap, s->sender[stream][provider].n}};
+    bool whole = s->node[x->node].disturbed_ms < s->now_ms - 25 * HOUR_MS;
     for (size_t i = 0; i < sizeof cap / sizeof cap[0]; i++)
-        if (cap[i].limit && cap[i].used * 2 >= cap[i].limit)
+        if (cap[i].limit && cap[i].used * (whole ? 2 : 8) >= cap[i].limit)
             return true;
     return false;
 }
@@ -240,7 +241,10 @@ static bool has_reported(const struct sim *s, uint32_t before, const struct sim_
 static const char *twice(const struct sim *s, const struct sim_conn *c, const struct sim_message *m) {
     const struct sim_stream *st = &s->stream[c->campaign->stream];
     const struct sim_node *before = &s->node[m->accept_node];
-    bool gone = before->lost_at_ms >= m->accepted_ms || before->forgotten_ms >= m->accepted_ms;
+    /* What the operator says of a node holds for the leases that it has then: it goes on with them until they end. */
+    bool gone =
+        (before->lost_at_ms >= 0 && before->lost_at_ms + HOP_MS >= m->accepted_ms) || /* the dot was on its way */
+        (before->forgotten_ms >= 0 && before->forgotten_ms + s->lease_valid_ms >= m->accepted_ms);
     int64_t apart = c->mail_ms - m->accepted_ms, least = st->retry_min_ms * 7 / 10;
     if (st->uncertain_policy == 1)
         return "its stream holds what is uncertain";

@@ -43,6 +43,7 @@ static void on_long_cut(struct sim *s, struct sim_event *e) {
     }
     uint32_t n = c->node;
     sim_net_partition(s, n, true);
+    sim_op_suppress_some(s, 6); /* of what it may have: nobody may say yes before its leases are over */
     sim_at(s, sim_between(s, 80000, 380000), on_reunite, n, 0, 0);
 }
 

@@ -498,6 +498,13 @@ void sim_op_period(struct sim *s, int64_t length_ms) {
     }
 }
 
+void sim_op_suppress_some(struct sim *s, uint32_t n) {
+    for (; n > 0 && s->n_campaigns; n--) {
+        const struct sim_campaign *c = &s->campaign[s->n_campaigns - 1 - sim_below(s, s->n_campaigns < 2 ? 1 : 2)];
+        plan(s, sim_between(s, 0, 20000), OP_SUPPRESS, c->message[sim_below(s, c->rows)].address, 0);
+    }
+}
+
 void sim_op_forget(struct sim *s, uint32_t node) {
     plan(s, 0, OP_FORGET, node, 0);
 }

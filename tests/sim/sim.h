@@ -353,6 +353,7 @@ void sim_op_calm(struct sim *s);                      /* resumes what is paused,
 void sim_op_reply(struct sim *s, uint64_t token, int error, const char *text);
 void sim_op_committed(struct sim *s, uint64_t request, int error);
 void sim_op_coord_gone(struct sim *s);
+void sim_op_suppress_some(struct sim *s, uint32_t n); /* addresses of the latest campaigns */
 void sim_op_forget(struct sim *s, uint32_t node);
 void sim_op_revoke(struct sim *s, uint32_t node);
 bool sim_op_busy(const struct sim *s);
