@@ -149,7 +149,7 @@ static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, 
                {st->domain_cap ? st->domain_cap : s->domain_cap, s->sender[stream][provider].n}};
     bool whole = s->node[x->node].disturbed_ms < s->now_ms - 25 * HOUR_MS;
     for (size_t i = 0; i < sizeof cap / sizeof cap[0]; i++)
-        if (cap[i].limit && cap[i].used * (whole ? 2 : 8) >= cap[i].limit)
+        if (cap[i].limit && (!whole || cap[i].used * 2 >= cap[i].limit))
             return true;
     return false;
 }
