@@ -257,6 +257,7 @@ static bool source_change(struct rmd_coord *c, const struct rmd_command *m, stru
     remuda__source_record__free_unpacked(old, NULL);
     s->rec = r;
     s->node = node;
+    s->family = rmd_source_family(r);
     if (moves) { /* what was said of it was said of another place */
         free(s->trouble);
         s->trouble = NULL;

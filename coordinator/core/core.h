@@ -42,6 +42,8 @@ enum {
     RMD_AVOID_MAX = 8,
     RMD_TAKEN_KEPT_MS =
         7 * 24 * 3600 * 1000, /* how long a late report about a lease that was taken back is understood */
+    RMD_OUT_OF_REACH_MS =
+        3600 * 1000, /* how long a domain is not offered to sources of a family that can't reach it */
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
     RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing is dealt to it so long */
     RMD_NODE_OVERLOAD_REST_MS = 2000,
@@ -88,6 +90,7 @@ struct rmd_source {
     Remuda__SourceRecord *rec;
     struct rmd_node *node;
     struct rmd_net *net;
+    uint8_t family; /* 4, 6: of the address that it binds; 0: unknown */
     char network[56];
     struct rmd_lane **lane; /* by provider index; made when first needed */
     struct rmd_lane all;    /* the source everywhere */
@@ -134,7 +137,7 @@ struct rmd_node {
     uint64_t alarms_seen; /* bit i: alarm_n - i was seen */
     bool policy_dirty, dirty;
     bool stopping; /* an orderly end has begun there */
-    char *said; /* last refusal logged */
+    char *said;    /* last refusal logged */
 };
 
 /* ---- sites */
@@ -147,6 +150,7 @@ struct rmd_domain {
     uint32_t provider;
     uint32_t failures;
     int64_t until_mono_ms;
+    int64_t no_v4_until_mono_ms, no_v6_until_mono_ms; /* a node found no address of this family that it can reach */
     char *detail;
 };
 
@@ -459,6 +463,7 @@ struct rmd_node *rmd_node_by_name(struct rmd_coord *c, const char *name);
 struct rmd_source *rmd_source_by_address(struct rmd_coord *c, uint32_t tenant, const char *address);
 void rmd_registry_add_tenant(struct rmd_coord *c, Remuda__TenantRecord *r);
 void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r);
+uint8_t rmd_source_family(const Remuda__SourceRecord *r);
 void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r);
 void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r);
 void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, struct rmd_slice pem);
@@ -490,6 +495,9 @@ void rmd_policy_flush(struct rmd_coord *c, int probe);
 /* ---- site.c */
 struct rmd_domain *rmd_site_find(struct rmd_coord *c, const char *name);
 void rmd_site_forget(struct rmd_coord *c, const char *name);
+/* No source of this family reached any host of the domain; remembered for a while. */
+void rmd_site_out_of_reach(struct rmd_coord *c, const char *name, uint8_t family);
+bool rmd_site_in_reach(const struct rmd_coord *c, const char *name, uint8_t family);
 void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_mx_answer *mx);
 void rmd_site_free(struct rmd_coord *c);
 
@@ -587,6 +595,8 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q,
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);
 bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
                       const struct rmd_source *s);
+/* Some standing lane of the queue binds an address of another family than this one. */
+bool rmd_sched_other_family(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lane *l);
 bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r);
 
 /* ---- lease.c */

@@ -119,11 +119,19 @@ static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
     return l->n;
 }
 
+/* Rows whose domain the lane's address family doesn't reach are left to the other family, when the pool has it. */
+static bool out_of_reach(struct rmd_coord *c, const struct rmd_lane *lane, const struct rmd_chunk *ch, uint32_t row) {
+    const Remuda__Chunk *r = ch->rows;
+    size_t domain = row < r->n_domain_of ? r->domain_of[row] : 0;
+    return domain < r->n_domain && !rmd_site_in_reach(c, r->domain[domain], lane->source->family);
+}
+
 uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_entry *e, uint32_t max) {
     struct rmd_chunk *ch = e->chunk;
     struct rmd_lease *l = NULL;
     uint64_t incident = e->incident;
     size_t bytes = 0;
+    bool choosy = rmd_sched_other_family(c, e->cq->pq, lane);
     e->refs++;
     for (uint32_t i = 0; i < ch->n; i++) {
         if (!rmd_bit_get(e->queued, i))
@@ -137,6 +145,8 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
             rmd_settle_row(c, ch, i, RMD_SETTLED_SUPPRESSED, NULL);
             continue;
         }
+        if (choosy && out_of_reach(c, lane, ch, i))
+            continue;
         if (l && (l->n >= max || bytes + ch->rows->row[i].len > RMD_LEASE_BYTES))
             break;
         if (!l)

@@ -173,12 +173,18 @@ static struct rmd_net *net_get(struct rmd_coord *c, const char *address, char te
     return n;
 }
 
+uint8_t rmd_source_family(const Remuda__SourceRecord *r) {
+    struct rmd_addr a;
+    return rmd_addr_parse(*r->bind ? r->bind : r->address, &a) == RMD_OK ? a.family : 0;
+}
+
 void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r) {
     struct rmd_source *s = rmd_alloc(sizeof *s);
     s->rec = r;
     s->node = rmd_node_find(c, r->node); /* at start nodes may come later: rmd_restore_end links again */
     s->net = net_get(c, r->address, s->network);
     s->lane = rmd_alloc((c->o.n_providers + 1) * sizeof(struct rmd_lane *));
+    s->family = rmd_source_family(r);
     s->all.source = s;
     s->account = rmd_ledger_account(&c->ledger, RMD_ACCOUNT_SOURCE, r->id, 0);
     rmd_map_set(&c->sources, rmd_slice(&r->id, sizeof r->id), s);

@@ -120,6 +120,9 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
             rmd_incident_returned(c, incident_of(l), 1);
         }
     } else if (out_of_reach(v, d)) {
+        struct rmd_row_head h;
+        if (l->source && rmd_row_head(x->bytes, &h))
+            rmd_site_out_of_reach(c, rmd_arena_str(&c->scratch, rmd_address_domain(h.email)), l->source->family);
         avoid(c, d, l->source_id);
         if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d))
             d->not_before_wall_ms = c->now.wall_ms;

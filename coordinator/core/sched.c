@@ -138,6 +138,16 @@ bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__De
     return false;
 }
 
+bool rmd_sched_other_family(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lane *l) {
+    rmd_sched_candidates(c, q);
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        const struct rmd_lane *x = q->candidate[i];
+        if (x->source->family != l->source->family && standing(x->source, x))
+            return true;
+    }
+    return false;
+}
+
 /* A cap is spent: no grant that comes back can make room. */
 static bool spent(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l) {
     struct rmd_caps caps;

@@ -63,6 +63,21 @@ void rmd_site_forget(struct rmd_coord *c, const char *name) {
         d->state = RMD_SITE_WAIT;
 }
 
+static int64_t *out_of_reach(struct rmd_domain *d, uint8_t family) {
+    return family == 6 ? &d->no_v6_until_mono_ms : &d->no_v4_until_mono_ms;
+}
+
+void rmd_site_out_of_reach(struct rmd_coord *c, const char *name, uint8_t family) {
+    struct rmd_domain *d = rmd_map_get_str(&c->domains, name);
+    if (d && family)
+        *out_of_reach(d, family) = c->now.mono_ms + RMD_OUT_OF_REACH_MS;
+}
+
+bool rmd_site_in_reach(const struct rmd_coord *c, const char *name, uint8_t family) {
+    struct rmd_domain *d = rmd_map_get_str(&c->domains, name);
+    return !d || c->now.mono_ms >= *out_of_reach(d, family);
+}
+
 static int64_t clamp(int64_t v, int64_t lo, int64_t hi) {
     return v < lo ? lo : v > hi ? hi : v;
 }

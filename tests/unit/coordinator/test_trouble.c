@@ -596,6 +596,31 @@ static void what_a_source_cannot_reach_goes_to_another_at_once(void **state) {
     done(w);
 }
 
+/* A family that a domain isn't reached by is remembered: its sources aren't offered the rest of the list. */
+static void what_a_family_does_not_reach_is_left_to_the_other(void **state) {
+    (void)state;
+    static const char *const two_domains[] = {"g.test", "o.test", NULL};
+    struct cw *w = world();
+    cw_node_add(w, "n1");
+    uint32_t s6 = cw_source(w, "2001:db8::7", "n1", 0);
+    w->ctx = &s6;
+    w->answer = out_of_reach;
+    struct rmd_id first = cw_submit(w, "bulk", two_domains, 10, 0); /* the only family: asked, in its time */
+    cw_pass(w, 2000, 200);
+    assert_int_equal(cw_campaign(w, &first, NULL)->deferrals, 10);
+    cw_source(w, "203.0.113.7", "n1", 0);
+    struct rmd_id id = cw_submit(w, "bulk", two_domains, 3000, 100);
+    cw_pass(w, 60000, 500);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 3000);
+    assert_int_equal(cw_campaign(w, &id, NULL)->deferrals, 0);
+    cw_pass(w, 3600000, 5000); /* forgotten by then: one lease or a few find out again */
+    id = cw_submit(w, "bulk", two_domains, 3000, 5000);
+    cw_pass(w, 60000, 500);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 3000);
+    assert_in_range(cw_campaign(w, &id, NULL)->deferrals, 0, 2 * RMD_COORD_LANE_LEASES * RMD_COORD_LEASE_MESSAGES);
+    done(w);
+}
+
 /* A receiver that no source reaches: every network once, then the schedule of retries. */
 static void what_no_source_reaches_waits(void **state) {
     (void)state;
@@ -723,6 +748,7 @@ int main(void) {
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),
         cmocka_unit_test(refused_for_the_ips_sake_goes_to_another_network_at_once),
         cmocka_unit_test(what_a_source_cannot_reach_goes_to_another_at_once),
+        cmocka_unit_test(what_a_family_does_not_reach_is_left_to_the_other),
         cmocka_unit_test(what_no_source_reaches_waits),
         cmocka_unit_test(a_second_live_session_is_refused_and_a_silent_one_replaced),
         cmocka_unit_test(a_revoked_key_is_dropped),
