@@ -175,6 +175,7 @@ static struct rmd_coord_options core_options(struct parts *p) {
     return (struct rmd_coord_options){.lease_valid_ms = c->lease_valid_ms,
                                       .transaction_deadline_ms = c->transaction_deadline_ms,
                                       .heartbeat_lost_ms = c->heartbeat_lost_ms,
+                                      .campaign_keep_ms = c->history_keep_ms,
                                       .provider = p->providers.v,
                                       .n_providers = p->providers.n,
                                       .rules = rmd_buf_slice(&p->rules),

@@ -3,6 +3,9 @@
  *   ACTIVE <-> PAUSED;  ACTIVE, PAUSED -> CANCELLED;  ACTIVE, PAUSED -> DONE when every recipient is settled.
  *   A cancelled campaign stays CANCELLED; finished_wall_ms says when its last recipient was settled.
  *
+ * In memory a campaign is open, then closing (finished, while chunks or leases still point to it), then finished; of
+ * the finished ones the newest are kept for views (expire.c).
+ *
  * A recipient is settled by its bit in the chunk's state, in the same batch as the campaign's counters, so the
  * counters are exact. */
 #include "coordinator/core/core.h"
@@ -78,6 +81,7 @@ void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r) {
         k->sort_cursor.n = r->sort_cursor.len;
     }
     rmd_list_push(&c->all_campaigns, &k->all);
+    rmd_list_push(r->finished_wall_ms ? &c->closing_campaigns : &c->open_campaigns, &k->life);
     rmd_map_set(&c->campaigns, rmd_slice(k->id.b, sizeof k->id.b), k);
 }
 
@@ -142,6 +146,8 @@ static void finish(struct rmd_coord *c, struct rmd_campaign *k) {
     k->sorted = k->sort_end = true;
     rmd_sort_clear(k);
     rmd_campaign_dirty(c, k);
+    rmd_list_remove(&k->life);
+    rmd_list_push(&c->closing_campaigns, &k->life);
     rmd_campaign_set_state(c, k, RMD_CAMPAIGN_DONE, "");
     /* What is left of it is its record and the history; a late report finds it settled. */
     for (const char *t = "KB"; *t; t++) {
@@ -152,9 +158,10 @@ static void finish(struct rmd_coord *c, struct rmd_campaign *k) {
 
 /* Every campaign that isn't finished: sort, expire, drain. */
 void rmd_campaign_tick(struct rmd_coord *c) {
-    rmd_list_for(it, &c->all_campaigns) {
-        struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
-        if (k->rec->finished_wall_ms || k->rec->state == RMD_CAMPAIGN_LOADING)
+    rmd_campaign_reap(c);
+    rmd_list_for_safe(it, &c->open_campaigns) {
+        struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, life);
+        if (k->rec->state == RMD_CAMPAIGN_LOADING)
             continue;
         int64_t until = rmd_campaign_valid_until(k);
         if (!k->draining && (k->rec->state == RMD_CAMPAIGN_CANCELLED || c->now.wall_ms >= until))
@@ -284,15 +291,19 @@ void rmd_campaigns_flush(struct rmd_coord *c) {
     }
 }
 
+void rmd_campaign_free(struct rmd_campaign *k) {
+    free(k->drain_pin);
+    rmd_content_forget(k);
+    rmd_sort_clear(k);
+    remuda__campaign_record__free_unpacked(k->rec, NULL);
+    free(k);
+}
+
 void rmd_campaigns_free(struct rmd_coord *c) {
     rmd_list_for_safe(it, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
-        free(k->drain_pin);
-        rmd_content_forget(k);
-        rmd_sort_clear(k);
         rmd_list_for_safe(jt, &k->cqs) free(rmd_container(jt, struct rmd_cq, in_campaign));
-        remuda__campaign_record__free_unpacked(k->rec, NULL);
-        free(k);
+        rmd_campaign_free(k);
     }
     rmd_map_release(&c->campaigns);
 }

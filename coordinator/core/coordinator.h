@@ -29,9 +29,11 @@ enum {
     RMD_COORD_WINDOW_CHUNKS = 8,  /* loaded ahead for one (provider, stream, campaign) */
     RMD_COORD_WINDOW_TOTAL = 512, /* loaded ahead in all */
     RMD_COORD_RESOLVES_IN_FLIGHT = 200,
+    RMD_COORD_CAMPAIGNS_KEPT = 1000, /* finished ones in memory, for views; older ones are in the store */
     RMD_COORD_DOMAINS_MAX = 2000000, /* cached sites; least recently used go */
     RMD_COORD_LEASE_MESSAGES = 200,  /* in one lease */
-    RMD_COORD_LANE_LEASES = 4,       /* outstanding for one lane */
+    RMD_COORD_LANE_MESSAGES = 800,   /* outstanding for one lane; the last lease may go over it */
+    RMD_COORD_LANE_LEASES = 256,     /* likewise: many campaigns of few recipients are many leases */
     RMD_COORD_SOURCES_MAX = 20000,
     RMD_COORD_NODES_MAX = 2000,
     RMD_COORD_REVOKED_KEYS_MAX = 64, /* of one node */
@@ -42,6 +44,7 @@ enum {
 struct rmd_coord_options {
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
+    int64_t campaign_keep_ms; /* records of finished campaigns are forgotten after this; 0: never */
     int64_t
         heartbeat_lost_ms; /* a session is gone after this silence; its leases expire lease_valid_ms after the last echo */
 

@@ -240,6 +240,9 @@ static void read_done(struct rmd_coord *c, const struct rmd_coord_event *e) {
     case RMD_READ_TEMPLATE:
         rmd_template_got(c, r, e);
         break;
+    case RMD_READ_EXPIRE:
+        rmd_campaign_expire_scanned(c, e);
+        break;
     case RMD_READ_START_Q:
     case RMD_READ_START_D:
     case RMD_READ_START_K:
@@ -480,10 +483,11 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
-    struct rmd_list *heads[] = {&c->pending,       &c->retired,         &c->domain_lru,    &c->resolve_queue,
-                                &c->all_pqs,       &c->all_dqs,         &c->all_campaigns, &c->dirty_chunks,
-                                &c->dirty_entries, &c->dirty_campaigns, &c->dirty_leases,  &c->idle_chunks,
-                                &c->idle_entries,  &c->suppressing,     &c->incidents};
+    struct rmd_list *heads[] = {&c->pending,           &c->retired,           &c->domain_lru,    &c->resolve_queue,
+                                &c->all_pqs,           &c->all_dqs,           &c->all_campaigns, &c->dirty_chunks,
+                                &c->dirty_entries,     &c->dirty_campaigns,   &c->dirty_leases,  &c->idle_chunks,
+                                &c->idle_entries,      &c->suppressing,       &c->incidents,     &c->open_campaigns,
+                                &c->closing_campaigns, &c->finished_campaigns};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     return c;

@@ -82,7 +82,7 @@ struct rmd_lane {
     uint64_t incident;
     struct rmd_account *account, *network;
     int64_t rest_until_mono_ms; /* its node gave work back although the lane is open */
-    uint32_t leases;
+    uint32_t leases, leased;    /* granted: leases, and their messages */
     uint64_t delivered, deferred, bounced, blocked;
 };
 
@@ -251,6 +251,9 @@ struct rmd_campaign {
     struct rmd_id id;
     struct rmd_stream *stream;
     struct rmd_list cqs, all;
+    struct rmd_list life;        /* in open, closing or finished campaigns */
+    bool closed;                 /* in the last of them */
+    uint32_t n_chunks, n_leases; /* in memory, which point here */
     uint64_t queued, leased, deferred, in_doubt;
     /* sorting */
     struct rmd_list sort;
@@ -335,6 +338,7 @@ enum rmd_read_kind {
     RMD_READ_START_K,
     RMD_READ_START_LEASE, /* K, B, Q of a lease */
     RMD_READ_SUPPRESSION, /* R row: its text survives */
+    RMD_READ_EXPIRE,      /* C rows: old ones are forgotten */
 };
 struct rmd_read {
     enum rmd_read_kind kind;
@@ -401,6 +405,13 @@ struct rmd_coord {
 
     struct rmd_map campaigns, chunks, pqs;
     struct rmd_list all_pqs, all_dqs, all_campaigns;
+    struct rmd_list open_campaigns, closing_campaigns, finished_campaigns; /* see campaign.c */
+    size_t n_finished;
+    uint64_t
+        dropped[6]; /* what campaigns that left memory had delivered, bounced, suppressed, expired, held, uncertain */
+    struct rmd_key expire_cursor; /* of the search for campaigns to forget; n 0: not under way */
+    int64_t expire_at_mono_ms;
+    bool expiring;
     struct rmd_list dirty_chunks, dirty_entries, dirty_campaigns, dirty_leases, idle_chunks, idle_entries;
     uint32_t windows; /* loaded entries with work */
     struct rmd_map reads;
@@ -505,6 +516,7 @@ void rmd_site_free(struct rmd_coord *c);
 struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s);
 void rmd_pq_reorder(struct rmd_coord *c, struct rmd_stream *s); /* its priority changed */
 struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_campaign *k);
+bool rmd_cqs_drop(struct rmd_campaign *k); /* of a finished campaign without chunks; false: one is being read */
 struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uint32_t group, uint32_t seq);
 void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch);
 void rmd_chunk_dirty(struct rmd_coord *c, struct rmd_chunk *ch);
@@ -574,8 +586,12 @@ void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda
                          enum rmd_settled kind, const char *text);
 const char *rmd_settled_name(enum rmd_settled kind);
 void rmd_campaign_tick(struct rmd_coord *c);
+void rmd_campaign_expire_scanned(struct rmd_coord *c, const struct rmd_coord_event *e);
 void rmd_campaigns_flush(struct rmd_coord *c);
 void rmd_campaigns_free(struct rmd_coord *c);
+void rmd_campaign_free(struct rmd_campaign *k);
+/* ---- expire.c */
+void rmd_campaign_reap(struct rmd_coord *c);
 /* ---- drain.c */
 void rmd_drain_start(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_drain(struct rmd_coord *c, struct rmd_campaign *k);

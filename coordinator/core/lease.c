@@ -50,8 +50,10 @@ static void tally(struct rmd_lease *l, int by) {
     l->node->granted = (uint32_t)((int)l->node->granted + by);
     if (l->source)
         l->source->leases = (uint32_t)((int)l->source->leases + by);
-    if (l->lane)
+    if (l->lane) {
         l->lane->leases = (uint32_t)((int)l->lane->leases + by);
+        l->lane->leased = (uint32_t)((int64_t)l->lane->leased + n);
+    }
 }
 
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to) {
@@ -90,6 +92,7 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->source_id = lane->source->rec->id;
     l->provider_id = pq->provider_id;
     l->campaign = k;
+    k->n_leases++;
     l->pq = pq;
     l->epoch = c->epoch;
     l->granted_wall_ms = c->now.wall_ms;
@@ -333,6 +336,7 @@ void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l) {
         rmd_entry_unref(c, l->entry);
     if (l->chunk)
         rmd_chunk_unref(c, l->chunk);
+    l->campaign->n_leases--;
     free(l);
 }
 
@@ -358,6 +362,8 @@ void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index) {
     if (l->state == RMD_LEASE_GRANTED) {
         l->campaign->leased--;
         l->pq->leased--;
+        if (l->lane)
+            l->lane->leased--;
     } else if (l->state == RMD_LEASE_DOUBT) {
         l->campaign->in_doubt--;
     }
@@ -467,6 +473,7 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     l->source_id = r->source;
     l->provider_id = r->provider;
     l->campaign = k;
+    k->n_leases++;
     l->pq = rmd_pq_get(c, r->provider, k->stream);
     ssize_t p = l->pq->provider;
     uint32_t net = l->source ? l->source->net->hash : 0;

@@ -65,6 +65,20 @@ struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_cam
     return q;
 }
 
+bool rmd_cqs_drop(struct rmd_campaign *k) {
+    rmd_list_for(it, &k->cqs) {
+        if (rmd_container(it, struct rmd_cq, in_campaign)->scanning)
+            return false;
+    }
+    rmd_list_for_safe(it, &k->cqs) {
+        struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);
+        rmd_list_remove(&q->in_campaign);
+        rmd_list_remove(&q->in_pq);
+        free(q);
+    }
+    return true;
+}
+
 /* ---------------------------------------------------------------- chunks */
 
 struct chunk_key {
@@ -85,6 +99,7 @@ struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uin
     if (!ch) {
         ch = rmd_alloc(sizeof *ch);
         ch->campaign = k;
+        k->n_chunks++;
         ch->group = group;
         ch->seq = seq;
         rmd_list_init(&ch->entries);
@@ -248,6 +263,7 @@ static void chunk_free(struct rmd_coord *c, struct rmd_chunk *ch) {
     rmd_list_remove(&ch->dirty_link);
     if (ch->rows)
         remuda__chunk__free_unpacked(ch->rows, NULL);
+    ch->campaign->n_chunks--;
     free(ch);
 }
 

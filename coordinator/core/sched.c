@@ -6,8 +6,8 @@
  * when the one before is full (leases outstanding, a cap, or its node's window). The order differs between providers,
  * so that every source is somebody's first.
  *
- * A part of each lane's cap (1/10), and one of its leases, is kept for streams of priority 0 when a source serves
- * one. */
+ * A part of each lane's cap (1/10), and of what may be outstanding there (a quarter), is kept for streams of
+ * priority 0 when a source serves one. */
 #include "coordinator/core/core.h"
 
 enum { PRIORITY_SHARE = 10, QUANTUM = RMD_COORD_LEASE_MESSAGES / 2 };
@@ -85,8 +85,9 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         return "node over its limits";
     if (!room(c, q, l))
         return "lane caps";
-    uint32_t most = RMD_COORD_LANE_LEASES - (q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0);
-    if (l->leases >= most)
+    uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
+    if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
+        l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
         return "leases outstanding";
     if (s->node->credit <= 0)
         return "node's window";

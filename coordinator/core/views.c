@@ -8,6 +8,12 @@ static uint64_t domain_free_sum(const struct rmd_campaign *k) {
 }
 
 static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
+    out->delivered = c->dropped[0];
+    out->bounced = c->dropped[1];
+    out->suppressed = c->dropped[2];
+    out->expired = c->dropped[3];
+    out->held = c->dropped[4];
+    out->uncertain = c->dropped[5];
     rmd_list_for(it, &c->all_campaigns) {
         const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
         out->queued += k->queued;

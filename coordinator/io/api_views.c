@@ -5,6 +5,7 @@
 
 #include <base/text.h>
 
+#include "coordinator/core/keys.h"
 #include "coordinator/io/api_request.h"
 
 /* What a view is built with: the list that grows, and a filter. */
@@ -15,6 +16,7 @@ struct view {
     json_t *list;
     const char *only;
     const struct rmd_id *id;
+    uint32_t stream;
     void (*build)(struct view *v);
 };
 
@@ -122,6 +124,34 @@ void rmd_api_campaigns(struct rmd_api_request *r) {
     list_view(r, "campaigns", build_campaigns);
 }
 
+static void name_stream(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct view *v = ctx;
+    v->only = rmd_arena_str(&v->r->arena, rmd_slice_str(rmd_coord_stream_name(core, v->stream)));
+}
+
+/* One that finished long ago: the core knows the newest only, the store has them as long as history is kept. */
+static void stored_campaign(struct rmd_api_request *r, const struct rmd_id *id) {
+    struct rmd_key k = rmd_key_campaign(r->http->o.tenant, id);
+    struct rmd_slice key = rmd_key_slice(&k);
+    struct rmd_buf packed = {0};
+    const struct rmd_store *st = rmd_shell_store(r->http->o.shell);
+    int rc = st->ops->get_many(st->s, &key, 1, rmd_api_copy_value, &packed);
+    const Remuda__CampaignRecord *rec =
+        rc == RMD_OK && packed.len
+            ? rmd_pb_decode(&remuda__campaign_record__descriptor, rmd_buf_slice(&packed), &r->arena)
+            : NULL;
+    if (rec && rec->finished_wall_ms) { /* anything else is an acceptance under way */
+        struct view v = {.r = r, .stream = rec->stream, .only = ""};
+        struct rmd_campaign_view c = {.record = rec};
+        rc = rmd_shell_call(r->http->o.shell, name_stream, &v);
+        json_decref(r->out);
+        r->out = rmd_json_campaign(&c, v.only);
+        r->status = 200;
+    }
+    rmd_buf_release(&packed);
+}
+
 void rmd_api_campaign(struct rmd_api_request *r) {
     struct rmd_id id;
     if (rmd_id_parse(rmd_slice_str(r->segment[1]), &id) < 0) {
@@ -131,6 +161,8 @@ void rmd_api_campaign(struct rmd_api_request *r) {
     }
     struct view v = {.r = r, .id = &id};
     single_view(&v, build_campaigns, "campaign", r->segment[1]);
+    if (r->status == 404)
+        stored_campaign(r, &id);
 }
 
 static json_t *stream_json(const Remuda__StreamRecord *s) {

@@ -1,0 +1,148 @@
+/* Many campaigns: small ones are not slowed down by their number, finished ones leave memory and at last the store. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <base/text.h>
+
+#include "coordinator/core/keys.h"
+#include "tests/kit/coord_world.h"
+
+static const char *const one_domain[] = {"g.test", NULL};
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+static struct cw *world(int64_t keep_ms) {
+    struct cw *w = rmd_alloc(sizeof *w);
+    cw_init(w, 7);
+    w->o.campaign_keep_ms = keep_ms;
+    cw_crash(w, false); /* starts with that */
+    cw_stream(w, "bulk", NULL);
+    return w;
+}
+
+static void done(struct cw *w) {
+    cw_release(w);
+    free(w);
+}
+
+static void count_one(void *ctx, const struct rmd_campaign_view *v) {
+    size_t *n = ctx;
+    (void)v;
+    ++*n;
+}
+
+static size_t in_memory(struct cw *w) {
+    size_t n = 0;
+    rmd_coord_campaigns(w->core, count_one, &n);
+    return n;
+}
+
+static bool count_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    (void)key, (void)value;
+    ++*(size_t *)ctx;
+    return true;
+}
+
+static size_t stored(struct cw *w, char table) {
+    struct rmd_key from = rmd_key_table(table), to = rmd_key_table((char)(table + 1));
+    struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = 100000};
+    size_t n = 0;
+    assert_int_equal(w->store.ops->scan(w->store.s, &scan, count_row, &n), RMD_OK);
+    return n;
+}
+
+/* Reminders are submitted one by one: a lane holds many of them at once, as it does of one long list. */
+static void a_lane_holds_many_small_campaigns(void **state) {
+    (void)state;
+    struct cw *w = world(0);
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    n->holds = true;
+    for (uint32_t i = 0; i < 240; i++)
+        cw_submit(w, "bulk", one_domain, 1, i);
+    cw_pass(w, 2000, 200);
+    assert_int_equal(n->n_leases, 240);
+    done(w);
+}
+
+/* What is outstanding is bounded by messages, whatever they come from. */
+static void a_lane_holds_no_more_of_a_big_one(void **state) {
+    (void)state;
+    struct cw *w = world(0);
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    n->holds = true;
+    cw_submit(w, "bulk", one_domain, 5000, 0);
+    cw_pass(w, 2000, 200);
+    size_t held = 0;
+    for (size_t i = 0; i < n->n_leases; i++)
+        held += n->lease[i]->n;
+    assert_in_range(held, RMD_COORD_LANE_MESSAGES, RMD_COORD_LANE_MESSAGES + RMD_COORD_LEASE_MESSAGES - 1);
+    done(w);
+}
+
+static void finished_campaigns_leave_memory_and_stay_in_the_store(void **state) {
+    (void)state;
+    struct cw *w = world(0);
+    cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    enum { MANY = RMD_COORD_CAMPAIGNS_KEPT + 100 };
+    for (uint32_t i = 0; i < MANY; i++) {
+        cw_submit(w, "bulk", one_domain, 1, i);
+        if (i % 100 == 99)
+            cw_pass(w, 2000, 500);
+    }
+    cw_pass(w, 20000, 500);
+    assert_int_equal(in_memory(w), RMD_COORD_CAMPAIGNS_KEPT);
+    assert_int_equal(stored(w, 'C'), MANY);
+    struct rmd_status_view s;
+    rmd_coord_status(w->core, &s);
+    assert_int_equal(s.delivered, MANY); /* nothing is uncounted */
+    cw_crash(w, false);
+    cw_pass(w, 20000, 500);
+    assert_int_equal(in_memory(w), RMD_COORD_CAMPAIGNS_KEPT);
+    rmd_coord_status(w->core, &s);
+    assert_int_equal(s.delivered, MANY);
+    done(w);
+}
+
+/* With its idempotency key, which means nothing any more. What isn't finished stays, however old. */
+static void old_campaigns_are_forgotten(void **state) {
+    (void)state;
+    struct cw *w = world(2 * DAY_MS);
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    struct rmd_id old = cw_submit(w, "bulk", one_domain, 3, 0);
+    cw_pass(w, 5000, 500);
+    assert_int_equal(cw_campaign(w, &old, NULL)->state, RMD_CAMPAIGN_DONE);
+    n->holds = true;
+    struct rmd_id paused = cw_submit(w, "bulk", one_domain, 3, 100);
+    struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_STATE, .tenant = 1, .id = paused, .state = RMD_CAMPAIGN_PAUSED};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    cw_give_back(w, n, NULL, NULL, RMD_RETURN_PAUSED);
+    n->holds = false;
+    cw_pass(w, DAY_MS, 600000);
+    struct rmd_id young = cw_submit(w, "bulk", one_domain, 3, 200);
+    cw_pass(w, DAY_MS + 4 * 3600 * 1000, 600000);
+    assert_int_equal(stored(w, 'C'), 2);
+    assert_int_equal(in_memory(w), 2);
+    assert_int_equal(cw_campaign(w, &young, NULL)->delivered, 3);
+    assert_int_equal(cw_campaign(w, &paused, NULL)->state, RMD_CAMPAIGN_PAUSED);
+    struct rmd_status_view s;
+    rmd_coord_status(w->core, &s);
+    assert_int_equal(s.delivered, 6);
+    done(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lane_holds_many_small_campaigns),
+        cmocka_unit_test(a_lane_holds_no_more_of_a_big_one),
+        cmocka_unit_test(finished_campaigns_leave_memory_and_stay_in_the_store),
+        cmocka_unit_test(old_campaigns_are_forgotten),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
