@@ -134,8 +134,6 @@ static void pause_stream(struct rmd_coord *c, const struct scene *x) {
         return;
     s->rec->state = 1;
     rmd_str_set(&s->rec->reason, x->d.why);
-    struct rmd_key k = rmd_key_stream(s->rec->tenant, s->rec->id);
-    rmd_core_put(c, &k, s->rec);
     rmd_recall_stream(c, s, RMD_RETURN_PAUSED, -1);
     Remuda__EventRecord *e = rmd_core_event(c, "stream.paused");
     e->stream = s->rec->id;
@@ -214,6 +212,7 @@ static void decide(struct rmd_coord *c, struct scene *x) {
     static const struct rmd_refusals none;
     rmd_refusals_add(&x->source->refusals, &refusal);
     rmd_refusals_add(&x->source->net->refusals, &refusal);
+    x->source->dirty = c->sources_dirty = true; /* what corroborates must survive a restart */
     if (x->stream)
         rmd_refusals_add(&x->stream->refusals, &refusal);
     struct rmd_failover_input in = {
@@ -251,6 +250,8 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     decide(c, &x);
     c->after_probe = x.d.what == RMD_FAILOVER_NOTHING ? -1 : RMD_PROBE_QUARANTINE_SYNCED;
     carry_out(c, &x);
+    if (x.stream)
+        rmd_stream_put(c, x.stream);
     c->deal = true;
 }
 

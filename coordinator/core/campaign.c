@@ -274,6 +274,8 @@ void rmd_settle_row(struct rmd_coord *c, struct rmd_chunk *ch, uint32_t row, enu
 
 void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda__DeferredRecord *r,
                          enum rmd_settled kind, const char *text) {
+    if (kind == RMD_SETTLED_EXPIRED && !text && *r->last_reply)
+        text = rmd_arena_printf(&c->scratch, "too old to be tried again; last answer: %s", r->last_reply);
     if (rmd_settle(c, ch, r->index, kind))
         settled_event(c, ch->campaign, rmd_slice(r->row.data, r->row.len), kind, text);
 }

@@ -1,11 +1,6 @@
 /* Commands of the API: checked, carried out, answered when durable. */
 #include "coordinator/core/core.h"
 
-static void put_stream(struct rmd_coord *c, const struct rmd_stream *s) {
-    struct rmd_key k = rmd_key_stream(s->rec->tenant, s->rec->id);
-    rmd_core_put(c, &k, s->rec);
-}
-
 /* ---------------------------------------------------------------- nodes */
 
 static void allow(struct rmd_coord *c, const struct rmd_node *n, bool on) {
@@ -190,7 +185,7 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
     }
     if (urgent)
         rmd_pq_reorder(c, s);
-    put_stream(c, s);
+    rmd_stream_put(c, s);
     rmd_policy_all(c);
     rmd_core_reply(c, m->token, RMD_OK, r->id, "stream %s is %s", r->name, old ? "changed" : "made");
 }
@@ -206,7 +201,7 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
     if (s->rec->state != m->state) {
         s->rec->state = m->state;
         rmd_str_set(&s->rec->reason, m->reason ? m->reason : "");
-        put_stream(c, s);
+        rmd_stream_put(c, s);
         c->after_probe = RMD_PROBE_CANCEL_SYNCED;
         if (m->state)
             rmd_recall_stream(c, s, RMD_RETURN_PAUSED, -1);
@@ -229,6 +224,9 @@ static const char *source_objection(const struct rmd_command *m, const struct rm
         return "the address isn't the IP address of a host";
     if (*in->bind && (rmd_addr_parse(in->bind, &a) != RMD_OK || !rmd_addr_is_host(&a)))
         return "the address to bind isn't the IP address of a host";
+    uint8_t family = a.family;
+    if (*in->bind && rmd_addr_parse(in->address, &a) == RMD_OK && a.family != family)
+        return "the address to bind is of another family (IPv4, IPv6) than the address";
     if (!node)
         return "there is no such node; `remuda node list` shows those that are enrolled";
     if (node->rec->state)

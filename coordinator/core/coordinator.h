@@ -210,7 +210,7 @@ struct rmd_node_view {
     bool connected;
     int64_t last_heard_ms_ago;
     const char *hostname, *software, *trouble;
-    uint32_t leases, connections, waiting;
+    uint32_t leases, connections, connection_limit, workers, waiting;
     uint64_t messages_leased, in_doubt;
     uint64_t malformed_from, malformed_at; /* frames that could not be read: this node's here, ours there */
 };

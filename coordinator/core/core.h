@@ -125,7 +125,7 @@ struct rmd_node {
     int64_t valid_until_mono_ms; /* its leases hold until then at the latest */
     int64_t hold_mono_ms;        /* over its limits: nothing more until then */
     char *hostname, *software, *trouble;
-    uint32_t connections, waiting;
+    uint32_t connections, waiting, connection_limit, workers;
     uint64_t malformed, malformed_there;
     uint64_t high_water;
     uint64_t journal_end; /* journal position it said in Hello */
@@ -475,6 +475,7 @@ struct rmd_source *rmd_source_by_address(struct rmd_coord *c, uint32_t tenant, c
 void rmd_registry_add_tenant(struct rmd_coord *c, Remuda__TenantRecord *r);
 void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r);
 uint8_t rmd_source_family(const Remuda__SourceRecord *r);
+void rmd_stream_put(struct rmd_coord *c, struct rmd_stream *s); /* writes its record */
 void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r);
 void rmd_registry_add_node(struct rmd_coord *c, Remuda__NodeRecord *r);
 void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, struct rmd_slice pem);

@@ -97,7 +97,7 @@ Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rm
     d->address_hash = ch->rows->address_hash[row];
     d->stream = ch->campaign->rec->stream;
     d->provider = provider;
-    d->first_wall_ms = d->not_before_wall_ms = c->now.wall_ms;
+    d->not_before_wall_ms = c->now.wall_ms;
     return d;
 }
 

@@ -395,7 +395,6 @@ static void write_one(struct rmd_coord *c, struct rmd_lease *l) {
     r.epoch = l->epoch;
     r.granted_wall_ms = l->granted_wall_ms;
     r.doubt_wall_ms = l->doubt_wall_ms;
-    r.booked = l->state == RMD_LEASE_GRANTED ? 0 : l->left;
     r.done.data = l->done;
     r.done.len = rmd_bit_bytes(l->n);
     r.node_boot_id.data = l->boot;

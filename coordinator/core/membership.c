@@ -262,6 +262,8 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     free(n->software);
     n->hostname = rmd_strdup(h->hostname);
     n->software = rmd_strdup(h->software);
+    n->connection_limit = h->connection_limit;
+    n->workers = h->worker_threads;
     identify(c, n, h);
     renew(c, n);
     n->connected = false; /* what these alarms stop, Welcome leaves out; nothing is sent before it */

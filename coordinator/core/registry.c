@@ -81,6 +81,49 @@ static void derive_secret(struct rmd_coord *c, struct rmd_stream *s) {
     c->o.sign->hmac_sha256(c->meta->verp_master.data, c->meta->verp_master.len, label, sizeof label, s->verp);
 }
 
+/* ---- refusals in records */
+
+static void refusals_free(size_t *n, Remuda__Refusal ***v) {
+    for (size_t i = 0; i < *n; i++)
+        remuda__refusal__free_unpacked((*v)[i], NULL);
+    free(*v);
+    *v = NULL;
+    *n = 0;
+}
+
+static void refusals_write(const struct rmd_refusals *r, size_t *n, Remuda__Refusal ***v) {
+    refusals_free(n, v);
+    *v = rmd_alloc((r->n + 1) * sizeof **v);
+    for (; *n < r->n; ++*n) {
+        const struct rmd_refusal *x = &r->v[*n];
+        Remuda__Refusal *out = (*v)[*n] = rmd_alloc(sizeof *out);
+        remuda__refusal__init(out);
+        out->wall_ms = x->wall_ms;
+        out->source = x->source;
+        out->provider = x->provider;
+        out->network = x->network;
+        out->class_ = x->class;
+    }
+}
+
+static void refusals_read(struct rmd_refusals *r, size_t n, Remuda__Refusal *const *v) {
+    for (size_t i = 0; i < n; i++) {
+        if (v[i]->class_ >= RMD_CLASS_COUNT)
+            continue;
+        rmd_refusals_add(r, &(struct rmd_refusal){.wall_ms = v[i]->wall_ms,
+                                                  .source = v[i]->source,
+                                                  .provider = v[i]->provider,
+                                                  .network = v[i]->network,
+                                                  .class = (enum rmd_class)v[i]->class_});
+    }
+}
+
+void rmd_stream_put(struct rmd_coord *c, struct rmd_stream *s) {
+    refusals_write(&s->refusals, &s->rec->n_refusal, &s->rec->refusal);
+    struct rmd_key k = rmd_key_stream(s->rec->tenant, s->rec->id);
+    rmd_core_put(c, &k, s->rec);
+}
+
 void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r) {
     struct rmd_stream *s = rmd_stream_find(c, r->id);
     if (s) {
@@ -89,6 +132,7 @@ void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r) {
         s = rmd_alloc(sizeof *s);
         rmd_list_init(&s->pqs);
         rmd_map_set(&c->streams, rmd_slice(&r->id, sizeof r->id), s);
+        refusals_read(&s->refusals, r->n_refusal, r->refusal);
     }
     s->rec = r;
     rmd_retry_plan_init(&s->plan, r->retry_min_ms > 0 ? r->retry_min_ms : 15 * 60 * 1000,
@@ -263,6 +307,8 @@ void rmd_lanes_restore(struct rmd_coord *c) {
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         s->node = rmd_node_find(c, s->rec->node);
+        refusals_read(&s->refusals, s->rec->n_refusal, s->rec->refusal);
+        refusals_read(&s->net->refusals, s->rec->n_refusal, s->rec->refusal);
         for (size_t i = 0; i < s->rec->n_lane; i++) {
             const Remuda__LaneState *r = s->rec->lane[i];
             ssize_t p = r->provider ? rmd_provider_index(c, r->provider) : 0;
@@ -406,6 +452,7 @@ void rmd_registry_flush(struct rmd_coord *c) {
                 continue;
             s->dirty = false;
             lanes_write(c, s);
+            refusals_write(&s->refusals, &s->rec->n_refusal, &s->rec->refusal);
             struct rmd_key k = rmd_key_source(s->rec->tenant, s->rec->id);
             rmd_core_put(c, &k, s->rec);
         }

@@ -106,7 +106,6 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     rmd_campaign_dirty(c, k);
     Remuda__DeferredRecord *d = record_of(c, x);
     d->attempts++;
-    d->last_class = v->class;
     d->sticky_source = 0;
     set_last_reply(c, d, o);
     struct rmd_retry r =
@@ -150,7 +149,6 @@ static void uncertain(struct rmd_coord *c, const struct item *x, const Remuda__O
     Remuda__DeferredRecord *d = record_of(c, x);
     e->attempt = ++d->attempts;
     d->uncertain++;
-    d->last_class = v->class;
     d->sticky_source = 0;
     if (k->stream->rec->uncertain_policy == 1) {
         rmd_settle_deferred(c, x->chunk, d, RMD_SETTLED_HELD, "the final dot was sent and its reply never came");

@@ -38,7 +38,7 @@ static int64_t back_off(int64_t first, int64_t max, uint32_t attempts) {
 struct rmd_retry rmd_retry_next(const struct rmd_retry_plan *p, const struct rmd_verdict *v, uint32_t attempts,
                                 int64_t now_wall_ms, int64_t valid_until_wall_ms, struct rmd_rng *rng) {
     int64_t first = v->class < RMD_CLASS_COUNT ? p->class_first_ms[v->class] : 0;
-    struct rmd_retry r = {.why = first ? "class" : "back-off"};
+    struct rmd_retry r = {0};
     int64_t max = first > p->max_ms ? first : p->max_ms;
     int64_t delay = back_off(first ? first : p->min_ms, max, attempts);
     int64_t quarter = delay / 4;
@@ -47,11 +47,10 @@ struct rmd_retry rmd_retry_next(const struct rmd_retry_plan *p, const struct rmd
     if (v->duration_ms > delay) {
         /* Spread upwards only: never before the time that the receiver named. */
         delay = v->duration_ms + (int64_t)rmd_rng_below(rng, (uint64_t)(v->duration_ms / 8 + 1));
-        r.why = "receiver";
     }
     if (valid_until_wall_ms != RMD_NEVER && delay > valid_until_wall_ms - now_wall_ms) {
         r.expires = true;
-        r.why = "age limit";
+
         r.not_before_wall_ms = valid_until_wall_ms > now_wall_ms ? valid_until_wall_ms : now_wall_ms;
         return r;
     }

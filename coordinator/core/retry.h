@@ -22,9 +22,8 @@ void rmd_retry_plan_init(struct rmd_retry_plan *p, int64_t min_ms, int64_t max_m
 int rmd_retry_plan_override(struct rmd_retry_plan *p, const char *const *override, const char **bad) RMD_CHECKED;
 
 struct rmd_retry {
-    bool expires; /* no further attempt fits: settle as expired at not_before_wall_ms */
+    bool expires; /* no further attempt fits: not_before is when the recipient expires */
     int64_t not_before_wall_ms;
-    const char *why; /* "class", "receiver", "back-off", "age limit": static text */
 };
 
 /* attempts: how often it was attempted, this one included (>= 1). valid_until_wall_ms: RMD_NEVER when there is no limit. */

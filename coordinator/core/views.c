@@ -130,6 +130,8 @@ void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_no
                                   : "",
             .leases = n->granted,
             .connections = n->connections,
+            .connection_limit = n->connection_limit,
+            .workers = n->workers,
             .waiting = n->waiting,
             .malformed_from = n->malformed,
             .malformed_at = n->malformed_there,

@@ -276,6 +276,8 @@ static void add_node(void *ctx, const struct rmd_node_view *n) {
     json_object_set_new(o, "messages_leased", json_integer((json_int_t)n->messages_leased));
     json_object_set_new(o, "in_doubt", json_integer((json_int_t)n->in_doubt));
     json_object_set_new(o, "connections", json_integer(n->connections));
+    json_object_set_new(o, "connection_limit", json_integer(n->connection_limit));
+    json_object_set_new(o, "workers", json_integer(n->workers));
     json_object_set_new(o, "waiting", json_integer(n->waiting));
     json_object_set_new(o, "malformed_from", json_integer((json_int_t)n->malformed_from));
     json_object_set_new(o, "malformed_at", json_integer((json_int_t)n->malformed_at));

@@ -75,7 +75,6 @@ static void encode(struct tpl *c, struct rmd_buf *out) {
     t.n_body = c->body.n;
     t.body = pieces_of(&c->body);
     t.needs_smtputf8 = t.needs_8bitmime = c->needs_smtputf8; /* RFC 6531 section 3.1; bodies are 7-bit always */
-    t.subject_sample = c->info.subject;
     for (size_t i = 0; i < t.n_body; i++)
         t.size_hint += t.body[i]->ready.len;
     rmd_pb_encode(&t, out);

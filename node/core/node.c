@@ -206,7 +206,6 @@ static void frame(struct rmd_node *n, const Remuda__Frame *f) {
         n->malformed_frames++;
         return;
     }
-    n->received_frames++;
     if (n->state == NODE_START || n->state == NODE_STOPPED || node_session_frame(n, f))
         return;
     if (n->state != NODE_SERVING || f->epoch != n->epoch)

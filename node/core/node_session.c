@@ -244,7 +244,6 @@ void node_heartbeat(struct rmd_node *n) {
     Remuda__Heartbeat *h = f->heartbeat = rmd_arena_alloc(a, sizeof *h);
     remuda__heartbeat__init(h);
     h->node_mono_ms = n->now.mono_ms;
-    h->received_frames = n->received_frames;
     h->malformed_frames = n->malformed_frames;
     h->connections = n->stats.connections;
     h->waiting = n->stats.waiting;

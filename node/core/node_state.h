@@ -138,7 +138,7 @@ struct rmd_node {
     bool policy_known;
     struct rmd_buf rules;
     char refused[160]; /* last refusal that was logged */
-    uint64_t received_frames, malformed_frames;
+    uint64_t malformed_frames;
     struct rmd_worker_stats stats;
     struct rmd_map trouble; /* source -> struct node_trouble */
 

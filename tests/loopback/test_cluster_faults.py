@@ -186,6 +186,8 @@ class BadReceivers(ClusterCase):
         self.assertEqual(states["small"], "bounced", "a message over the announced SIZE")
         for n in ("flood", "endless", "raw", "silent", "cut"):
             self.assertEqual(states[n], "expired", n)
+        last = {e["recipient"]: e["text"] for e in self.cluster.events(campaign=bad["id"], type="expired")}
+        self.assertIn("last answer: ", last["u@raw.test"], "what expired says why it was never delivered")
         self.assertEqual(c["uncertain"], 2)
         uncertain = {e["recipient"] for e in self.cluster.events(campaign=bad["id"], type="uncertain")}
         self.assertEqual(uncertain, {"u@lost.test", "u@taken.test"})

@@ -47,11 +47,9 @@ static void retry_honours_class_receiver_and_age(void **state) {
     struct rmd_verdict grey = {.class = RMD_CLASS_GREYLISTED};
     struct rmd_retry r = rmd_retry_next(&p, &grey, 1, 0, RMD_NEVER, &rng);
     assert_in_range(r.not_before_wall_ms, 90 * 1000, 150 * 1000);
-    assert_string_equal(r.why, "class");
     struct rmd_verdict told = {.class = RMD_CLASS_RATE_LIMITED, .duration_ms = 3600 * 1000};
     r = rmd_retry_next(&p, &told, 1, 0, RMD_NEVER, &rng);
     assert_in_range(r.not_before_wall_ms, 3600 * 1000, 4050 * 1000);
-    assert_string_equal(r.why, "receiver");
     r = rmd_retry_next(&p, &told, 1, 0, 30 * MIN, &rng);
     assert_true(r.expires);
     assert_int_equal(r.not_before_wall_ms, 30 * MIN);

@@ -301,6 +301,34 @@ static void a_block_moves_the_work_to_another_network(void **state) {
     done(w);
 }
 
+static void on_source(void *ctx, const struct rmd_source_view *v) {
+    *(enum rmd_lane_state *)ctx = v->state;
+}
+
+/* The first of two refusals that corroborate each other may lie before a restart, a source's change, or both. */
+static void what_corroborates_survives_a_restart(void **state) {
+    (void)state;
+    for (int between = 0; between < 3; between++) {
+        struct cw *w = world();
+        struct cw_node *a = cw_node_add(w, "n1");
+        uint32_t s1 = cw_source(w, "203.0.113.7", "n1", 0);
+        enum rmd_lane_state everywhere = RMD_LANE_OPEN;
+        cw_alarm(w, a, s1, rmd_provider_id("google"), &blocked, 1);
+        cw_run(w);
+        rmd_coord_sources(w->core, on_source, &everywhere);
+        assert_int_equal(everywhere, RMD_LANE_OPEN);
+        if (between >= 1)
+            cw_crash(w, false);
+        if (between == 2)
+            cw_pass(w, 7 * 3600 * 1000, 60000); /* too long ago to count */
+        cw_alarm(w, a, s1, rmd_provider_id("yahoo"), &blocked, 1);
+        cw_run(w);
+        rmd_coord_sources(w->core, on_source, &everywhere);
+        assert_int_equal(everywhere, between == 2 ? RMD_LANE_OPEN : RMD_LANE_QUARANTINED);
+        done(w);
+    }
+}
+
 static void moved_work_is_timed_and_counted(void **state) {
     (void)state;
     struct cw *w = world();
@@ -741,6 +769,7 @@ int main(void) {
         cmocka_unit_test(a_lost_journal_waits_for_the_policy),
         cmocka_unit_test(a_lease_that_the_node_never_had_is_still_its_own),
         cmocka_unit_test(a_block_moves_the_work_to_another_network),
+        cmocka_unit_test(what_corroborates_survives_a_restart),
         cmocka_unit_test(moved_work_is_timed_and_counted),
         cmocka_unit_test(with_nowhere_to_go_the_work_waits_and_says_so),
         cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
