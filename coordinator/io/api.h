@@ -62,7 +62,7 @@
 enum {
     RMD_API_BODY_MAX = 1 << 20,         /* of a JSON request */
     RMD_API_UPLOAD_MAX_ROWS = 50000000, /* of one campaign */
-    RMD_API_REJECTS_MAX = 10000,
+    RMD_API_REJECTS_MAX = 100000,
     RMD_API_WAIT_MS = 30000,
     RMD_API_CONNECTIONS_MAX = 256,
 };
