@@ -132,3 +132,16 @@ int rmd_verp_parse(struct rmd_slice token, struct rmd_id *message, char mac[16])
     memcpy(mac, text, sizeof text);
     return RMD_OK;
 }
+
+int rmd_message_parse(struct rmd_slice text, struct rmd_id *message) {
+    char mac[16];
+    struct rmd_slice t = rmd_trim(text);
+    if (t.n && t.p[0] == '<')
+        t = rmd_slice(t.p + 1, t.n - 1);
+    if (t.n > 2 && rmd_lower((char)t.p[0]) == 'b' && t.p[1] == '+')
+        t = rmd_slice(t.p + 2, t.n - 2);
+    const uint8_t *end = memchr(t.p, '@', t.n);
+    if (end)
+        t.n = (size_t)(end - t.p);
+    return t.n == VERP_TOKEN ? rmd_verp_parse(t, message, mac) : rmd_id_parse(t, message);
+}

@@ -49,5 +49,8 @@ const char *rmd_address_check(struct rmd_slice email, bool utf8_ok);
  * MAC, computed by the caller through the sign port. */
 void rmd_verp_token(const struct rmd_id *message, const uint8_t hmac[8], char out[48]);
 int rmd_verp_parse(struct rmd_slice token, struct rmd_id *message, char mac[16]) RMD_CHECKED;
+/* A message as people come to know it: its id, its token, its Message-ID ("<" token "@" domain ">", also without the
+ * brackets), its envelope sender. RMD_EFORMAT: none of these. The MAC isn't checked: this only looks things up. */
+int rmd_message_parse(struct rmd_slice text, struct rmd_id *message) RMD_CHECKED;
 
 #endif

@@ -114,3 +114,47 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     else
         rmd_buf_addf(out, "nothing of this stream waits there\n");
 }
+
+static bool lease_has(const struct rmd_lease *l, uint64_t ordinal, uint32_t *attempts) {
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct rmd_row_head h;
+        if (rmd_bit_get(l->done, i) || !rmd_row_head(rmd_lease_row(l, i), &h) || h.ordinal != ordinal)
+            continue;
+        *attempts = l->own && l->own[i] ? l->own[i]->attempts : 0;
+        return true;
+    }
+    return false;
+}
+
+static void leased_view(const struct rmd_coord *c, const struct rmd_lease *l, struct rmd_leased_view *out) {
+    out->lease = l->id;
+    out->node = l->node->rec->name;
+    out->source = l->source ? l->source->rec->address : "";
+    out->provider = rmd_provider_name(c, l->provider_id);
+    out->connected = l->node->connected;
+    out->in_doubt = l->state == RMD_LEASE_DOUBT;
+    out->granted_wall_ms = l->granted_wall_ms;
+    int64_t left = l->node->valid_until_mono_ms - c->now.mono_ms;
+    out->valid_ms = left > 0 ? left : 0;
+}
+
+bool rmd_coord_find_leased(struct rmd_coord *c, const struct rmd_id *message, struct rmd_leased_view *out) {
+    struct rmd_id campaign = rmd_id_campaign(message);
+    uint64_t ordinal = rmd_id_ordinal(message);
+    uint32_t it = 0;
+    void *v;
+    *out = (struct rmd_leased_view){0};
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        uint32_t jt = 0;
+        void *w;
+        while (rmd_map_next(&((struct rmd_node *)v)->leases, &jt, NULL, &w)) {
+            const struct rmd_lease *l = w;
+            if (l->state == RMD_LEASE_TAKEN || !rmd_id_eq(&l->campaign->id, &campaign) ||
+                !lease_has(l, ordinal, &out->attempts))
+                continue;
+            leased_view(c, l, out);
+            return true;
+        }
+    }
+    return false;
+}

@@ -271,6 +271,23 @@ void rmd_sched_deal(struct rmd_coord *c) {
     }
 }
 
+/* Whatever waits here belongs to paused campaigns. */
+static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        if (x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED)
+            return false;
+    }
+    if (!q->deferred)
+        return true;
+    rmd_list_for(it, &c->all_campaigns) {
+        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        if (k->stream == q->stream && k->deferred && k->rec->state != RMD_CAMPAIGN_PAUSED)
+            return false;
+    }
+    return true;
+}
+
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->queued && !q->deferred)
         return "";
@@ -279,11 +296,13 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (c->stalled)
         return "store stalled";
     if (q->provider < 0)
-        return "the domain's MX can't be resolved yet";
+        return campaigns_paused(c, q) ? "campaign paused" : "the domain's MX can't be resolved yet";
     if (rmd_tenant_paused(c, q->stream->rec->tenant) || q->stream->rec->state)
         return "paused";
     if (rmd_stream_lacks_key(q->stream))
         return "a DKIM key of the stream can't be read";
+    if (campaigns_paused(c, q))
+        return "campaign paused";
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

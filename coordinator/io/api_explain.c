@@ -10,11 +10,19 @@
 #include "coordinator/io/api_request.h"
 #include "proto/io/idn.h"
 
-enum { EVENTS_MAX = 200, CAMPAIGNS_MAX = 200, CHUNKS_MAX = 2000, MATCHES_MAX = 50 };
+enum {
+    EVENTS_MAX = 200,
+    CAMPAIGNS_MAX = 200,
+    CHUNKS_MAX = 2000,
+    MATCHES_MAX = 50,
+    UNRESOLVED_MAX = 100000, /* keys read to find a recipient whose domain has no answer from DNS */
+    UNRESOLVED = 0,          /* the provider of these */
+};
 
 struct campaign {
     struct rmd_id id;
     uint32_t stream, state;
+    const char *reason;
 };
 
 struct search {
@@ -28,6 +36,11 @@ struct search {
     json_t *matches;
     uint32_t provider;
     struct rmd_buf lines;
+    json_t *suppressed; /* names of streams; "" for all */
+    struct rmd_leased_view leased;
+    struct rmd_id id; /* of the match that is being explained */
+    int64_t not_before_wall_ms;
+    bool found;
 };
 
 /* ---- history */
@@ -133,25 +146,87 @@ static void add_campaign(void *ctx, const struct rmd_campaign_view *v) {
     memcpy(c->id.b, v->record->id.data, sizeof c->id.b);
     c->stream = v->record->stream;
     c->state = v->record->state;
+    c->reason = rmd_arena_str(&s->r->arena, rmd_slice_str(v->record->reason));
+}
+
+struct streams {
+    struct search *s;
+    struct rmd_coord *core;
+};
+
+static void add_suppressed(void *ctx, const Remuda__StreamRecord *t) {
+    struct streams *x = ctx;
+    uint32_t tenant = x->s->r->http->o.tenant;
+    if (t->tenant == tenant && rmd_coord_suppressed(x->core, tenant, t->id, rmd_slice_str(x->s->address)))
+        json_array_append_new(x->s->suppressed, json_string(t->name));
 }
 
 static void look_at_core(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
     struct search *s = ctx;
     rmd_coord_campaigns(core, add_campaign, s);
-    if (s->domain)
-        s->provider = rmd_coord_domain_provider(core, s->domain);
+    if (!s->domain)
+        return;
+    s->provider = rmd_coord_domain_provider(core, s->domain);
+    s->r->out = json_pack("{s:s}", "provider", rmd_coord_provider_name(core, s->provider));
+    if (rmd_coord_suppressed(core, s->r->http->o.tenant, 0, rmd_slice_str(s->address)))
+        json_array_append_new(s->suppressed, json_string(""));
+    else
+        rmd_coord_streams(core, add_suppressed, &(struct streams){s, core});
 }
 
-/* The lines that say why an open message waits; asked for by stream. */
+static void say_leased(struct search *s) {
+    const struct rmd_leased_view *l = &s->leased;
+    char at[32], left[32];
+    rmd_date_rfc3339(l->granted_wall_ms, at);
+    rmd_buf_addf(&s->lines, "%s node %s since %s, to be sent from %s to %s (lease %llu)\n",
+                 l->in_doubt ? "in doubt at" : "with", l->node, at, l->source, l->provider,
+                 (unsigned long long)l->lease);
+    rmd_format_duration(l->valid_ms, left);
+    if (l->in_doubt)
+        rmd_buf_addf(&s->lines,
+                     "node %s has not told what became of it; it waits for the node, for the stream's "
+                     "node_return_wait, or for `remuda node forget %s`\n",
+                     l->node, l->node);
+    else if (!l->connected)
+        rmd_buf_addf(&s->lines, "node %s is away: the lease is over in %s, unless it returns\n", l->node, left);
+}
+
+/* The lines that say where an open message is or why it waits. */
 static void explain_open(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
     struct search *s = ctx;
+    char id[27];
     rmd_buf_clear(&s->lines);
-    rmd_coord_explain(core, s->r->http->o.tenant, s->now->stream, s->domain, &s->lines);
-    s->r->out =
-        json_pack("{s:s, s:b}", "provider", rmd_coord_provider_name(core, s->provider), "suppressed",
-                  rmd_coord_suppressed(core, s->r->http->o.tenant, s->now->stream, rmd_slice_str(s->address)));
+    rmd_id_format(&s->now->id, id);
+    if (s->now->state == RMD_CAMPAIGN_PAUSED)
+        rmd_buf_addf(&s->lines, "its campaign is paused%s%s; `remuda campaign resume %s` goes on\n",
+                     *s->now->reason ? ": " : "", s->now->reason, id);
+    s->found = rmd_coord_find_leased(core, &s->id, &s->leased);
+    if (s->found)
+        say_leased(s);
+    else
+        rmd_coord_explain(core, s->r->http->o.tenant, s->now->stream, s->domain, &s->lines);
+}
+
+/* A recipient that was never tried, because DNS gives no answer, has no event: its key tells when it is next. */
+static bool on_unresolved(void *ctx, struct rmd_slice key, struct rmd_slice value) {
+    (void)value;
+    struct search *s = ctx;
+    if (key.n < sizeof s->id.b + 8 || memcmp(key.p + key.n - sizeof s->id.b, s->id.b, sizeof s->id.b) != 0)
+        return true;
+    s->not_before_wall_ms = (int64_t)rmd_get_be64(key.p + key.n - sizeof s->id.b - 8);
+    return false;
+}
+
+static void find_unresolved(struct search *s) {
+    struct rmd_key from = rmd_key_deferred_of(s->r->http->o.tenant, UNRESOLVED, s->now->stream, 0),
+                   to = rmd_key_after(&from);
+    struct rmd_scan scan = {
+        .from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = UNRESOLVED_MAX, .keys_only = true};
+    const struct rmd_store *st = rmd_shell_store(s->r->http->o.shell);
+    s->not_before_wall_ms = 0;
+    (void)!st->ops->scan(st->s, &scan, on_unresolved, s);
 }
 
 static void add_lines(json_t *m, const struct rmd_buf *text) {
@@ -164,28 +239,46 @@ static void add_lines(json_t *m, const struct rmd_buf *text) {
     }
 }
 
-static void explain_matches(struct search *s) {
-    size_t i;
-    json_t *m;
-    json_array_foreach(s->matches, i, m) {
-        struct rmd_id id, campaign;
-        if (is_final(json_string_value(json_object_get(m, "state"))) ||
-            rmd_id_parse(rmd_slice_str(json_string_value(json_object_get(m, "message"))), &id) < 0)
-            continue;
-        campaign = rmd_id_campaign(&id);
-        s->now = NULL;
-        for (size_t k = 0; k < s->n_campaigns; k++)
-            if (rmd_id_eq(&s->campaign[k].id, &campaign))
-                s->now = &s->campaign[k];
-        if (!s->now)
-            continue;
-        json_decref(s->r->out);
-        s->r->out = NULL;
-        if (rmd_shell_call(s->r->http->o.shell, explain_open, s) < 0)
-            return;
-        json_object_set_new(m, "campaign_state", json_string(rmd_campaign_state_name(s->now->state)));
+static void set_state(struct search *s, json_t *m) {
+    const char *known = json_string_value(json_object_get(m, "state"));
+    const struct rmd_leased_view *l = &s->leased;
+    json_object_set_new(m, "campaign_state", json_string(rmd_campaign_state_name(s->now->state)));
+    if (s->found) {
+        json_object_set_new(m, "state", json_string(l->in_doubt ? "in-doubt" : "leased"));
+        json_object_set_new(m, "not_before", json_null());
+        json_object_set_new(m, "lease",
+                            json_pack("{s:I, s:s, s:s, s:b, s:o}", "id", (json_int_t)l->lease, "node", l->node,
+                                      "source", l->source, "connected", l->connected, "granted",
+                                      rmd_json_time(l->granted_wall_ms)));
+        return;
+    }
+    if (strcmp(known, "queued") != 0)
+        return;
+    find_unresolved(s);
+    if (!s->not_before_wall_ms)
+        return;
+    json_object_set_new(m, "state", json_string("deferred"));
+    json_object_set_new(m, "not_before", rmd_json_time(s->not_before_wall_ms));
+}
+
+static int explain_match(struct search *s, json_t *m) {
+    struct rmd_id campaign;
+    if (is_final(json_string_value(json_object_get(m, "state"))) ||
+        rmd_id_parse(rmd_slice_str(json_string_value(json_object_get(m, "message"))), &s->id) < 0)
+        return RMD_OK;
+    campaign = rmd_id_campaign(&s->id);
+    s->now = NULL;
+    for (size_t k = 0; k < s->n_campaigns; k++)
+        if (rmd_id_eq(&s->campaign[k].id, &campaign))
+            s->now = &s->campaign[k];
+    if (!s->now)
+        return RMD_OK;
+    int rc = rmd_shell_call(s->r->http->o.shell, explain_open, s);
+    if (rc == RMD_OK) {
+        set_state(s, m);
         add_lines(m, &s->lines);
     }
+    return rc;
 }
 
 /* ---- the request */
@@ -199,9 +292,11 @@ static bool parse_request(struct rmd_api_request *r, struct search *s, struct rm
     }
     if (id) {
         s->message = message;
-        if (rmd_id_parse(rmd_slice_str(id), message) == RMD_OK)
+        if (rmd_message_parse(rmd_slice_str(id), message) == RMD_OK)
             return true;
-        rmd_api_fail(r, 400, RMD_EINVAL, "message: \"%s\" is not an id of 26 characters", id);
+        rmd_api_fail(
+            r, 400, RMD_EINVAL,
+            "message: \"%s\" is neither an id of 26 characters nor a Message-ID or envelope sender of Remuda", id);
         return false;
     }
     struct rmd_slice all = rmd_trim(rmd_slice_str(address)), domain = rmd_address_domain(all);
@@ -222,6 +317,7 @@ void rmd_api_explain(struct rmd_api_request *r) {
     if (!parse_request(r, &s, &message))
         return;
     s.matches = json_array();
+    s.suppressed = json_array();
     s.campaign = rmd_arena_alloc(&r->arena, CAMPAIGNS_MAX * sizeof *s.campaign);
     struct rmd_history_filter f = {.address_hash = s.hash, .message = s.message};
     rmd_history_read(rmd_shell_history(r->http->o.shell), &f, EVENTS_MAX, on_event, &s);
@@ -234,10 +330,13 @@ void rmd_api_explain(struct rmd_api_request *r) {
     int rc = rmd_shell_call(r->http->o.shell, look_at_core, &s);
     if (rc == RMD_OK && s.domain && s.hash)
         find_in_chunks(&s);
-    if (rc == RMD_OK && s.domain)
-        explain_matches(&s);
+    json_t *m;
+    size_t i;
+    json_array_foreach(s.matches, i, m) if (rc == RMD_OK && s.domain) rc = explain_match(&s, m);
     if (!r->out)
-        r->out = json_pack("{s:s, s:b}", "provider", "", "suppressed", 0);
+        r->out = json_pack("{s:s}", "provider", "");
+    json_object_set_new(r->out, "suppressed", json_boolean(json_array_size(s.suppressed)));
+    json_object_set_new(r->out, "suppressed_streams", s.suppressed);
     json_object_set_new(r->out, "matches", s.matches);
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");

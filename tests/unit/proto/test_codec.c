@@ -253,6 +253,32 @@ static void forms_that_are_no_token_are_refused(void **state) {
     assert_int_equal(rmd_verp_parse(rmd_slice("01j9zk00000000000000000000-012345678\0", 37), &id, mac), RMD_EFORMAT);
 }
 
+static void a_message_is_known_by_what_people_see_of_it(void **state) {
+    (void)state;
+    static const char *const good[] = {"01j9zk00000000000000000000", "01j9zk00000000000000000000-0123456789",
+                                       "<01j9zk00000000000000000000-0123456789@news.example.net>",
+                                       "01J9ZK00000000000000000000-0123456789@news.example.net",
+                                       " <b+01j9zk00000000000000000000-0123456789@bounce.example.net>"},
+                             *const bad[] = {"",
+                                             "<>",
+                                             "ann@example.org",
+                                             "b+@x",
+                                             "01j9zk00000000000000000000-x@y",
+                                             "b+ann@example.org"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct rmd_id id;
+        char text[27];
+        assert_int_equal(rmd_message_parse(rmd_slice_str(good[i]), &id), RMD_OK);
+        rmd_id_format(&id, text);
+        assert_string_equal(text, "01j9zk00000000000000000000");
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct rmd_id id;
+        if (rmd_message_parse(rmd_slice_str(bad[i]), &id) == RMD_OK)
+            fail_msg("taken: %s", bad[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_survives_the_wire),
@@ -266,6 +292,7 @@ int main(void) {
         cmocka_unit_test(a_verp_token_names_its_message),
         cmocka_unit_test(a_verp_token_may_come_back_in_upper_case),
         cmocka_unit_test(forms_that_are_no_token_are_refused),
+        cmocka_unit_test(a_message_is_known_by_what_people_see_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
