@@ -20,6 +20,11 @@ const char *rmd_coord_stream_name(struct rmd_coord *c, uint32_t stream) {
     return s ? s->rec->name : "";
 }
 
+const char *rmd_coord_campaign_name(struct rmd_coord *c, const struct rmd_id *id) {
+    const struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(id->b, sizeof id->b));
+    return !k ? "" : *k->rec->name ? k->rec->name : k->rec->subject;
+}
+
 uint32_t rmd_coord_domain_provider(struct rmd_coord *c, const char *domain) {
     const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);
     return d && d->state == RMD_SITE_OK ? d->provider : 0;

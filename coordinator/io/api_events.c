@@ -6,6 +6,50 @@
 
 enum { EVENTS_A_READ = 500, FOLLOW_WAIT_MS = 1000 };
 
+/* Every type that there is: a filter for another one would wait for ever. */
+static const char *const types[] = {
+    "delivered",
+    "deferred",
+    "bounced",
+    "suppressed",
+    "expired",
+    "held",
+    "cancelled",
+    "uncertain",
+    "in-doubt",
+    "returned",
+    "campaign.accepted",
+    "campaign.active",
+    "campaign.paused",
+    "campaign.done",
+    "campaign.cancelled",
+    "campaign.loading",
+    "incident.opened",
+    "incident.resolved",
+    "lease.granted",
+    "lease.expired",
+    "node.enrolled",
+    "node.connected",
+    "node.lost",
+    "node.refused",
+    "node.revoked",
+    "source.added",
+    "source.changed",
+    "source.active",
+    "source.paused",
+    "source.retiring",
+    "source.retired",
+    "source.opened",
+    "source.resting",
+    "source.quarantined",
+    "source.trouble",
+    "source.mended",
+    "stream.active",
+    "stream.paused",
+    "suppression.added",
+    "suppression.removed",
+};
+
 static void set_text(json_t *o, const char *key, const char *s) {
     if (s && *s)
         json_object_set_new(o, key, rmd_json_text(s));
@@ -39,7 +83,17 @@ static void set_verdict(json_t *o, const Remuda__Verdict *v) {
 struct names {
     const Remuda__EventRecord *e;
     json_t *o;
+    struct rmd_id campaign; /* of an event about a campaign, and not about one of its messages */
+    bool has_campaign;
 };
+
+static struct names names_of(const Remuda__EventRecord *e, json_t *o) {
+    struct names n = {.e = e, .o = o};
+    n.has_campaign = !e->message.len && e->campaign.len == sizeof n.campaign.b;
+    if (n.has_campaign)
+        memcpy(n.campaign.b, e->campaign.data, sizeof n.campaign.b);
+    return n;
+}
 
 static void set_names(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
@@ -48,6 +102,8 @@ static void set_names(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     set_text(n->o, "provider", rmd_coord_provider_name(core, n->e->provider));
     set_text(n->o, "node", rmd_coord_node_name(core, n->e->node));
     set_text(n->o, "stream", rmd_coord_stream_name(core, n->e->stream));
+    if (n->has_campaign)
+        set_text(n->o, "campaign_name", rmd_coord_campaign_name(core, &n->campaign));
 }
 
 static json_t *event_json(const Remuda__EventRecord *e) {
@@ -75,8 +131,8 @@ static json_t *event_json(const Remuda__EventRecord *e) {
 }
 
 json_t *rmd_json_event(struct rmd_http *h, const Remuda__EventRecord *e) {
-    struct names n = {.e = e, .o = event_json(e)};
-    if (e->source || e->provider || e->node || e->stream)
+    struct names n = names_of(e, event_json(e));
+    if (e->source || e->provider || e->node || e->stream || n.has_campaign)
         if (rmd_shell_call(h->o.shell, set_names, &n) < 0)
             json_object_set_new(n.o, "stopping", json_true());
     return n.o;
@@ -95,20 +151,24 @@ struct follower {
     struct rmd_buf text;    /* lines that were not sent yet */
     json_t **batch;         /* events of one read, before their names are looked up */
     Remuda__EventRecord *e; /* their numbers of source, provider, node, stream */
+    struct names *names;
     size_t n;
 };
 
 static bool take(void *ctx, const Remuda__EventRecord *e) {
     struct follower *f = ctx;
     f->e[f->n] = *e; /* only its numbers are used later */
-    f->batch[f->n++] = event_json(e);
+    f->batch[f->n] = event_json(e);
+    f->names[f->n] = names_of(e, f->batch[f->n]);
+    f->names[f->n].e = &f->e[f->n];
+    f->n++;
     return f->n < EVENTS_A_READ;
 }
 
 static void name_batch(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     struct follower *f = ctx;
     for (size_t i = 0; i < f->n; i++)
-        set_names(&(struct names){.e = &f->e[i], .o = f->batch[i]}, core, now);
+        set_names(&f->names[i], core, now);
 }
 
 static void read_more(struct follower *f) {
@@ -154,6 +214,7 @@ static void end_follower(void *cls) {
     rmd_buf_release(&f->text);
     free(f->batch);
     free(f->e);
+    free(f->names);
     free(f->type);
     free(f);
 }
@@ -170,6 +231,38 @@ static bool parse_after(struct rmd_api_request *r, struct follower *f) {
     }
     f->filter.after = back ? (last > n ? last - n : 0) : n;
     return true;
+}
+
+/* last=N: what the filters let through, the last N of it. */
+static bool parse_last(struct rmd_api_request *r, struct follower *f) {
+    const char *last = rmd_api_query(r, "last");
+    uint64_t n;
+    if (!last)
+        return true;
+    if (rmd_parse_u64(rmd_slice_str(last), &n) < 0 || n > RMD_HISTORY_BACK_MAX) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "last must be a whole number, at most %d", RMD_HISTORY_BACK_MAX);
+        return false;
+    }
+    struct rmd_history *h = rmd_shell_history(r->http->o.shell);
+    f->filter.after = n ? rmd_history_back(h, &f->filter, n) : rmd_history_last(h);
+    return true;
+}
+
+/* A type, or a family of them with the dot at its end. */
+static bool check_type(struct rmd_api_request *r, const char *type) {
+    struct rmd_buf known = {0};
+    size_t n = type ? strlen(type) : 0;
+    bool family = n && type[n - 1] == '.', found = !type;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        found = found || (family ? strncmp(types[i], type, n) : strcmp(types[i], type)) == 0;
+        rmd_buf_addf(&known, "%s%s", i ? ", " : "", types[i]);
+    }
+    if (!found)
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "type: there are no events \"%s\"; a type, or a family like \"incident.\", is one of: %s", type,
+                     rmd_buf_str(&known));
+    rmd_buf_release(&known);
+    return found;
 }
 
 static bool parse_id(struct rmd_api_request *r, const char *key, struct rmd_id *id, const struct rmd_id **out) {
@@ -191,13 +284,14 @@ void rmd_api_events(struct rmd_api_request *r) {
     f->follow = follow && strcmp(follow, "0") != 0;
     f->filter.type = f->type = type ? rmd_strdup(type) : NULL;
     f->filter.address_hash = recipient ? rmd_address_hash(r->http->o.tenant, rmd_slice_str(recipient)) : 0;
-    if (!parse_after(r, f) || !parse_id(r, "campaign", &f->campaign, &f->filter.campaign) ||
-        !parse_id(r, "message", &f->message, &f->filter.message)) {
+    if (!check_type(r, type) || !parse_after(r, f) || !parse_id(r, "campaign", &f->campaign, &f->filter.campaign) ||
+        !parse_id(r, "message", &f->message, &f->filter.message) || !parse_last(r, f)) {
         end_follower(f);
         return;
     }
     f->batch = rmd_alloc(EVENTS_A_READ * sizeof *f->batch);
     f->e = rmd_alloc(EVENTS_A_READ * sizeof *f->e);
+    f->names = rmd_alloc(EVENTS_A_READ * sizeof *f->names);
     r->stream = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 32 << 10, more_text, f, end_follower);
     MHD_add_response_header(r->stream, "Content-Type", "application/x-ndjson");
     r->out = json_null();

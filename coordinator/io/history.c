@@ -382,17 +382,62 @@ static void walk_segment(struct rmd_history *h, struct walk *w, const struct rmd
     rmd_segment_unmap(&v);
 }
 
+/* A copy of the list, so that the walk holds no lock. */
+static struct rmd_segment *copy_segments(struct rmd_history *h, size_t *n) {
+    pthread_mutex_lock(&h->lock);
+    *n = h->n_segments;
+    struct rmd_segment *s = rmd_memdup(h->segment, *n * sizeof *s);
+    pthread_mutex_unlock(&h->lock);
+    return s;
+}
+
 uint64_t rmd_history_read(struct rmd_history *h, const struct rmd_history_filter *f, size_t limit,
                           bool (*fn)(void *ctx, const Remuda__EventRecord *e), void *ctx) {
     struct walk w = {.f = f, .left = limit, .seen = f->after, .fn = fn, .ctx = ctx};
-    pthread_mutex_lock(&h->lock);
-    size_t n = h->n_segments;
-    struct rmd_segment *s = rmd_memdup(h->segment, n * sizeof *s);
-    pthread_mutex_unlock(&h->lock);
+    size_t n;
+    struct rmd_segment *s = copy_segments(h, &n);
     for (size_t i = 0; i < n && limit && !w.stopped; i++)
         if (s[i].first + s[i].n > f->after + 1)
             walk_segment(h, &w, &s[i], i + 1 < n);
     free(s);
     rmd_arena_release(&w.arena);
     return w.seen;
+}
+
+/* The last n numbers seen, in a ring. */
+struct ring {
+    uint64_t *seq;
+    size_t n;
+    uint64_t count;
+};
+
+static bool note_seq(void *ctx, const Remuda__EventRecord *e) {
+    struct ring *r = ctx;
+    r->seq[r->count++ % r->n] = e->seq;
+    return true;
+}
+
+/* From the newest segment backwards, so that few of them are read. */
+uint64_t rmd_history_back(struct rmd_history *h, const struct rmd_history_filter *f, size_t n) {
+    if (n > RMD_HISTORY_BACK_MAX)
+        n = RMD_HISTORY_BACK_MAX;
+    size_t segments;
+    struct rmd_segment *s = copy_segments(h, &segments);
+    struct ring r = {.seq = rmd_alloc((n + 1) * sizeof *r.seq)};
+    uint64_t after = f->after;
+    for (size_t i = segments; i > 0 && n && s[i - 1].first + s[i - 1].n > f->after + 1; i--) {
+        struct walk w = {.f = f, .left = SIZE_MAX, .seen = f->after, .fn = note_seq, .ctx = &r};
+        r.n = n;
+        r.count = 0;
+        walk_segment(h, &w, &s[i - 1], i < segments);
+        rmd_arena_release(&w.arena);
+        if (r.count >= n) {
+            after = r.seq[r.count % n] - 1;
+            break;
+        }
+        n -= (size_t)r.count;
+    }
+    free(r.seq);
+    free(s);
+    return after;
 }

@@ -14,7 +14,7 @@
 
 #include "proto/codec.h"
 
-enum { RMD_HISTORY_SEGMENT_BYTES = 64 << 20, RMD_HISTORY_BUFFER_BYTES = 8 << 20 };
+enum { RMD_HISTORY_SEGMENT_BYTES = 64 << 20, RMD_HISTORY_BUFFER_BYTES = 8 << 20, RMD_HISTORY_BACK_MAX = 100000 };
 
 struct rmd_history;
 
@@ -50,6 +50,9 @@ struct rmd_history_filter {
  * filtered out). */
 uint64_t rmd_history_read(struct rmd_history *h, const struct rmd_history_filter *f, size_t limit,
                           bool (*fn)(void *ctx, const Remuda__EventRecord *e), void *ctx);
+/* The number behind which the last n events that the filter lets through stand (n <= RMD_HISTORY_BACK_MAX); at least
+ * f->after. */
+uint64_t rmd_history_back(struct rmd_history *h, const struct rmd_history_filter *f, size_t n);
 /* Waits until there is an event after `after`, at most wait_ms; false at the time limit. */
 bool rmd_history_wait(struct rmd_history *h, uint64_t after, int64_t wait_ms);
 
