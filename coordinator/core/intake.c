@@ -248,6 +248,21 @@ static int header_trouble(struct rmd_intake *i, const char *text) {
     return RMD_EFORMAT;
 }
 
+/* One field that would be several, one of them the address, with another separator. */
+static bool separated_by(const struct rmd_csv_record *r, char separator) {
+    struct rmd_slice rest = r->field[0];
+    if (r->n != 1 || !memchr(rest.p, separator, rest.n))
+        return false;
+    while (rest.n) {
+        const uint8_t *end = memchr(rest.p, separator, rest.n);
+        size_t n = end ? (size_t)(end - rest.p) : rest.n;
+        if (rmd_case_eq(rmd_trim(rmd_slice(rest.p, n)), rmd_slice_str("email")))
+            return true;
+        rest = rmd_slice(rest.p + n + (end != NULL), rest.n - n - (end != NULL));
+    }
+    return false;
+}
+
 static int read_header(struct rmd_intake *i, const struct rmd_csv_record *r) {
     i->header_done = true;
     if (r->error)
@@ -270,6 +285,10 @@ static int read_header(struct rmd_intake *i, const struct rmd_csv_record *r) {
                 return header_trouble(i, "two columns have the same name");
         i->column[i->n_columns++] = rmd_strndup(name.p, name.n);
     }
+    if (i->email_at == SIZE_MAX && separated_by(r, ';'))
+        return header_trouble(i, "its columns are separated by \";\": save the list with commas between them");
+    if (i->email_at == SIZE_MAX && separated_by(r, '\t'))
+        return header_trouble(i, "its columns are separated by tabs: save the list with commas between them");
     if (i->email_at == SIZE_MAX)
         return header_trouble(i,
                               "there is no column email (the first line must name the columns, one of them email)");

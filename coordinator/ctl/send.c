@@ -5,7 +5,7 @@
 
 #include "coordinator/ctl/ctl.h"
 
-enum { BAR = 32, POLL_MS = 500, LINE_EVERY = 20 };
+enum { BAR = 32, POLL_MS = 500, LINE_EVERY = 20, STILL_TURNS = 10 };
 
 static void draw(const char *what, uint64_t done, uint64_t total, const char *detail) {
     char bar[BAR + 1];
@@ -27,13 +27,16 @@ static void uploading(void *ctx, uint64_t sent, uint64_t total) {
     draw("loading", sent, total, detail);
 }
 
-static void write_rejects(const json_t *answer, const char *path, uint64_t rejected) {
+enum { REJECTS_SHOWN = 5 };
+
+/* True when the file is there to be looked at. */
+static bool write_rejects(const json_t *answer, const char *path, uint64_t rejected) {
     json_t *list = json_object_get(answer, "rejects"), *r;
     size_t i;
     FILE *f = fopen(path, "we");
     if (!f) {
         fprintf(stderr, "remuda: the rejects could not be written to %s: %m\n", path);
-        return;
+        return false;
     }
     fputs("line,email,reason\n", f);
     json_array_foreach(list, i, r) {
@@ -43,41 +46,57 @@ static void write_rejects(const json_t *answer, const char *path, uint64_t rejec
             fputs(*email == '"' ? "\"\"" : (char[2]){*email, 0}, f);
         fprintf(f, "\",%s\n", rmd_json_s(r, "reason"));
     }
-    if (fclose(f) != 0)
+    bool good = fclose(f) == 0;
+    if (!good)
         fprintf(stderr, "remuda: %s: %m\n", path);
     else if (rejected > i)
         fprintf(stderr, "remuda: %s has the first %zu of %" PRIu64 " rejected rows\n", path, i, rejected);
+    return good;
 }
 
-/* What was accepted, for people; the first few rejects at once. */
-static void summary(const json_t *answer, const char *rejects_path) {
-    char accepted[32], rejected[32];
+/* How many rows and the first few of them, with where all are. */
+static void show_rejects(const json_t *answer, const char *path) {
     json_t *list = json_object_get(answer, "rejects"), *r;
     size_t i;
-    rmd_format_count((uint64_t)rmd_json_i(answer, "accepted"), accepted);
-    rmd_format_count((uint64_t)rmd_json_i(answer, "rejected"), rejected);
-    printf("campaign %s: %s recipients %s", rmd_json_s(json_object_get(answer, "campaign"), "id"), accepted,
-           json_is_true(json_object_get(answer, "duplicate_submission"))
-               ? "were accepted before, under the same key: nothing was queued again\n"
-               : "accepted\n");
-    if (!rmd_json_i(answer, "rejected"))
+    uint64_t n = (uint64_t)rmd_json_i(answer, "rejected");
+    char count[32];
+    if (!n)
         return;
-    printf("%s rows rejected, see %s\n", rejected, rejects_path);
+    rmd_format_count(n, count);
+    printf("%s row%s rejected%s%s\n", count, n == 1 ? "" : "s", path ? ", see " : "", path ? path : "");
     json_array_foreach(list, i, r) {
-        if (i == 5)
+        if (i == REJECTS_SHOWN)
             break;
         printf("  line %" PRId64 ": %s%s%s\n", rmd_json_i(r, "line"), rmd_json_s(r, "email"),
                *rmd_json_s(r, "email") ? ": " : "", rmd_json_s(r, "reason"));
     }
+    if (n > i && i) {
+        rmd_format_count(n - i, count);
+        printf("  and %s more\n", count);
+    }
+}
+
+/* What was accepted, for people. */
+static void summary(const json_t *answer) {
+    char accepted[32];
+    uint64_t n = (uint64_t)rmd_json_i(answer, "accepted");
+    bool again = json_is_true(json_object_get(answer, "duplicate_submission"));
+    json_t *w;
+    size_t i;
+    rmd_format_count(n, accepted);
+    printf("campaign %s: %s recipient%s %s\n", rmd_json_s(json_object_get(answer, "campaign"), "id"), accepted,
+           n == 1 ? "" : "s",
+           !again   ? "accepted"
+           : n == 1 ? "was accepted before, under the same key: nothing was queued again"
+                    : "were accepted before, under the same key: nothing was queued again");
+    json_array_foreach(json_object_get(answer, "warnings"), i, w) printf("warning: %s\n", json_string_value(w));
 }
 
 static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name, const char *key, bool strict,
                          const char *valid) {
     int64_t ms = 0;
-    if (valid && (rmd_parse_duration_ms(rmd_slice_str(valid), &ms) < 0 || ms <= 0)) {
-        rmd_ctl_usage(c, "--valid-for: \"%s\" is not a time like 36h or 2d", valid);
+    if (valid && !rmd_ctl_duration(c, "valid-for", valid, &ms))
         return NULL;
-    }
     json_t *m = json_pack("{s:s, s:b}", "stream", stream, "strict", strict);
     if (name)
         json_object_set_new(m, "name", json_string(name));
@@ -88,19 +107,17 @@ static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name
     return m;
 }
 
+/* With --json the answer is printed by the caller, when it is the last word. */
 static int report(struct rmd_ctl *c, long status, const json_t *answer, const char *rejects_path) {
     uint64_t rejected = (uint64_t)rmd_json_i(answer, "rejected");
-    if (rejected && json_object_get(answer, "rejects"))
-        write_rejects(answer, rejects_path, rejected);
-    if (c->json)
-        rmd_ctl_print_json(answer);
-    if (status >= 300) {
-        if (rejected && !c->json)
-            printf("%" PRIu64 " rows rejected, see %s\n", rejected, rejects_path);
-        return c->json ? CTL_FAILED : rmd_ctl_error(status, answer);
-    }
+    bool listed = rejected && json_object_get(answer, "rejects") && write_rejects(answer, rejects_path, rejected);
+    if (status < 300 && !c->json)
+        summary(answer);
     if (!c->json)
-        summary(answer, rejects_path);
+        show_rejects(answer, listed ? rejects_path : NULL);
+    fflush(stdout);
+    if (status >= 300)
+        return rmd_ctl_error(c, status, answer);
     return rejected ? CTL_PARTLY : CTL_OK;
 }
 
@@ -131,12 +148,19 @@ int rmd_ctl_send(struct rmd_ctl *c) {
         fputs("\r\033[K", stderr);
     if (rc == CTL_OK)
         rc = report(c, status, answer, path);
-    if (watch && (rc == CTL_OK || rc == CTL_PARTLY)) {
+    bool accepted = rc == CTL_OK || rc == CTL_PARTLY;
+    if (watch && accepted) {
         char *id = rmd_strdup(rmd_json_s(json_object_get(answer, "campaign"), "id"));
-        int watched = rmd_ctl_watch(c, id);
+        json_t *last = NULL;
+        int watched = rmd_ctl_watch(c, id, &last);
         rc = watched == CTL_OK ? rc : watched;
+        accepted = watched == CTL_OK;
+        if (last)
+            json_object_set_new(answer, "campaign", last);
         free(id);
     }
+    if (c->json && accepted)
+        rmd_ctl_print_json(answer);
     json_decref(answer);
     json_decref(meta);
     return rc;
@@ -174,30 +198,109 @@ static void progress_text(const json_t *k, char *out, size_t n) {
     rmd_buf_release(&b);
 }
 
-int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign) {
-    char path[128], text[256];
-    bool tty = isatty(STDERR_FILENO);
+/* A reason and the providers where it holds. */
+static void add_reason(json_t *reasons, const char *why, const char *provider) {
+    json_t *at = json_object_get(reasons, why);
+    if (!at)
+        json_object_set_new(reasons, why, at = json_array());
+    json_array_append_new(at, json_string(provider));
+}
+
+/* "waits for: lane caps (google, yahoo); 12 with nodes; next attempt 2026-11-24 00:43:57": of the campaign's stream,
+ * because queues are kept by provider and stream. */
+static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) {
+    json_t *o = NULL, *q, *reasons = json_object(), *at, *p;
+    size_t i, n = 0;
+    const char *why, *next = "";
+    char count[32], when[32];
+    rmd_buf_clear(out);
+    if (rmd_ctl_call(c, "GET", "/v1/queue", NULL, &o) == CTL_OK) {
+        json_array_foreach(json_object_get(o, "queues"), i, q) {
+            if (strcmp(rmd_json_s(q, "stream"), rmd_json_s(k, "stream")) != 0)
+                continue;
+            if (*rmd_json_s(q, "waits_for"))
+                add_reason(reasons, rmd_json_s(q, "waits_for"), rmd_json_s(q, "provider"));
+            if (*rmd_json_s(q, "next_attempt") && (!*next || strcmp(rmd_json_s(q, "next_attempt"), next) < 0))
+                next = rmd_json_s(q, "next_attempt");
+        }
+    }
+    json_object_foreach(reasons, why, at) {
+        rmd_buf_addf(out, "%s%s (", n++ ? "; " : "waits for: ", why);
+        json_array_foreach(at, i, p) rmd_buf_addf(out, "%s%s", i ? ", " : "",
+                                                  *json_string_value(p) ? json_string_value(p) : "no provider yet");
+        rmd_buf_addc(out, ')');
+    }
+    if (rmd_json_i(k, "leased")) {
+        rmd_format_count((uint64_t)rmd_json_i(k, "leased"), count);
+        rmd_buf_addf(out, "%s%s with nodes", out->len ? "; " : "", count);
+    }
+    if (*next)
+        rmd_buf_addf(out, "%snext attempt %s", out->len ? "; " : "", rmd_ctl_when(next, when));
+    json_decref(reasons);
+    json_decref(o);
+}
+
+/* What is watched for: nothing settled, nothing deferred since. */
+struct stillness {
+    uint64_t done, deferrals;
+    unsigned turns;
+    struct rmd_buf said, now;
+};
+
+/* Says why nothing moves, once as long as it stays the same. */
+static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool tty) {
+    uint64_t done = settled(k), deferrals = (uint64_t)rmd_json_i(k, "deferrals");
+    bool moved = done != s->done || deferrals != s->deferrals;
+    s->done = done;
+    s->deferrals = deferrals;
+    s->turns = moved ? 0 : s->turns + 1;
+    if (moved)
+        rmd_buf_clear(&s->said);
+    if (!s->turns || s->turns % STILL_TURNS)
+        return;
+    waits_text(c, k, &s->now);
+    if (!s->now.len || rmd_slice_eq(rmd_buf_slice(&s->now), rmd_buf_slice(&s->said)))
+        return;
+    fprintf(stderr, "%s%s\n", tty ? "\r\033[K" : "", rmd_buf_str(&s->now));
+    rmd_buf_clear(&s->said);
+    rmd_buf_addstr(&s->said, rmd_buf_str(&s->now));
+}
+
+static void show_progress(const json_t *k, bool tty, bool over, unsigned turn) {
+    char text[256];
+    uint64_t rows = (uint64_t)rmd_json_i(k, "rows"), done = settled(k);
+    progress_text(k, text, sizeof text);
+    if (tty)
+        draw("sending", done, rows, text);
+    else if (over || turn % LINE_EVERY == 0)
+        fprintf(stderr, "%u%% settled: %s\n", rows ? (unsigned)(done * 100 / rows) : 100, text);
+    if (over && tty)
+        fputc('\n', stderr);
+}
+
+int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
+    char path[128];
+    bool tty = isatty(STDERR_FILENO), over = false;
+    struct stillness still = {.done = UINT64_MAX};
+    int rc = CTL_OK;
     rmd_format(path, sizeof path, "/v1/campaigns/%s", campaign);
     fflush(stdout);
-    for (unsigned turn = 0;; turn++) {
+    for (unsigned turn = 0; rc == CTL_OK && !over; turn++) {
         json_t *k = NULL;
-        int rc = rmd_ctl_call(c, "GET", path, NULL, &k);
+        rc = rmd_ctl_call(c, "GET", path, NULL, &k);
         if (rc != CTL_OK)
-            return rc;
-        uint64_t rows = (uint64_t)rmd_json_i(k, "rows"), done = settled(k);
-        bool over = json_is_string(json_object_get(k, "finished"));
-        progress_text(k, text, sizeof text);
-        if (tty)
-            draw("sending", done, rows, text);
-        else if (over || turn % LINE_EVERY == 0)
-            fprintf(stderr, "%u%% settled: %s\n", rows ? (unsigned)(done * 100 / rows) : 100, text);
-        if (over && tty)
-            fputc('\n', stderr);
-        if (over && c->json)
-            rmd_ctl_print_json(k);
-        json_decref(k);
+            break;
+        over = json_is_string(json_object_get(k, "finished"));
+        if (!over)
+            explain_stillness(c, k, &still, tty);
+        show_progress(k, tty, over, turn);
         if (over)
-            return CTL_OK;
-        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+            *last = json_incref(k);
+        json_decref(k);
+        if (!over)
+            nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     }
+    rmd_buf_release(&still.said);
+    rmd_buf_release(&still.now);
+    return rc;
 }

@@ -21,6 +21,7 @@ struct rmd_template_info {
     char from[RMD_EMAIL_MAX];
     char from_domain[256];
     char subject[256];
+    bool fixed_date; /* it has a Date of its own, which every message keeps */
 };
 
 /* out: the encoded CompiledTemplate (its SHA-256 is the template's hash). columns: of the CSV, without email.

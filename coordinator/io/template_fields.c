@@ -45,6 +45,14 @@ static bool is_column(const struct tpl *c, struct rmd_slice name) {
     return rmd_slice_eq(name, rmd_slice_str("email"));
 }
 
+/* The column that differs in case only, or NULL. */
+static const char *nearly_column(const struct tpl *c, struct rmd_slice name) {
+    for (size_t i = 0; i < c->n_columns; i++)
+        if (rmd_case_eq(rmd_slice_str(c->columns[i]), name))
+            return c->columns[i];
+    return rmd_case_eq(name, rmd_slice_str("email")) ? "email" : NULL;
+}
+
 static void unknown_column(struct tpl *c, size_t line, const char *what, struct rmd_slice name) {
     enum { SHOWN = 20 };
     struct rmd_buf known = {.limit = 4096};
@@ -52,8 +60,13 @@ static void unknown_column(struct tpl *c, size_t line, const char *what, struct 
         rmd_buf_addf(&known, ", %s", c->columns[i]);
     if (c->n_columns > SHOWN)
         rmd_buf_addf(&known, " and %zu more", c->n_columns - SHOWN);
-    tpl_finding(c, line, "{{%.*s}} in %s is not a column; there are: email%s", (int)name.n, (const char *)name.p,
-                what, rmd_buf_str(&known));
+    const char *near = nearly_column(c, name);
+    if (near)
+        tpl_finding(c, line, "{{%.*s}} in %s is not a column, but {{%s}} is one: case matters", (int)name.n,
+                    (const char *)name.p, what, near);
+    else
+        tpl_finding(c, line, "{{%.*s}} in %s is not a column; there are: email%s", (int)name.n, (const char *)name.p,
+                    what, rmd_buf_str(&known));
     rmd_buf_release(&known);
 }
 

@@ -445,6 +445,7 @@ bool tpl_headers(struct tpl *c) {
         if (classify(c, &v[i], v, i) != RMD_OK)
             continue;
         from |= rmd_case_eq(v[i].name, rmd_slice_str("From"));
+        c->info.fixed_date |= rmd_case_eq(v[i].name, rmd_slice_str("Date"));
         /* MIME's fields are those of the top part: template_body.c. */
         if (!rmd_case_prefix(v[i].name, "Content-") && !rmd_case_eq(v[i].name, rmd_slice_str("MIME-Version")))
             add_field(c, &v[i]);

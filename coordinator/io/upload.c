@@ -27,7 +27,8 @@ struct rmd_upload {
     struct rmd_time at;
     int64_t valid_for_ms;
     uint32_t stream, tenant;
-    char *stream_name, *sending_domain, *name;
+    char *stream_name, *sending_domain, *name, *pool;
+    unsigned pool_sources; /* of the stream's pool, in service */
     int64_t age_limit_ms;
     const char *key;
     uint8_t key_hash[RMD_HASH_BYTES];
@@ -154,6 +155,13 @@ struct stream_view {
     bool found;
 };
 
+static void count_source(void *ctx, const struct rmd_source_view *s) {
+    struct rmd_upload *u = ctx;
+    for (size_t i = 0; i < s->record->n_pool; i++)
+        if (strcmp(s->record->pool[i], u->pool) == 0 && s->record->state == RMD_SOURCE_ACTIVE)
+            u->pool_sources++;
+}
+
 static void look_up_stream(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     struct stream_view *v = ctx;
     const Remuda__StreamRecord *s = rmd_coord_stream_by_name(core, v->u->tenant, v->name);
@@ -165,6 +173,8 @@ static void look_up_stream(void *ctx, struct rmd_coord *core, struct rmd_time no
     v->u->stream_name = rmd_strdup(s->name);
     v->u->sending_domain = rmd_strdup(s->sending_domain);
     v->u->age_limit_ms = s->age_limit_ms;
+    v->u->pool = rmd_strdup(s->pool);
+    rmd_coord_sources(core, count_source, v->u);
 }
 
 static bool read_meta(struct rmd_api_request *r) {
@@ -342,6 +352,23 @@ static int64_t valid_until(const struct rmd_upload *u) {
     return u->at.wall_ms + ms;
 }
 
+/* What is no error, and surely not meant. */
+static void add_warnings(struct rmd_api_request *r) {
+    struct rmd_upload *u = r->upload;
+    json_t *list = json_array();
+    if (!u->pool_sources)
+        json_array_append_new(list, json_sprintf("no source is in service in pool %s of stream %s: nothing is sent "
+                                                 "until there is one (`remuda source add`)",
+                                                 u->pool, u->stream_name));
+    if (u->info.fixed_date)
+        json_array_append_new(list, json_string("the template has a Date: of its own, which every message keeps, "
+                                                "retries and later days included; without it each gets the time of "
+                                                "its sending"));
+    if (json_array_size(list))
+        json_object_set(r->out, "warnings", list);
+    json_decref(list);
+}
+
 static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
     struct rmd_upload *u = r->upload;
     const struct rmd_sign_ops *sign = rmd_sign_openssl();
@@ -400,6 +427,7 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     struct rmd_campaign_view v = {.record = &c, .queued = c.rows};
     r->out = json_pack("{s:o, s:I, s:I, s:b}", "campaign", rmd_json_campaign(&v, u->stream_name), "accepted",
                        (json_int_t)c.rows, "rejected", (json_int_t)c.rejected, "duplicate_submission", 0);
+    add_warnings(r);
     r->status = 201;
 }
 
@@ -492,6 +520,7 @@ void rmd_upload_free(struct rmd_api_request *r) {
     json_decref(u->rejects);
     free(u->stream_name);
     free(u->sending_domain);
+    free(u->pool);
     free(u->name);
     free(u);
     r->upload = NULL;
