@@ -4,13 +4,13 @@
  * refused with the command that mends it. Secrets are wiped from the stack after use. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
 
 #include <base/text.h>
 
 #include "proto/io/bus.h"
+#include "proto/io/secret.h"
 
 enum { Z85_CHARS = 40, KEY_FILE_MAX = 256 };
 
@@ -51,28 +51,9 @@ static int say(char *err, size_t err_n, int rc, const char *path, const char *wh
     return rc;
 }
 
-/* Opened first, checked on the descriptor: what is read is what was checked. */
-static int open_checked(const char *path, bool secret, int *fd, char *err, size_t err_n) {
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) {
-        int code = errno;
-        rmd_format(err, err_n, "%s: cannot be opened: %s", path, strerror(code));
-        return code == ENOENT ? RMD_ENOTFOUND : RMD_EIO;
-    }
-    struct stat st;
-    if (fstat(*fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return say(err, err_n, RMD_EIO, path, "is not a regular file");
-    if (secret && (st.st_mode & 077)) {
-        rmd_format(err, err_n, "%s: a secret key that others can read (mode %04o); do: chmod 600 %s", path,
-                   (unsigned)(st.st_mode & 07777), path);
-        return RMD_EAUTH;
-    }
-    return RMD_OK;
-}
-
 int rmd_curve_read_file(const char *path, bool secret, uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) {
     int fd;
-    int rc = open_checked(path, secret, &fd, err, err_n);
+    int rc = rmd_secret_open(path, secret ? RMD_SECRET_OWNER : 0, &fd, err, err_n);
     char text[KEY_FILE_MAX + 1];
     ssize_t n = rc == RMD_OK ? read(fd, text, KEY_FILE_MAX) : 0;
     if (rc == RMD_OK && n < 0) {
