@@ -472,6 +472,10 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         incident_resolve(c, m);
         break;
     case RMD_CMD_RESUME_RESTORED:
+        if (!c->meta->restored) {
+            rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "nothing was restored from a backup: dealing isn't paused");
+            break;
+        }
         rmd_restore_resume(c);
         rmd_core_reply(c, m->token, RMD_OK, 0,
                        "dealing goes on; every cap counts as spent until a day after the restore was noticed");

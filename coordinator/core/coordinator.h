@@ -227,8 +227,13 @@ struct rmd_queue_view { /* one (provider, stream) */
 struct rmd_status_view {
     uint64_t epoch, incarnation;
     uint64_t queued, leased, deferred, in_doubt, unsorted;
+    uint64_t
+        unsorted_paused;    /* of the unsorted, those whose campaign or stream is paused: nobody looks them up now */
+    uint64_t leased_away;   /* of the leased, those at nodes that aren't connected */
+    int64_t leased_away_ms; /* until the last of these leases is over */
     uint64_t delivered, bounced, suppressed, expired, held, uncertain; /* recipients settled; uncertain: attempts */
-    uint64_t leases, nodes_connected, nodes, sources_active, sources_quarantined, open_incidents, malformed_frames;
+    uint64_t leases, nodes_connected, nodes, sources_active, sources_quarantined, sources_trouble, open_incidents,
+        malformed_frames;
     int64_t ledger_time_ms;
     const char *stalled; /* or "" */
     bool restored_paused;
@@ -241,6 +246,16 @@ void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *nam
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
+/* A message that a node holds: with which lease, from which source. False when no lease has it. */
+struct rmd_leased_view {
+    uint64_t lease;
+    const char *node, *source, *provider;
+    bool connected, in_doubt;
+    uint32_t attempts; /* before this lease */
+    int64_t granted_wall_ms;
+    int64_t valid_ms; /* the node is away: until its leases are over; 0: they are */
+};
+bool rmd_coord_find_leased(struct rmd_coord *c, const struct rmd_id *message, struct rmd_leased_view *out);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
@@ -249,6 +264,7 @@ const char *rmd_coord_provider_name(struct rmd_coord *c, uint32_t provider);
 const char *rmd_coord_source_address(struct rmd_coord *c, uint32_t source);
 const char *rmd_coord_node_name(struct rmd_coord *c, uint32_t node);
 const char *rmd_coord_stream_name(struct rmd_coord *c, uint32_t stream);
+const char *rmd_coord_campaign_name(struct rmd_coord *c, const struct rmd_id *id); /* or its subject */
 /* The provider that this domain's site was last found to be, 0 when it isn't in the cache. */
 uint32_t rmd_coord_domain_provider(struct rmd_coord *c, const char *domain);
 

@@ -7,6 +7,21 @@ static uint64_t domain_free_sum(const struct rmd_campaign *k) {
     return r->finished_wall_ms ? 0 : rmd_campaign_unsorted(k);
 }
 
+/* What nodes hold that can't be asked now, and how long that may last. */
+static void count_away(const struct rmd_coord *c, struct rmd_node *n, struct rmd_status_view *out) {
+    uint64_t messages = 0;
+    uint32_t it = 0;
+    void *v;
+    while (!n->connected && rmd_map_next(&n->leases, &it, NULL, &v)) {
+        const struct rmd_lease *l = v;
+        messages += l->state == RMD_LEASE_GRANTED ? l->left : 0;
+    }
+    out->leased_away += messages;
+    int64_t left = n->valid_until_mono_ms - c->now.mono_ms;
+    if (messages && left > out->leased_away_ms)
+        out->leased_away_ms = left;
+}
+
 static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
     out->delivered = c->dropped[0];
     out->bounced = c->dropped[1];
@@ -20,7 +35,10 @@ static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
         out->leased += k->leased;
         out->deferred += k->deferred;
         out->in_doubt += k->in_doubt;
-        out->unsorted += domain_free_sum(k);
+        uint64_t unsorted = domain_free_sum(k);
+        out->unsorted += unsorted;
+        if (k->rec->state == RMD_CAMPAIGN_PAUSED || k->stream->rec->state)
+            out->unsorted_paused += unsorted;
         out->delivered += k->rec->delivered;
         out->bounced += k->rec->bounced;
         out->suppressed += k->rec->suppressed;
@@ -49,14 +67,17 @@ void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out) {
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
-        const struct rmd_node *n = v;
+        struct rmd_node *n = v;
+        count_away(c, n, out);
         out->nodes += n->rec->state == 0;
         out->nodes_connected += n->connected;
         out->leases += n->granted;
     }
     for (it = 0; rmd_map_next(&c->sources, &it, NULL, &v);) {
         const struct rmd_source *s = v;
-        out->sources_active += s->rec->state == RMD_SOURCE_ACTIVE;
+        bool active = s->rec->state == RMD_SOURCE_ACTIVE;
+        out->sources_active += active && !s->trouble;
+        out->sources_trouble += active && s->trouble;
         out->sources_quarantined += any_quarantined(c, s);
     }
     rmd_list_for(jt, &c->incidents) out->open_incidents +=

@@ -5,12 +5,7 @@
 static int get(struct rmd_ctl *c, const char *path, void (*show)(const json_t *)) {
     json_t *answer = NULL;
     int rc = rmd_ctl_call(c, "GET", path, NULL, &answer);
-    if (rc == CTL_OK && c->json)
-        rmd_ctl_print_json(answer);
-    else if (rc == CTL_OK)
-        show(answer);
-    json_decref(answer);
-    return rc;
+    return rmd_ctl_show(c, rc, answer, show);
 }
 
 static int get_plain(struct rmd_ctl *c, const char *path, void (*show)(const json_t *)) {
@@ -21,7 +16,7 @@ static int get_plain(struct rmd_ctl *c, const char *path, void (*show)(const jso
 static void line(const char *name, const json_t *o, const char *key, const char *what) {
     char n[32];
     rmd_format_count((uint64_t)rmd_json_i(o, key), n);
-    printf("  %-12s %14s  %s\n", name, n, what);
+    printf("  %-12s %14s%s%s\n", name, n, *what ? "  " : "", what);
 }
 
 static void show_status(const json_t *o) {
@@ -30,10 +25,13 @@ static void show_status(const json_t *o) {
     printf("remuda %s, up %s, epoch %lld\n", rmd_json_s(o, "version"), up, (long long)rmd_json_i(o, "epoch"));
     printf("nodes    %lld of %lld connected\n", (long long)rmd_json_i(o, "nodes_connected"),
            (long long)rmd_json_i(o, "nodes"));
-    printf("sources  %lld active, %lld with a quarantine\n", (long long)rmd_json_i(o, "sources_active"),
-           (long long)rmd_json_i(o, "sources_quarantined"));
-    printf("trouble  %lld open incidents%s\n", (long long)rmd_json_i(o, "open_incidents"),
-           rmd_json_i(o, "open_incidents") ? " (`remuda incident list`)" : "");
+    printf("sources  %lld in service", (long long)rmd_json_i(o, "sources_active"));
+    if (rmd_json_i(o, "sources_trouble"))
+        printf(", %lld IN TROUBLE (`remuda source list`)", (long long)rmd_json_i(o, "sources_trouble"));
+    printf(", %lld with a quarantine\n", (long long)rmd_json_i(o, "sources_quarantined"));
+    int64_t open = rmd_json_i(o, "open_incidents");
+    printf("trouble  %lld open incident%s%s\n", (long long)open, open == 1 ? "" : "s",
+           open ? " (`remuda incident list`)" : "");
     if (rmd_json_i(o, "refused_connections") || rmd_json_i(o, "malformed_frames"))
         printf("BUS      %lld connections refused (the log says whose), %lld malformed frames\n",
                (long long)rmd_json_i(o, "refused_connections"), (long long)rmd_json_i(o, "malformed_frames"));
@@ -44,10 +42,18 @@ static void show_status(const json_t *o) {
     if (json_is_true(json_object_get(o, "restored_paused")))
         printf("PAUSED   the store was restored from a backup: `remuda resume-restored` when all nodes are back\n");
     puts("recipients");
-    line("unsorted", o, "unsorted", "accepted, their domains not looked up yet");
+    line("unsorted", o, "unsorted",
+         rmd_json_i(o, "unsorted_paused") ? "accepted, not looked up yet; those of paused campaigns wait for `resume`"
+                                          : "accepted, their domains not looked up yet");
     line("queued", o, "queued", "waiting for a lane");
     line("deferred", o, "deferred", "to be tried again later");
     line("leased", o, "leased", "at a node");
+    if (rmd_json_i(o, "leased_away")) {
+        rmd_format_duration(rmd_json_i(o, "leased_away_ms"), up);
+        char text[160];
+        rmd_format(text, sizeof text, "of these, at nodes that are away: theirs until they return, %s at most", up);
+        line("  away", o, "leased_away", text);
+    }
     line("in doubt", o, "in_doubt", "at a node that did not report");
     line("delivered", o, "delivered", "accepted by their receivers");
     line("bounced", o, "bounced", "refused for good");
@@ -86,7 +92,7 @@ int rmd_ctl_campaign_list(struct rmd_ctl *c) {
 
 static void show_campaign(const json_t *k) {
     char when[32];
-    printf("campaign %s  %s\n", rmd_json_s(k, "id"), rmd_json_s(k, "name"));
+    printf("campaign %s%s%s\n", rmd_json_s(k, "id"), *rmd_json_s(k, "name") ? "  " : "", rmd_json_s(k, "name"));
     printf("  from      %s\n  subject   %s\n  stream    %s\n  state     %s%s%s\n", rmd_json_s(k, "from"),
            rmd_json_s(k, "subject"), rmd_json_s(k, "stream"), rmd_json_s(k, "state"),
            *rmd_json_s(k, "reason") ? ": " : "", rmd_json_s(k, "reason"));
@@ -118,9 +124,11 @@ int rmd_ctl_campaign_show(struct rmd_ctl *c) {
     char *e = rmd_ctl_escape(c, id), path[256];
     rmd_format(path, sizeof path, "/v1/campaigns/%s", e);
     free(e);
-    if (watch)
-        rc = rmd_ctl_watch(c, id);
-    return watch && (rc != CTL_OK || c->json) ? rc : get(c, path, show_campaign);
+    if (!watch)
+        return get(c, path, show_campaign);
+    json_t *last = NULL;
+    rc = rmd_ctl_watch(c, id, &last);
+    return rmd_ctl_show(c, rc, last, show_campaign);
 }
 
 static const char *done_word(const char *verb) {
@@ -169,12 +177,22 @@ int rmd_ctl_incident_resolve(struct rmd_ctl *c) {
     return post_verb(c, "incidents");
 }
 
+static void recipients(uint64_t n, const char *which) {
+    char text[32];
+    rmd_format_count(n, text);
+    printf("%s recipient%s %s\n", text, n == 1 ? "" : "s", which);
+}
+
 static void show_queue(const json_t *o) {
     struct rmd_table *t = rmd_table_new("PROVIDER|STREAM|>QUEUED|>LEASED|>DEFERRED|NEXT ATTEMPT|WAITS FOR");
     json_t *q;
     size_t i;
+    size_t rows = 0;
     json_array_foreach(json_object_get(o, "queues"), i, q) {
         char when[32];
+        if (!rmd_json_i(q, "queued") && !rmd_json_i(q, "leased") && !rmd_json_i(q, "deferred"))
+            continue;
+        rows++;
         rmd_table_cell(t, rmd_json_s(q, "provider"));
         rmd_table_cell(t, rmd_json_s(q, "stream"));
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "queued"));
@@ -183,13 +201,21 @@ static void show_queue(const json_t *o) {
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(q, "next_attempt"), when));
         rmd_table_cell(t, rmd_json_s(q, "waits_for"));
     }
-    rmd_table_print(t, "nothing waits");
-    if (rmd_json_i(o, "unsorted"))
-        printf("and %lld recipients whose domains are being looked up\n", (long long)rmd_json_i(o, "unsorted"));
+    int64_t unsorted = rmd_json_i(o, "unsorted"), paused = rmd_json_i(o, "unsorted_paused");
+    rmd_table_print(t, rows || unsorted ? NULL : "nothing waits");
+    if (unsorted > paused)
+        recipients((uint64_t)(unsorted - paused), "with domains that are being looked up");
+    if (paused)
+        recipients((uint64_t)paused, "of paused campaigns or streams, not looked up yet");
 }
 
 int rmd_ctl_queue(struct rmd_ctl *c) {
     return get_plain(c, "/v1/queue", show_queue);
+}
+
+static void show_resumed(const json_t *o) {
+    (void)o;
+    puts("the restored store deals again; every cap counts as spent until a day after the restore was noticed");
 }
 
 int rmd_ctl_resume_restored(struct rmd_ctl *c) {
@@ -198,8 +224,5 @@ int rmd_ctl_resume_restored(struct rmd_ctl *c) {
     if (rc >= 0)
         return rc;
     rc = rmd_ctl_call(c, "POST", "/v1/resume-restored", json_object(), &answer);
-    if (rc == CTL_OK)
-        puts("the restored store deals again");
-    json_decref(answer);
-    return rc;
+    return rmd_ctl_show(c, rc, answer, show_resumed);
 }

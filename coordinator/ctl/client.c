@@ -1,21 +1,66 @@
 /* HTTP over a Unix socket or TLS, with libcurl. */
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "coordinator/ctl/ctl.h"
+#include "proto/io/secret.h"
 
-enum { ANSWER_MAX = 256 << 20, TIMEOUT_S = 60 };
+enum { ANSWER_MAX = 256 << 20, TIMEOUT_S = 60, TOKEN_MAX = 600 };
+
+/* A Unix socket is a path; anything that looks like a network address must be https://. */
+static int check_api(struct rmd_ctl *c) {
+    bool https = strncmp(c->api, "https://", 8) == 0;
+    const char *scheme = strstr(c->api, "://");
+    if (!https && (scheme || (strchr(c->api, ':') && !strchr(c->api, '/'))))
+        return rmd_ctl_fail(c, CTL_USAGE,
+                            "--api (or REMUDA_API): \"%s\": must be the path of a Unix socket or https://HOST:PORT%s",
+                            c->api, scheme ? "; the API is never served without TLS" : "");
+    size_t n = strlen(c->api);
+    while (https && n > 8 && c->api[n - 1] == '/')
+        n--;
+    if (!rmd_copy_slice(c->base, sizeof c->base, rmd_slice(c->api, n)))
+        return rmd_ctl_fail(c, CTL_USAGE, "--api (or REMUDA_API): is too long");
+    c->api = c->base;
+    return CTL_OK;
+}
+
+/* "Authorization: Bearer ..." from the token file. */
+static int read_token(struct rmd_ctl *c) {
+    char err[512], *text;
+    size_t n;
+    if (!c->token_file)
+        return CTL_OK;
+    if (rmd_secret_read(c->token_file, RMD_SECRET_GROUP, TOKEN_MAX, &text, &n, err, sizeof err) < 0)
+        return rmd_ctl_fail(c, CTL_FAILED, "--token-file: %s", err);
+    struct rmd_slice t = rmd_trim(rmd_slice(text, n));
+    struct rmd_buf b = {0};
+    rmd_buf_addf(&b, "Authorization: Bearer %.*s", (int)t.n, (const char *)t.p);
+    bool empty = t.n == 0, lines = memchr(t.p, '\n', t.n) != NULL;
+    explicit_bzero(text, n);
+    free(text);
+    c->authorisation = (char *)rmd_buf_take(&b, &n);
+    return empty || lines ? rmd_ctl_fail(c, CTL_FAILED, "--token-file: %s: %s", c->token_file,
+                                         empty ? "is empty" : "must have the token and nothing else")
+                          : CTL_OK;
+}
 
 int rmd_ctl_client_open(struct rmd_ctl *c) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
     c->curl = curl_easy_init();
     if (!c->curl)
-        fprintf(stderr, "remuda: libcurl could not be started\n");
-    return c->curl ? CTL_OK : CTL_FAILED;
+        return rmd_ctl_fail(c, CTL_FAILED, "libcurl could not be started");
+    int rc = check_api(c);
+    return rc == CTL_OK ? read_token(c) : rc;
 }
 
 void rmd_ctl_client_close(struct rmd_ctl *c) {
+    if (c->authorisation) {
+        explicit_bzero(c->authorisation, strlen(c->authorisation));
+        free(c->authorisation);
+    }
     curl_easy_cleanup(c->curl);
     curl_global_cleanup();
 }
@@ -28,22 +73,6 @@ char *rmd_ctl_escape(struct rmd_ctl *c, const char *s) {
 
 static bool is_https(const struct rmd_ctl *c) {
     return strncmp(c->api, "https://", 8) == 0;
-}
-
-/* "Authorization: Bearer ..." from the token file; NULL when there is none. */
-static char *authorisation(const struct rmd_ctl *c) {
-    char token[600] = "";
-    FILE *f = c->token_file ? fopen(c->token_file, "re") : NULL;
-    size_t n = f ? fread(token, 1, sizeof token - 1, f) : 0;
-    if (f)
-        fclose(f);
-    struct rmd_slice t = rmd_trim(rmd_slice(token, n));
-    if (!t.n)
-        return NULL;
-    struct rmd_buf b = {0};
-    rmd_buf_addf(&b, "Authorization: Bearer %.*s", (int)t.n, (const char *)t.p);
-    explicit_bzero(token, sizeof token);
-    return (char *)rmd_buf_take(&b, &n);
 }
 
 struct transfer {
@@ -70,12 +99,8 @@ static void begin(struct rmd_ctl *c, struct transfer *t, const char *method, con
     } else {
         curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->api);
     }
-    char *auth = authorisation(c);
-    if (auth) {
-        t->headers = curl_slist_append(t->headers, auth);
-        explicit_bzero(auth, strlen(auth));
-        free(auth);
-    }
+    if (c->authorisation && is_https(c))
+        t->headers = curl_slist_append(t->headers, c->authorisation);
     t->headers = curl_slist_append(t->headers, "Expect:");
     curl_easy_setopt(h, CURLOPT_URL, rmd_buf_str(&t->url));
     curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
@@ -97,21 +122,25 @@ static int unreachable(const struct transfer *t, CURLcode rc) {
     long error = 0;
     curl_easy_getinfo(t->c->curl, CURLINFO_OS_ERRNO, &error);
     bool local = !is_https(t->c) && rc == CURLE_COULDNT_CONNECT && error;
-    fprintf(stderr, "remuda: the coordinator does not answer at %s: %s\n", api,
-            local       ? strerror((int)error)
-            : *t->error ? t->error
-                        : curl_easy_strerror(rc));
+    const char *why = local ? strerror((int)error) : *t->error ? t->error : curl_easy_strerror(rc), *hint = "";
     if (local && error == EACCES)
-        fprintf(stderr, "This user may not use the socket: become a member of its group.\n");
+        hint = "\nThis user may not use the socket: become a member of its group.";
     else if (local)
-        fprintf(stderr, "Is remuda-coordinator running? --api (or REMUDA_API) must name its api.socket.\n");
-    return CTL_UNREACHABLE;
+        hint = "\nIs remuda-coordinator running? --api (or REMUDA_API) must name its api.socket.";
+    return rmd_ctl_fail(t->c, CTL_UNREACHABLE, "the coordinator does not answer at %s: %s%s", api, why, hint);
 }
 
-int rmd_ctl_error(long status, const json_t *answer) {
-    const char *text = rmd_json_s(answer, "error");
-    fprintf(stderr, "remuda: %s\n", *text ? text : "the coordinator refused without a reason");
-    return status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
+/* The API's own object with --json; its first lines otherwise, without the line end of the last. */
+int rmd_ctl_error(const struct rmd_ctl *c, long status, const json_t *answer) {
+    int code = status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
+    if (c->json && *rmd_json_s(answer, "error")) {
+        rmd_ctl_print_json(answer);
+        return code;
+    }
+    struct rmd_slice text = rmd_trim(rmd_slice_str(rmd_json_s(answer, "error")));
+    if (!text.n)
+        text = rmd_slice_str("the coordinator refused without a reason");
+    return rmd_ctl_fail(c, (enum rmd_ctl_exit)code, "%.*s", (int)text.n, (const char *)text.p);
 }
 
 /* Runs the transfer; *out is the answer as JSON (NULL: it was none). */
@@ -125,8 +154,7 @@ static int perform(struct transfer *t, json_t **out, long *status) {
     *out = json_loadb((const char *)t->answer.p, t->answer.len, 0, NULL);
     if (*out)
         return CTL_OK;
-    fprintf(stderr, "remuda: the answer at %s is not Remuda's (HTTP %ld)\n", t->c->api, *status);
-    return CTL_FAILED;
+    return rmd_ctl_fail(t->c, CTL_FAILED, "the answer at %s is not Remuda's (HTTP %ld)", t->c->api, *status);
 }
 
 int rmd_ctl_call(struct rmd_ctl *c, const char *method, const char *path, json_t *body, json_t **out) {
@@ -142,12 +170,21 @@ int rmd_ctl_call(struct rmd_ctl *c, const char *method, const char *path, json_t
     }
     int rc = perform(&t, out, &status);
     if (rc == CTL_OK && status >= 300) {
-        rc = rmd_ctl_error(status, *out);
+        rc = rmd_ctl_error(c, status, *out);
         json_decref(*out);
         *out = NULL;
     }
     free(text);
     end(&t);
+    return rc;
+}
+
+int rmd_ctl_show(struct rmd_ctl *c, int rc, json_t *answer, void (*show)(const json_t *)) {
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        show(answer);
+    json_decref(answer);
     return rc;
 }
 
@@ -193,7 +230,7 @@ int rmd_ctl_lines(struct rmd_ctl *c, const char *path, bool (*fn)(void *ctx, con
     int code = l.stopped || rc == CURLE_OK ? CTL_OK : unreachable(&t, rc);
     if (code == CTL_OK && status >= 300) {
         json_t *answer = json_loadb((const char *)t.answer.p, t.answer.len, 0, NULL);
-        code = rmd_ctl_error(status, answer);
+        code = rmd_ctl_error(c, status, answer);
         json_decref(answer);
     }
     rmd_buf_release(&l.text);
@@ -211,13 +248,31 @@ static int on_progress(void *ctx, curl_off_t dltotal, curl_off_t dlnow, curl_off
     return 0;
 }
 
-static bool add_file(curl_mime *mime, const char *name, const char *path) {
+/* What can't be a template or a list is said before anything is sent. */
+static bool usable(struct rmd_ctl *c, const char *option, const char *path) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const char *why = fd < 0                 ? strerror(errno)
+                      : fstat(fd, &st) != 0  ? strerror(errno)
+                      : S_ISDIR(st.st_mode)  ? "is a folder"
+                      : !S_ISREG(st.st_mode) ? NULL
+                      : st.st_size == 0      ? "is empty"
+                                             : NULL;
+    if (fd >= 0)
+        close(fd);
+    if (why)
+        rmd_ctl_fail(c, CTL_FAILED, "--%s: %s: %s", option, path, why);
+    return !why;
+}
+
+static bool add_file(struct rmd_ctl *c, curl_mime *mime, const char *name, const char *path) {
+    if (!usable(c, name, path))
+        return false;
     curl_mimepart *part = curl_mime_addpart(mime);
     curl_mime_name(part, name);
-    if (access(path, R_OK) == 0 && curl_mime_filedata(part, path) == CURLE_OK &&
-        curl_mime_filename(part, NULL) == CURLE_OK)
+    if (curl_mime_filedata(part, path) == CURLE_OK && curl_mime_filename(part, NULL) == CURLE_OK)
         return true;
-    fprintf(stderr, "remuda: %s: %s\n", path, strerror(errno));
+    rmd_ctl_fail(c, CTL_FAILED, "--%s: %s: %s", name, path, strerror(errno));
     return false;
 }
 
@@ -231,7 +286,7 @@ int rmd_ctl_submit(struct rmd_ctl *c, const struct rmd_ctl_upload *u, json_t **o
     curl_mime_data(part, meta, CURL_ZERO_TERMINATED);
     int rc = CTL_FAILED;
     *out = NULL;
-    if (add_file(mime, "template", u->template_path) && add_file(mime, "recipients", u->recipients_path)) {
+    if (add_file(c, mime, "template", u->template_path) && add_file(c, mime, "recipients", u->recipients_path)) {
         curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, mime);
         curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);

@@ -73,9 +73,16 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "", rmd_ctl_stream_verb},
     {"queue", NULL, "", "What waits, by provider and stream, and for what", "", rmd_ctl_queue},
     {"events", NULL, "[-f] [--last N] [--type T] [--campaign ID] [--recipient ADDRESS]", "What happened, line by line",
-     "  -f, --follow       stay and show new ones\n  --last N           the last N (default 20; 0: all)\n"
-     "  --type T           \"delivered\", \"deferred\", \"bounced\", ...; \"incident.\" for a family\n", rmd_ctl_events},
-    {"explain", NULL, "ADDRESS|MESSAGE-ID", "The story of a recipient, and what it waits for", "", rmd_ctl_explain},
+     "  -f, --follow       stay and show new ones\n  --last N           the last N of what the others let through (default 20; 0: all)\n"
+     "  --type T           \"delivered\", \"deferred\", \"bounced\", ...; \"incident.\" for a family\n"
+     "  --campaign ID      of one campaign\n"
+     "  --recipient A      of one address\n"
+     "\n"
+     "  remuda events --type bounced --last 50\n", rmd_ctl_events},
+    {"explain", NULL, "ADDRESS|MESSAGE-ID", "The story of a recipient, and what it waits for",
+     "A message is named by its id, its Message-ID or its envelope sender.\n\n"
+     "  remuda explain ann@example.org\n"
+     "  remuda explain '<01m85j3xs9sy7rz4r000000000-c92t8tbrzs@news.example.net>'\n", rmd_ctl_explain},
     {"incident", "list", "[--all]", "Trouble: open incidents", "  --all  resolved ones as well\n", rmd_ctl_incident_list},
     {"incident", "show", "NUMBER", "One incident: cause, time line, what moved, next step", "", rmd_ctl_incident_show},
     {"incident", "resolve", "NUMBER [--reason TEXT]", "Lift an incident's quarantine", "", rmd_ctl_incident_resolve},

@@ -2,7 +2,10 @@
  *
  * Every command prints a table or sentences for people, and JSON as the API gave it with --json. Exit codes: 0 done,
  * 1 refused or failed (the reason is on standard error), 2 wrong usage, 3 not found, 4 coordinator not reachable, 5
- * done, but rows were rejected (`send`), or not settled in time. */
+ * done in part: rows were rejected (`send`), or nodes have not confirmed yet (`suppress add`).
+ *
+ * Errors are a line on standard error; with --json one object on standard output, {"error", "code"}, as the API gives
+ * it; codes of this side are "usage", "unreachable" and "failed". */
 #ifndef REMUDA_CTL_H
 #define REMUDA_CTL_H
 
@@ -23,7 +26,9 @@ enum rmd_ctl_exit {
 
 struct rmd_ctl {
     const char *api; /* path of a Unix socket, or https://host:port */
+    char base[1024]; /* the same without slashes at its end */
     const char *token_file, *ca_file;
+    char *authorisation; /* header with the token */
     bool json;
     bool color; /* standard output is a terminal */
     void *curl;
@@ -51,10 +56,16 @@ struct rmd_ctl_option {
 int rmd_ctl_options(struct rmd_ctl *c, const struct rmd_ctl_option *options, const char **positional, int min,
                     int max);
 int rmd_ctl_usage(struct rmd_ctl *c, const char *fmt, ...) RMD_PRINTF(2, 3);
+/* "90s", "15min", "4h", "3d": with its unit, or it could be anything. False after a usage error. */
+bool rmd_ctl_duration(struct rmd_ctl *c, const char *option, const char *text, int64_t *ms);
+/* Says what went wrong, and returns `exit`. */
+int rmd_ctl_fail(const struct rmd_ctl *c, enum rmd_ctl_exit exit, const char *fmt, ...) RMD_PRINTF(3, 4);
 
 /* ---- API: CTL_OK with *out (owned by the caller), or an exit code after the error was printed. body is stolen;
  * NULL: none. */
 int rmd_ctl_call(struct rmd_ctl *c, const char *method, const char *path, json_t *body, json_t **out);
+/* The answer printed as JSON, or shown by show(); freed. */
+int rmd_ctl_show(struct rmd_ctl *c, int rc, json_t *answer, void (*show)(const json_t *));
 /* Opens a stream of lines; fn is called a line, and ends it with false. */
 int rmd_ctl_lines(struct rmd_ctl *c, const char *path, bool (*fn)(void *ctx, const char *line), void *ctx);
 /* A segment or value of a URL, percent-encoded; the caller frees. */
@@ -70,7 +81,7 @@ int rmd_ctl_submit(struct rmd_ctl *c, const struct rmd_ctl_upload *u, json_t **o
 int rmd_ctl_client_open(struct rmd_ctl *c);
 void rmd_ctl_client_close(struct rmd_ctl *c);
 /* Prints the error of an answer; returns the exit code of its status. */
-int rmd_ctl_error(long status, const json_t *answer);
+int rmd_ctl_error(const struct rmd_ctl *c, long status, const json_t *answer);
 
 /* ---- output */
 struct rmd_table;
@@ -79,7 +90,7 @@ struct rmd_table *rmd_table_new(const char *columns);
 void rmd_table_cell(struct rmd_table *t,
                     const char *text); /* cell by cell; rows end by themselves; control characters are shown as "?" */
 void rmd_table_count(struct rmd_table *t, uint64_t n);
-/* Prints and frees; nothing at all prints `empty` instead. */
+/* Prints and frees; nothing at all prints `empty` instead (NULL: nothing). */
 void rmd_table_print(struct rmd_table *t, const char *empty);
 void rmd_ctl_print_json(const json_t *j);
 
@@ -89,6 +100,8 @@ int64_t rmd_json_i(const json_t *o, const char *key);
 double rmd_json_f(const json_t *o, const char *key);
 /* "2026-11-23 10:00:00" (local time), "-" for null. */
 const char *rmd_ctl_when(const char *rfc3339, char out[32]);
+/* A line of the API's for people: its times become local ones, control characters blanks. */
+void rmd_ctl_line(const char *indent, const char *text);
 
 /* ---- commands */
 int rmd_ctl_send(struct rmd_ctl *c);
@@ -118,7 +131,8 @@ int rmd_ctl_suppress_remove(struct rmd_ctl *c);
 int rmd_ctl_suppress_check(struct rmd_ctl *c);
 int rmd_ctl_keygen(struct rmd_ctl *c);
 int rmd_ctl_resume_restored(struct rmd_ctl *c);
-/* Watches a campaign until it is settled: a bar on a terminal, a line every ten seconds elsewhere. */
-int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign);
+/* Watches a campaign until it is settled: a bar on a terminal, a line every ten seconds elsewhere, and what it waits for
+ * when nothing moves. *last: how it ended, the caller's. */
+int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last);
 
 #endif

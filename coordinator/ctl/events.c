@@ -2,8 +2,23 @@
 #include <inttypes.h>
 
 #include "coordinator/ctl/ctl.h"
+#include "proto/codec.h"
 
 /* ---- events */
+
+/* Whose event it is, when it isn't a message's: that has its recipient. */
+static void print_subject(const json_t *e) {
+    if (*rmd_json_s(e, "message"))
+        return;
+    if (*rmd_json_s(e, "campaign"))
+        printf(" campaign=%s", rmd_json_s(e, "campaign"));
+    if (*rmd_json_s(e, "campaign_name") && !strstr(rmd_json_s(e, "text"), rmd_json_s(e, "campaign_name")))
+        printf(" \"%s\"", rmd_json_s(e, "campaign_name"));
+    if (*rmd_json_s(e, "stream"))
+        printf(" stream=%s", rmd_json_s(e, "stream"));
+    else if (strncmp(rmd_json_s(e, "type"), "suppression.", 12) == 0)
+        printf(" stream=all");
+}
 
 /* One line a delivery, as Postfix has taught everybody to read them. */
 static void print_event(const json_t *e) {
@@ -15,6 +30,7 @@ static void print_event(const json_t *e) {
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (*rmd_json_s(e, keys[i][1]))
             printf(" %s=%s", keys[i][0], rmd_json_s(e, keys[i][1]));
+    print_subject(e);
     if (rmd_json_i(e, "attempt"))
         printf(" attempt=%" PRId64, rmd_json_i(e, "attempt"));
     if (rmd_json_i(e, "incident"))
@@ -64,8 +80,8 @@ int rmd_ctl_events(struct rmd_ctl *c) {
     if (rmd_parse_u64(rmd_slice_str(last), &n) < 0)
         return rmd_ctl_usage(c, "--last: \"%s\" is not a number", last);
     struct rmd_buf path = {0};
-    if (n && !campaign && !recipient)
-        rmd_buf_addf(&path, "/v1/events?after=-%" PRIu64, n);
+    if (n)
+        rmd_buf_addf(&path, "/v1/events?last=%" PRIu64, n);
     else
         rmd_buf_addstr(&path, "/v1/events?after=0");
     add_query(c, &path, "type", type);
@@ -83,30 +99,37 @@ static void show_match(const json_t *m) {
     json_t *x;
     size_t i;
     char when[32];
-    printf("message %s to %s\n  campaign  %s\n  state     %s", rmd_json_s(m, "message"), rmd_json_s(m, "recipient"),
-           rmd_json_s(m, "campaign"), rmd_json_s(m, "state"));
+    const char *campaign_state = rmd_json_s(m, "campaign_state");
+    bool noted = *campaign_state && strcmp(campaign_state, "active") != 0;
+    printf("message %s to %s\n  campaign  %s%s%s%s\n  state     %s", rmd_json_s(m, "message"),
+           rmd_json_s(m, "recipient"), rmd_json_s(m, "campaign"), noted ? " (" : "", noted ? campaign_state : "",
+           noted ? ")" : "", rmd_json_s(m, "state"));
     if (rmd_json_i(m, "attempts"))
         printf(", %" PRId64 " attempt%s", rmd_json_i(m, "attempts"), rmd_json_i(m, "attempts") == 1 ? "" : "s");
     if (*rmd_json_s(m, "not_before"))
         printf(", next not before %s", rmd_ctl_when(rmd_json_s(m, "not_before"), when));
     putchar('\n');
-    json_array_foreach(json_object_get(m, "lines"), i, x) printf("  %s\n", json_string_value(x));
+    json_array_foreach(json_object_get(m, "lines"), i, x) rmd_ctl_line("  ", json_string_value(x));
     json_array_foreach(json_object_get(m, "events"), i, x) {
         printf("  ");
         print_event(x);
     }
 }
 
-static int show_explain(const json_t *a, const char *what) {
-    json_t *list = json_object_get(a, "matches"), *m;
+static int show_explain(struct rmd_ctl *c, const json_t *a, const char *what) {
+    json_t *list = json_object_get(a, "matches"), *m, *streams = json_object_get(a, "suppressed_streams");
     size_t i;
-    if (json_is_true(json_object_get(a, "suppressed")))
-        printf("%s is suppressed: `remuda suppress check` tells why\n", what);
+    bool suppressed = json_is_true(json_object_get(a, "suppressed"));
+    json_array_foreach(streams, i, m) {
+        const char *stream = json_string_value(m);
+        printf("%s is suppressed for %s%s: `remuda suppress check` tells why\n", what,
+               *stream ? "stream " : "all streams", stream);
+    }
     json_array_foreach(list, i, m) show_match(m);
-    if (json_array_size(list))
+    if (json_array_size(list) || suppressed)
         return CTL_OK;
-    fprintf(stderr, "remuda: nothing is known of %s: no campaign has it, and history says nothing\n", what);
-    return CTL_NOT_FOUND;
+    return rmd_ctl_fail(c, CTL_NOT_FOUND, "nothing is known of %s: no campaign has it, and history says nothing",
+                        what);
 }
 
 int rmd_ctl_explain(struct rmd_ctl *c) {
@@ -117,13 +140,18 @@ int rmd_ctl_explain(struct rmd_ctl *c) {
     struct rmd_buf path = {0};
     json_t *answer = NULL;
     char *e = rmd_ctl_escape(c, what);
-    rmd_buf_addf(&path, "/v1/explain?%s=%s", strchr(what, '@') ? "address" : "message", e);
+    struct rmd_id id;
+    bool message = !strchr(what, '@') || rmd_message_parse(rmd_slice_str(what), &id) == RMD_OK;
+    rmd_buf_addf(&path, "/v1/explain?%s=%s", message ? "message" : "address", e);
     free(e);
     rc = rmd_ctl_call(c, "GET", rmd_buf_str(&path), NULL, &answer);
-    if (rc == CTL_OK && c->json)
+    bool known =
+        json_array_size(json_object_get(answer, "matches")) || json_is_true(json_object_get(answer, "suppressed"));
+    if (rc == CTL_OK && c->json) {
         rmd_ctl_print_json(answer);
-    else if (rc == CTL_OK)
-        rc = show_explain(answer, what);
+        rc = known ? CTL_OK : CTL_NOT_FOUND;
+    } else if (rc == CTL_OK)
+        rc = show_explain(c, answer, what);
     json_decref(answer);
     rmd_buf_release(&path);
     return rc;
@@ -202,8 +230,7 @@ int rmd_ctl_incident_show(struct rmd_ctl *c) {
     rc = rmd_ctl_call(c, "GET", "/v1/incidents?all=1", NULL, &answer);
     json_array_foreach(json_object_get(answer, "incidents"), i, x) if ((uint64_t)rmd_json_i(x, "id") == n) found = x;
     if (rc == CTL_OK && !found) {
-        fprintf(stderr, "remuda: there is no incident %s\n", number);
-        rc = CTL_NOT_FOUND;
+        rc = rmd_ctl_fail(c, CTL_NOT_FOUND, "there is no incident %s", number);
     } else if (rc == CTL_OK && c->json) {
         rmd_ctl_print_json(found);
     } else if (rc == CTL_OK) {

@@ -11,18 +11,19 @@ static const char intro[] = "remuda: submit mail, look after sources, see what i
                             "usage: remuda [--api SOCKET|URL] [--json] COMMAND [...]\n"
                             "\n";
 
-static const char outro[] = "\n"
-                            "  --api WHERE     Unix socket of the coordinator (default " RMD_CTL_SOCKET
-                            ", or $REMUDA_API), or https://host:port\n"
-                            "  --token-file F  bearer token for https\n"
-                            "  --ca F          certificate to trust for https\n"
-                            "  --json          the API's answer instead of a table\n"
-                            "  --version       version\n"
-                            "  --help          this text; `remuda COMMAND --help` explains one command\n"
-                            "\n"
-                            "A first campaign: keygen, node add, source add, stream set, send --watch.\n"
-                            "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 coordinator not "
-                            "reachable, 5 done in part.\n";
+static const char outro[] =
+    "\n"
+    "  --api WHERE     Unix socket of the coordinator (default " RMD_CTL_SOCKET
+    ", or $REMUDA_API), or https://host:port\n"
+    "  --token-file F  bearer token for https\n"
+    "  --ca F          certificate to trust for https\n"
+    "  --json          the API's answer instead of a table; errors as {\"error\", \"code\"} on standard output, too\n"
+    "  --version       version\n"
+    "  --help          this text; `remuda COMMAND --help` explains one command\n"
+    "\n"
+    "A first campaign: keygen, node add, source add, stream set, send --watch.\n"
+    "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 coordinator not "
+    "reachable, 5 done in part.\n";
 
 static int show_help(void) {
     size_t width = 0;
@@ -39,6 +40,10 @@ static int show_help(void) {
     return CTL_OK;
 }
 
+static int show_version(void) {
+    return printf("remuda %s\n", RMD_VERSION) > 0 ? CTL_OK : CTL_FAILED;
+}
+
 static void usage_line(const struct rmd_ctl_command *k, FILE *to) {
     fprintf(to, "usage: remuda %s%s%s%s%s\n", k->family, k->verb ? " " : "", k->verb ? k->verb : "",
             *k->arguments ? " " : "", k->arguments);
@@ -52,17 +57,58 @@ static int show_command(const struct rmd_ctl_command *k) {
     return CTL_OK;
 }
 
+static const char *code_of(enum rmd_ctl_exit exit) {
+    return exit == CTL_USAGE         ? "usage"
+           : exit == CTL_UNREACHABLE ? "unreachable"
+           : exit == CTL_NOT_FOUND   ? "enotfound"
+                                     : "failed";
+}
+
+static int complain(const struct rmd_ctl *c, enum rmd_ctl_exit exit, const char *fmt, va_list ap) {
+    struct rmd_buf text = {0};
+    rmd_buf_vaddf(&text, fmt, ap);
+    if (c->json) {
+        for (size_t i = 0; !rmd_utf8_valid(rmd_buf_slice(&text)) && i < text.len; i++)
+            text.p[i] = text.p[i] < 0x80 ? text.p[i] : '?';
+        json_t *o = json_pack("{s:s, s:s}", "error", rmd_buf_str(&text), "code", code_of(exit));
+        rmd_ctl_print_json(o);
+        json_decref(o);
+    } else {
+        fprintf(stderr, "remuda: %s\n", rmd_buf_str(&text));
+    }
+    rmd_buf_release(&text);
+    return exit;
+}
+
+int rmd_ctl_fail(const struct rmd_ctl *c, enum rmd_ctl_exit exit, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    complain(c, exit, fmt, ap);
+    va_end(ap);
+    return exit;
+}
+
 int rmd_ctl_usage(struct rmd_ctl *c, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    fputs("remuda: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    complain(c, CTL_USAGE, fmt, ap);
     va_end(ap);
+    if (c->json)
+        return CTL_USAGE;
     usage_line(c->command, stderr);
     fprintf(stderr, "`remuda %s%s%s --help` tells more.\n", c->command->family, c->command->verb ? " " : "",
             c->command->verb ? c->command->verb : "");
     return CTL_USAGE;
+}
+
+bool rmd_ctl_duration(struct rmd_ctl *c, const char *option, const char *text, int64_t *ms) {
+    size_t n = strlen(text);
+    bool unit = n && (text[n - 1] < '0' || text[n - 1] > '9');
+    if (unit && rmd_parse_duration_ms(rmd_slice_str(text), ms) == RMD_OK && *ms >= 0)
+        return true;
+    rmd_ctl_usage(c, "--%s: \"%s\" is not a time like 90s, 15min, 4h or 3d%s", option, text,
+                  n && !unit ? "; it needs a unit" : "");
+    return false;
 }
 
 static const struct rmd_ctl_option *find_option(const struct rmd_ctl_option *o, const char *name, size_t n) {
@@ -111,24 +157,24 @@ int rmd_ctl_options(struct rmd_ctl *c, const struct rmd_ctl_option *options, con
 /* Options that stand anywhere on the line; the others are kept in order. Returns the exit code to end with, or -1. */
 static int common_options(struct rmd_ctl *c, int argc, char **argv, bool *help) {
     int n = 0;
+    for (int i = 1; i < argc; i++)
+        c->json = c->json || strcmp(argv[i], "--json") == 0; /* also for errors of what stands before it */
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         const char **value = strcmp(a, "--api") == 0          ? &c->api
                              : strcmp(a, "--token-file") == 0 ? &c->token_file
                              : strcmp(a, "--ca") == 0         ? &c->ca_file
                                                               : NULL;
-        if (value && i + 1 == argc) {
-            fprintf(stderr, "remuda: %s needs a value\n", a);
-            return CTL_USAGE;
-        }
+        if (value && i + 1 == argc)
+            return rmd_ctl_fail(c, CTL_USAGE, "%s needs a value", a);
         if (value)
             *value = argv[++i];
         else if (strcmp(a, "--json") == 0)
-            c->json = true;
+            continue;
         else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0)
             *help = true;
         else if (strcmp(a, "--version") == 0)
-            return printf("remuda %s\n", RMD_VERSION) > 0 ? CTL_OK : CTL_FAILED;
+            return show_version();
         else
             argv[n++] = argv[i];
     }
@@ -149,10 +195,10 @@ static const struct rmd_ctl_command *find_command(const struct rmd_ctl *c, bool 
 }
 
 static int unknown(const struct rmd_ctl *c, bool family, bool help) {
-    if (!family) {
-        fprintf(stderr, "remuda: there is no command \"%s\"; `remuda --help` lists them\n", c->argv[0]);
-        return CTL_USAGE;
-    }
+    if (!family)
+        return rmd_ctl_fail(c, CTL_USAGE, "there is no command \"%s\"; `remuda --help` lists them", c->argv[0]);
+    if (c->json && !help)
+        return rmd_ctl_fail(c, CTL_USAGE, "%s needs a verb; `remuda %s --help` lists them", c->argv[0], c->argv[0]);
     FILE *to = help ? stdout : stderr;
     if (!help)
         fprintf(stderr, "remuda: %s needs one of these:\n", c->argv[0]);
@@ -173,6 +219,8 @@ int main(int argc, char **argv) {
         return help ? show_help() : (show_help(), CTL_USAGE);
     if (strcmp(c.argv[0], "help") == 0)
         return show_help();
+    if (strcmp(c.argv[0], "version") == 0)
+        return show_version();
     c.command = find_command(&c, &family);
     if (!c.command)
         return unknown(&c, family, help);

@@ -75,7 +75,7 @@ void rmd_table_count(struct rmd_table *t, uint64_t n) {
 }
 
 void rmd_table_print(struct rmd_table *t, const char *empty) {
-    if (t->cells <= t->columns)
+    if (t->cells <= t->columns && empty)
         puts(empty);
     for (size_t i = 0; i < t->cells && t->cells > t->columns; i++) {
         size_t col = i % t->columns, pad = t->width[col] - width_of(t->cell[i]);
@@ -118,4 +118,33 @@ const char *rmd_ctl_when(const char *rfc3339, char out[32]) {
     time_t s = (time_t)(ms / 1000);
     localtime_r(&s, &tm);
     return strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) ? out : "-";
+}
+
+/* Length of the RFC 3339 time that s begins with, 0: it begins with none. */
+static size_t time_at(const char *s) {
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    size_t n = 0;
+    for (; form[n]; n++)
+        if (form[n] == 'd' ? s[n] < '0' || s[n] > '9' : s[n] != form[n])
+            return 0;
+    if (s[n] == '.')
+        for (n++; s[n] >= '0' && s[n] <= '9';)
+            n++;
+    return s[n] == 'Z' ? n + 1 : 0;
+}
+
+void rmd_ctl_line(const char *indent, const char *text) {
+    fputs(indent, stdout);
+    while (*text) {
+        size_t n = time_at(text);
+        if (n) {
+            char one[40], when[32];
+            fputs(rmd_copy_slice(one, sizeof one, rmd_slice(text, n)) ? rmd_ctl_when(one, when) : "?", stdout);
+            text += n;
+        } else {
+            putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+            text++;
+        }
+    }
+    putchar('\n');
 }

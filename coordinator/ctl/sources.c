@@ -22,13 +22,10 @@ static bool set_count(struct rmd_ctl *c, json_t *o, const char *member, const ch
 
 static bool set_duration(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text) {
     int64_t ms;
-    if (!text)
-        return true;
-    if (rmd_parse_duration_ms(rmd_slice_str(text), &ms) < 0) {
-        rmd_ctl_usage(c, "--%s: \"%s\" is not a time like 90s, 15min, 4h or 3d", option, text);
+    if (text && !rmd_ctl_duration(c, option, text, &ms))
         return false;
-    }
-    json_object_set_new(o, member, json_integer(ms));
+    if (text)
+        json_object_set_new(o, member, json_integer(ms));
     return true;
 }
 
@@ -436,24 +433,23 @@ int rmd_ctl_keygen(struct rmd_ctl *c) {
     struct stat st;
     rmd_format(secret_path, sizeof secret_path, "%s.key", prefix);
     rmd_format(public_path, sizeof public_path, "%s.pub", prefix);
-    if (stat(secret_path, &st) == 0) {
-        fprintf(stderr, "remuda: %s exists already and is not overwritten\n", secret_path);
-        return CTL_FAILED;
-    }
+    if (stat(secret_path, &st) == 0)
+        return rmd_ctl_fail(c, CTL_FAILED, "%s exists already and is not overwritten", secret_path);
     rc = rmd_curve_generate(public_key, secret_key);
     if (rc == RMD_OK)
         rc = rmd_curve_write_file(secret_path, true, secret_key, err, sizeof err);
     if (rc == RMD_OK)
         rc = rmd_curve_write_file(public_path, false, public_key, err, sizeof err);
     explicit_bzero(secret_key, sizeof secret_key);
-    if (rc < 0) {
-        fprintf(stderr, "remuda: %s\n", *err ? err : "no key could be made");
-        return CTL_FAILED;
-    }
+    if (rc < 0)
+        return rmd_ctl_fail(c, CTL_FAILED, "%s", *err ? err : "no key could be made");
     rmd_curve_format(public_key, text);
-    if (c->json)
-        printf("{\"secret\": \"%s\", \"public\": \"%s\", \"key\": \"%s\"}\n", secret_path, public_path, text);
-    else
+    if (c->json) {
+        json_t *o = json_pack("{s:s, s:s, s:s}", "secret", secret_path, "public", public_path, "key", text);
+        rmd_ctl_print_json(o);
+        json_decref(o);
+    } else {
         printf("secret key  %s (keep it on this host)\npublic key  %s\n%s\n", secret_path, public_path, text);
+    }
     return CTL_OK;
 }

@@ -8,15 +8,16 @@
  * 503 (not now: store stalled, still starting), 507 (no space left). Times are RFC 3339 strings, durations milliseconds (…_ms), ids 26 characters.
  *
  * GET  /v1/status                  {"version","epoch","incarnation","uptime_ms","stalled","restored_paused",
- *                                   "queued","unsorted","leased","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
- *                                   "leases","nodes","nodes_connected","sources_active","sources_quarantined","open_incidents","malformed_frames"}
+ *                                   "queued","unsorted","unsorted_paused","leased","leased_away","leased_away_ms","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
+ *                                   "leases","nodes","nodes_connected","sources_active","sources_trouble","sources_quarantined","open_incidents","malformed_frames"}
  * GET  /v1/campaigns               {"campaigns":[C]}   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
  *                                   "bounced","suppressed","expired","held","cancelled","uncertain","in_doubt","deferrals","queued","leased","deferred",
  *                                   "created","accepted","finished"}   (finished: null while it runs)
  * GET  /v1/campaigns/ID            C
  * POST /v1/campaigns               multipart/form-data, parts in this order: "meta" {"stream","name","idempotency_key","strict":bool,"valid_for_ms"},
  *                                  "template" (the .eml), "recipients" (CSV with header row and a column email).
- *                                  201 {"campaign":C,"accepted","rejected","duplicate_submission":false,"rejects":[{"line","email","reason"}]...}
+ *                                  201 {"campaign":C,"accepted","rejected","duplicate_submission":false,"rejects":[{"line","email","reason"}]...,
+ *                                  "warnings":["..."] when there are any}
  *                                  rejects: at most 10,000 in the answer ("rejects_truncated": true when there are more). 200 with duplicate_submission true
  *                                  when the idempotency key was used for the same content; 409 for other content. strict and any reject: 400, nothing queued,
  *                                  same "rejects" list.
@@ -38,20 +39,23 @@
  *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day"}
  * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
  * POST /v1/streams/NAME/pause | resume {"reason"}
- * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted"}
+ * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused"}
  * GET  /v1/incidents[?all=1]       {"incidents":[{"id","state","title","class","scope","source","provider","cause","opened","read","quarantined","redealt","resolved",
  *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","next_step","resolution"}]}
  * POST /v1/incidents/N/resolve     {"reason"}
  * POST /v1/suppressions            {"address","stream" or null,"reason"} -> 200 once no lease can still contact it
  * DELETE /v1/suppressions/ADDRESS[?stream=S]
  * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[...]}
- * GET  /v1/events?after=SEQ&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
+ * GET  /v1/events?after=SEQ&last=N&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
  *                                  application/x-ndjson: one event a line {"seq","at","type","message","campaign","recipient","source","provider","node","stream",
- *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident"}; members
- *                                  without a meaning for the event are absent. follow=1 keeps the connection open. after=-N: the last N events.
+ *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident","campaign_name"}; members
+ *                                  without a meaning for the event are absent. follow=1 keeps the connection open. after=-N: the last N events of all;
+ *                                  last=N: the last N that the other filters let through.
  * GET  /v1/explain?address=A | ?message=ID
- *                                  {"matches":[{"message","campaign","recipient","state":"queued|leased|deferred|delivered|bounced|...","attempts","not_before",
- *                                  "lines":["..."],"events":[...]}],"suppressed":bool,"provider","site"}
+ *                                  {"matches":[{"message","campaign","campaign_state","recipient","state":"queued|leased|in-doubt|deferred|delivered|bounced|...",
+ *                                  "attempts","not_before","lease":{"id","node","source","connected","granted"},"lines":["..."],"events":[...]}],"suppressed":bool,
+ *                                  "suppressed_streams":["" for all, or names],"provider"}; campaign_state: of a campaign that runs; lease: while a node has it;
+ *                                  ID: of a message, or its Message-ID or envelope sender
  * POST /v1/resume-restored         leaves the pause of a restored store
  * GET  /v1/health                  {"ok":true} without a token */
 #ifndef REMUDA_API_H

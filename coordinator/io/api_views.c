@@ -72,7 +72,10 @@ static void build_status(struct view *v) {
                   {"incarnation", s.incarnation},
                   {"queued", s.queued},
                   {"unsorted", s.unsorted},
+                  {"unsorted_paused", s.unsorted_paused},
                   {"leased", s.leased},
+                  {"leased_away", s.leased_away},
+                  {"leased_away_ms", (uint64_t)s.leased_away_ms},
                   {"deferred", s.deferred},
                   {"in_doubt", s.in_doubt},
                   {"delivered", s.delivered},
@@ -86,6 +89,7 @@ static void build_status(struct view *v) {
                   {"nodes_connected", s.nodes_connected},
                   {"sources_active", s.sources_active},
                   {"sources_quarantined", s.sources_quarantined},
+                  {"sources_trouble", s.sources_trouble},
                   {"open_incidents", s.open_incidents},
                   {"malformed_frames", s.malformed_frames},
                   {"refused_connections", rmd_shell_refused_connections(v->r->http->o.shell)}};
@@ -307,7 +311,8 @@ static void build_queue(struct view *v) {
     struct rmd_status_view s;
     rmd_coord_queues(v->core, add_queue, v);
     rmd_coord_status(v->core, &s);
-    v->r->out = json_pack("{s:O, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted);
+    v->r->out = json_pack("{s:O, s:I, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted, "unsorted_paused",
+                          (json_int_t)s.unsorted_paused);
 }
 
 void rmd_api_queue(struct rmd_api_request *r) {
