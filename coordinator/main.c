@@ -1,12 +1,8 @@
 /* remuda-coordinator: wiring, privilege drop, signals. */
-#include <errno.h>
 #include <getopt.h>
-#include <grp.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <remuda/version.h>
@@ -22,6 +18,7 @@
 #include "coordinator/io/store_rocks.h"
 #include "proto/io/clock.h"
 #include "proto/io/notify.h"
+#include "proto/io/privilege.h"
 #include "proto/io/providers_file.h"
 #include "proto/io/rules_file.h"
 #include "proto/io/sign_openssl.h"
@@ -36,19 +33,22 @@ static const char usage[] =
     "\n"
     "  -c, --config PATH   file, or folder of *.conf files (default " RMD_COORD_CONFIG_PATH ")\n"
     "      --check         read the configuration and the files that it names, say what is wrong, and end\n"
-    "                      (0: fine, 78: not)\n"
-    "      --dump-config   print the effective configuration with an explanation of each key, and end\n"
+    "                      (0: in order, 78: not)\n"
+    "      --dump-config   print the effective configuration with an explanation of each key, and end; without a\n"
+    "                      file the defaults\n"
     "      --takeover      with store = postgresql: take the store from a coordinator that is gone or cut off;\n"
     "                      its writes are refused from then on\n"
     "      --version       print the version and end\n"
     "  -h, --help          this text\n"
     "\n"
     "It stays in the foreground and logs to standard error; SIGTERM ends it in order. Its keys are made with\n"
-    "`remuda keygen`, nodes are enrolled with `remuda node add`, mail is submitted with `remuda send`.\n";
+    "`remuda keygen`, nodes are enrolled with `remuda node add`, mail is submitted with `remuda send`.\n"
+    "Exit: 0 stopped in order; 64 wrong usage; 69 it can't serve (store, socket, user: the log says why); 78 wrong\n"
+    "configuration.\n";
 
 struct options {
     const char *config;
-    bool check, dump, takeover;
+    bool named, check, dump, takeover;
 };
 
 static void parse_options(int argc, char **argv, struct options *o) {
@@ -64,6 +64,7 @@ static void parse_options(int argc, char **argv, struct options *o) {
         switch (c) {
         case 'c':
             o->config = optarg;
+            o->named = true;
             break;
         case 'k':
             o->check = true;
@@ -109,23 +110,18 @@ static int complain(const char *what, const char *err) {
     return RMD_EINVAL;
 }
 
-/* Makes the data folder, for the user that the process will be, and becomes that user. */
+/* Data and the socket's folder, for the user that the process will be; becomes that user. */
 static int settle_down(const struct rmd_coord_config *c) {
-    char err[512];
-    bool drop = *c->user && geteuid() == 0;
-    struct passwd *pw = drop ? getpwnam(c->user) : NULL;
-    if (drop && !pw)
-        return complain(c->user, "there is no such user");
-    if (mkdir(c->data, 0700) != 0 && errno != EEXIST) {
-        rmd_format(err, sizeof err, "%s (make the folder, or correct `data`)", strerror(errno));
-        return complain(c->data, err);
-    }
-    if (!drop)
-        return RMD_OK;
-    if (chown(c->data, pw->pw_uid, pw->pw_gid) != 0)
-        return complain(c->data, "could not be given to the user of the configuration");
-    if (initgroups(c->user, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
-        return complain(c->user, "could not become this user");
+    char err[512], folder[1024];
+    const char *slash = strrchr(c->api_socket, '/');
+    bool named = slash && slash > c->api_socket &&
+                 rmd_copy_slice(folder, sizeof folder, rmd_slice(c->api_socket, (size_t)(slash - c->api_socket)));
+    struct rmd_settle s = {
+        .user = c->user, .data = c->data, .folder = named ? folder : NULL, .name = slash ? slash + 1 : c->api_socket};
+    if (rmd_settle_down(&s, err, sizeof err) < 0)
+        return complain("start", err);
+    if (geteuid() == 0)
+        rmd_warn("start", "running as root, which it doesn't need: set user in the configuration");
     return RMD_OK;
 }
 
@@ -193,13 +189,13 @@ static struct rmd_coord_options core_options(struct parts *p) {
 
 static int open_shell(struct parts *p) {
     struct rmd_coord_config *c = &p->conf;
-    char err[1024] = "";
+    char err[1024] = "", *servers = rmd_config_join(c->dns_servers);
     struct rmd_shell_options o = {.clock = rmd_clock_host(),
                                   .store = p->store,
                                   .epoch = p->epoch,
                                   .core = core_options(p),
                                   .bus = {.endpoint = (const char *const *)c->bus_listen},
-                                  .dns = {.servers = c->dns_servers,
+                                  .dns = {.servers = servers,
                                           .timeout_ms = (int)c->dns_timeout_ms,
                                           .tries = (int)c->dns_tries,
                                           .ttl_min_s = (uint32_t)(c->dns_ttl_min_ms / 1000),
@@ -211,7 +207,9 @@ static int open_shell(struct parts *p) {
     memcpy(o.bus.secret_key, p->secret_key, RMD_KEY_BYTES);
     o.clock->boot_id(o.clock->ctx, o.core.boot_id);
     p->store = (struct rmd_store){0}; /* the shell's now, also when it fails */
-    return rmd_shell_open(&o, &p->shell, err, sizeof err) < 0 ? complain("start", err) : RMD_OK;
+    int rc = rmd_shell_open(&o, &p->shell, err, sizeof err) < 0 ? complain("start", err) : RMD_OK;
+    free(servers);
+    return rc;
 }
 
 static int open_http(struct parts *p) {
@@ -274,9 +272,13 @@ static int serve(struct parts *p, bool takeover) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, &signals) != 0)
         return complain("start", "no thread could be made");
-    rmd_info("start", "serving: API on %s, epoch %llu", p->conf.api_socket, (unsigned long long)p->epoch);
+    bool tcp = *p->conf.api_listen;
+    rmd_info("start", "serving: API on %s%s%s, bus on %s, epoch %llu", p->conf.api_socket, tcp ? " and https://" : "",
+             p->conf.api_listen, p->conf.bus_listen[0], (unsigned long long)p->epoch);
     rmd_notify_ready();
     int rc = rmd_shell_run(p->shell);
+    if (rc == RMD_OK)
+        rmd_info("stop", "stopped");
     pthread_kill(thread, SIGNAL_ENOUGH); /* not cancelled: a cancelled thread's frames are never left */
     pthread_join(thread, NULL);
     return rc;
@@ -289,8 +291,12 @@ int main(int argc, char **argv) {
     struct parts p = {0};
     struct rmd_buf err = {0};
     enum rmd_log_level level = RMD_LOG_INFO;
-    int rc = rmd_coord_config_load(o.config, o.check, &p.conf, &err);
-    if (rc == RMD_OK)
+    enum rmd_coord_config_mode mode = o.dump    ? RMD_COORD_CONFIG_SHOW
+                                      : o.check ? RMD_COORD_CONFIG_TRY
+                                                : RMD_COORD_CONFIG_RUN;
+    bool defaults = o.dump && !o.named && access(o.config, F_OK) != 0;
+    int rc = rmd_coord_config_load(defaults ? NULL : o.config, mode, &p.conf, &err);
+    if (rc == RMD_OK && !o.dump)
         rc = load_rules(&p, &err);
     if (rc < 0)
         fputs(rmd_buf_str(&err), stderr);
@@ -303,7 +309,7 @@ int main(int argc, char **argv) {
         fputs(rmd_buf_str(&text), stdout);
         rmd_buf_release(&text);
     } else if (rc == RMD_OK && o.check) {
-        printf("%s: fine\n", o.config);
+        printf("%s: in order\n", o.config);
     } else if (rc == RMD_OK) {
         if (rmd_log_level_parse(p.conf.log_level, &level) == RMD_OK)
             rmd_log_init("remuda-coordinator", level, rmd_clock_host());

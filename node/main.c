@@ -1,11 +1,6 @@
 /* remuda-node: options, privileges, signals, wiring. Everything else is in node/io/shell.c. */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <remuda/version.h>
@@ -16,6 +11,7 @@
 
 #include "node/io/shell.h"
 #include "proto/io/clock.h"
+#include "proto/io/privilege.h"
 
 enum { EXIT_USAGE = 64 /* EX_USAGE */, EXIT_CONFIG = 78 /* EX_CONFIG */ };
 
@@ -24,7 +20,9 @@ static const char help[] =
     "\n"
     "  remuda-node [--config PATH]                  run, in the foreground; a service manager starts and stops it\n"
     "  remuda-node --check [--config PATH]          read configuration and keys, say what is wrong, do nothing\n"
-    "  remuda-node --dump-config [--config PATH]    print the configuration in effect, each key with its meaning\n"
+    "  remuda-node --dump-config [--config PATH]    print the configuration in effect, each key with its meaning; "
+    "without\n"
+    "                                               a file the defaults, and what is required\n"
     "  remuda-node --version | --help\n"
     "\n"
     "PATH is a file, or a directory whose *.conf files are read in order of name; default " RMD_NODE_CONFIG_PATH ".\n"
@@ -53,7 +51,7 @@ static const char help[] =
 
 struct choices {
     const char *config;
-    bool check, dump;
+    bool named, check, dump;
 };
 
 /* -1: go on; else the exit code. */
@@ -72,6 +70,7 @@ static int read_options(int argc, char **argv, struct choices *out) {
         switch (o) {
         case 'c':
             out->config = optarg;
+            out->named = true;
             break;
         case 'k':
             out->check = true;
@@ -106,38 +105,6 @@ static void dump(const struct rmd_node_config *c) {
     rmd_buf_release(&out);
 }
 
-/* From root to the user, for good: no group, no saved id is kept. The data directory is made and given to it first.
- */
-static bool become(const char *name, const char *data) {
-    errno = 0;
-    struct passwd *p = getpwnam(name);
-    if (!p) {
-        rmd_error("node", "user = \"%s\": %s", name, errno ? strerror(errno) : "no such user");
-        return false;
-    }
-    if (mkdir(data, 0700) && errno != EEXIST) {
-        rmd_error("node", "can't make the data directory %s: %s", data, strerror(errno));
-        return false;
-    }
-    int fd = open(data, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fchown(fd, p->pw_uid, p->pw_gid)) {
-        rmd_error("node", "can't give the data directory %s to %s: %s", data, name, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    close(fd);
-    if (setgroups(0, NULL) || setgid(p->pw_gid) || setuid(p->pw_uid)) {
-        rmd_error("node", "can't become user %s: %s", name, strerror(errno));
-        return false;
-    }
-    if (p->pw_uid && (setuid(0) == 0 || seteuid(0) == 0)) {
-        rmd_error("node", "became user %s, but root could be had back: not running like this", name);
-        return false;
-    }
-    return true;
-}
-
 static void block_signals(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -150,8 +117,11 @@ static void block_signals(void) {
 
 static int run(const struct rmd_node_config *c, struct rmd_node_keys *keys) {
     struct rmd_buf err = {0};
-    if (*c->user && geteuid() == 0 && !become(c->user, c->data))
+    char why[600];
+    if (rmd_settle_down(&(struct rmd_settle){.user = c->user, .data = c->data}, why, sizeof why) < 0) {
+        rmd_error("node", "%s", why);
         return 1;
+    }
     if (geteuid() == 0)
         rmd_warn("node", "running as root, which it doesn't need: set user in the configuration");
     block_signals();
@@ -178,7 +148,11 @@ int main(int argc, char **argv) {
     struct rmd_node_keys keys;
     struct rmd_buf err = {0};
     char why[600];
-    if (rmd_node_config_load(choice.config, &c, &err) != RMD_OK) {
+    enum rmd_node_config_mode mode = choice.dump    ? RMD_NODE_CONFIG_SHOW
+                                     : choice.check ? RMD_NODE_CONFIG_TRY
+                                                    : RMD_NODE_CONFIG_RUN;
+    bool defaults = choice.dump && !choice.named && access(choice.config, F_OK) != 0;
+    if (rmd_node_config_load(defaults ? NULL : choice.config, mode, &c, &err) != RMD_OK) {
         fputs(rmd_buf_str(&err), stderr);
         rmd_buf_release(&err);
         return EXIT_CONFIG;
@@ -189,12 +163,12 @@ int main(int argc, char **argv) {
     if (choice.dump) {
         dump(&c);
         rc = 0;
-    } else if (rmd_node_config_keys(&c, &keys, why, sizeof why) != RMD_OK) {
-        fprintf(stderr, "%s: %s\n", choice.config, why);
-        rc = EXIT_CONFIG;
     } else if (choice.check) {
         printf("%s: in order\n", choice.config);
         rc = 0;
+    } else if (rmd_node_config_keys(&c, &keys, why, sizeof why) != RMD_OK) {
+        fprintf(stderr, "%s: %s\n", choice.config, why);
+        rc = EXIT_CONFIG;
     } else {
         rc = run(&c, &keys);
     }

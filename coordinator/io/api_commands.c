@@ -201,7 +201,14 @@ static void take_numbers(struct rmd_api_request *r, Remuda__StreamRecord *s, boo
     s->priority = (uint32_t)rmd_api_int(r, "priority", s->priority, 0, 100, bad);
     s->age_limit_ms = rmd_api_int(r, "age_limit_ms", s->age_limit_ms, 1000, 30 * day, bad);
     s->retry_min_ms = rmd_api_int(r, "retry_min_ms", s->retry_min_ms, 100, day, bad);
-    s->retry_max_ms = rmd_api_int(r, "retry_max_ms", s->retry_max_ms, s->retry_min_ms, 7 * day, bad);
+    s->retry_max_ms = rmd_api_int(r, "retry_max_ms", s->retry_max_ms, 100, 7 * day, bad);
+    if (!*bad && s->retry_min_ms > s->retry_max_ms) {
+        char low[32], high[32];
+        rmd_format_duration(s->retry_min_ms, low);
+        rmd_format_duration(s->retry_max_ms, high);
+        rmd_api_fail(r, 400, RMD_EINVAL, "retry_min (%s) is longer than retry_max (%s)", low, high);
+        *bad = true;
+    }
     s->node_return_wait_ms = rmd_api_int(r, "node_return_wait_ms", s->node_return_wait_ms, 0, 30 * day, bad);
     s->domain_cap_per_day =
         (uint64_t)rmd_api_int(r, "domain_cap_per_day", (int64_t)s->domain_cap_per_day, 0, INT64_MAX, bad);

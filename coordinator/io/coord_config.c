@@ -5,6 +5,8 @@
 #include <base/log.h>
 #include <base/text.h>
 
+#include "proto/io/config_check.h"
+
 #define AT(field) offsetof(struct rmd_coord_config, field)
 
 /* clang-format off */
@@ -14,12 +16,12 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"postgresql", RMD_CONFIG_STRING, AT(postgresql), "", 0, 0, false, "connection string when store is postgresql"},
     {"bus.listen", RMD_CONFIG_LIST, AT(bus_listen), "tcp://127.0.0.1:7350", 0, 0, false, "endpoints for nodes (CURVE always)"},
     {"bus.secret_key", RMD_CONFIG_PATH, AT(bus_secret_key), "/etc/remuda/coordinator.key", 0, 0, false, "file made by `remuda keygen`"},
-    {"api.socket", RMD_CONFIG_PATH, AT(api_socket), "/run/remuda/api.sock", 0, 0, false, "Unix socket of the API, mode 0660"},
+    {"api.socket", RMD_CONFIG_PATH, AT(api_socket), "/run/remuda/api.sock", 0, 0, false, "Unix socket of the API, mode 0660; its folder is made when the one above it exists"},
     {"api.listen", RMD_CONFIG_STRING, AT(api_listen), "", 0, 0, false, "address:port of the API over TLS; empty: none"},
     {"api.tls_certificate", RMD_CONFIG_PATH, AT(api_tls_certificate), "", 0, 0, false, "PEM chain for api.listen"},
-    {"api.tls_key", RMD_CONFIG_PATH, AT(api_tls_key), "", 0, 0, false, "PEM key for api.listen"},
-    {"api.token_file", RMD_CONFIG_PATH, AT(api_token_file), "", 0, 0, false, "file with the bearer token for api.listen"},
-    {"dns.servers", RMD_CONFIG_STRING, AT(dns_servers), "", 0, 0, false, "host:port,host:port; empty: the system's resolver"},
+    {"api.tls_key", RMD_CONFIG_PATH, AT(api_tls_key), "", 0, 0, false, "PEM key for api.listen, not readable by everybody"},
+    {"api.token_file", RMD_CONFIG_PATH, AT(api_token_file), "", 0, 0, false, "file with the bearer token for api.listen, not readable by everybody"},
+    {"dns.servers", RMD_CONFIG_LIST, AT(dns_servers), "", 0, 0, false, "resolvers, as [\"192.0.2.53\", \"[2001:db8::53]:5353\"]; empty: those of the system"},
     {"dns.timeout", RMD_CONFIG_DURATION, AT(dns_timeout_ms), "3s", 100, 60000, false, "of one query to one server"},
     {"dns.tries", RMD_CONFIG_INT, AT(dns_tries), "3", 1, 10, false, "queries before a temporary failure"},
     {"dns.ttl_min", RMD_CONFIG_DURATION, AT(dns_ttl_min_ms), "60s", 0, 86400000, false, "answers are kept at least so long"},
@@ -44,7 +46,7 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"history.keep", RMD_CONFIG_DURATION, AT(history_keep_ms), "30d", 60000, INT64_MAX, false, "events are kept so long"},
     {"history.max", RMD_CONFIG_BYTES, AT(history_max_bytes), "4GiB", 64 << 20, INT64_MAX, false, "and at most so many bytes of them"},
     {"log.level", RMD_CONFIG_STRING, AT(log_level), "info", 0, 0, false, "debug, info, warning or error"},
-    {"user", RMD_CONFIG_STRING, AT(user), "", 0, 0, false, "user to become when started as root; empty: stay"},
+    {"user", RMD_CONFIG_STRING, AT(user), "", 0, 0, false, "when started as root: become this user; empty: stay"},
     {0},
 };
 /* clang-format on */
@@ -60,6 +62,25 @@ static void check_api(const struct rmd_coord_config *c, struct rmd_config_loader
     if (*c->api_listen && (!*c->api_tls_certificate || !*c->api_tls_key || !*c->api_token_file))
         rmd_config_finding(l, "api.listen",
                            "over TCP the API needs api.tls_certificate, api.tls_key and api.token_file");
+    char host[256];
+    uint16_t port;
+    const char *a = c->api_listen;
+    bool every = *a == ':' || *a == '*'; /* every address */
+    char text[300];
+    (void)rmd_format(text, sizeof text, "%s%.250s", every ? "0.0.0.0" : "", a + (*a == '*'));
+    if (*a && !rmd_host_port(text, false, host, &port))
+        rmd_config_finding(
+            l, "api.listen",
+            "\"%.200s\" is not ADDRESS:PORT, like 192.0.2.1:8443, [2001:db8::1]:8443 or *:8443 (ports: 1 "
+            "to 65535)",
+            a);
+}
+
+static void check_bus(const struct rmd_coord_config *c, struct rmd_config_loader *l) {
+    if (!c->bus_listen || !c->bus_listen[0])
+        rmd_config_finding(l, "bus.listen", "is empty: no node could connect");
+    for (char **e = c->bus_listen; e && *e; e++)
+        rmd_config_check_endpoint(l, "bus.listen", *e, true);
 }
 
 static void check_smtp(const struct rmd_coord_config *c, struct rmd_config_loader *l) {
@@ -74,6 +95,8 @@ static void check(const void *conf, struct rmd_config_loader *l) {
     const struct rmd_coord_config *c = conf;
     check_store(c, l);
     check_api(c, l);
+    check_bus(c, l);
+    rmd_config_check_servers(l, "dns.servers", c->dns_servers);
     check_smtp(c, l);
     if (c->lease_valid_ms <= c->transaction_deadline_ms)
         rmd_config_finding(l, "lease.valid",
@@ -95,8 +118,12 @@ static void check_with_files(const void *conf, struct rmd_config_loader *l) {
     rmd_coord_config_try(conf, l);
 }
 
-int rmd_coord_config_load(const char *path, bool try_files, struct rmd_coord_config *out, struct rmd_buf *err) {
-    return rmd_config_load(path, rmd_coord_config_rows, try_files ? check_with_files : check, out, err);
+int rmd_coord_config_load(const char *path, enum rmd_coord_config_mode mode, struct rmd_coord_config *out,
+                          struct rmd_buf *err) {
+    if (mode == RMD_COORD_CONFIG_SHOW)
+        return rmd_config_load_to_show(path, rmd_coord_config_rows, check, out, err);
+    return rmd_config_load(path, rmd_coord_config_rows, mode == RMD_COORD_CONFIG_TRY ? check_with_files : check, out,
+                           err);
 }
 
 /* Both spellings of libpq: "... password=secret ..." and "postgresql://user:secret@host/...". */

@@ -13,7 +13,7 @@ struct rmd_coord_config {
     char **bus_listen;
     char *bus_secret_key;
     char *api_socket, *api_listen, *api_tls_certificate, *api_tls_key, *api_token_file;
-    char *dns_servers;
+    char **dns_servers;
     int64_t dns_timeout_ms, dns_tries, dns_ttl_min_ms, dns_ttl_max_ms, dns_negative_ttl_ms, dns_cache_entries;
     int64_t lease_valid_ms, transaction_deadline_ms, heartbeat_lost_ms;
     char **retry_class;
@@ -29,9 +29,11 @@ struct rmd_coord_config {
 
 extern const struct rmd_config_row rmd_coord_config_rows[];
 
-/* Loads and checks what rows can't. RMD_EINVAL with lines in err. try_files (--check): what the configuration names
- * must be there and be what it must be, too, as far as that can be told without the store and the network. */
-int rmd_coord_config_load(const char *path, bool try_files, struct rmd_coord_config *out,
+/* Loads and checks what rows can't. RMD_EINVAL with lines in err. RMD_COORD_CONFIG_TRY (--check): what the configuration
+ * names must be there and be what it must be, too, as far as that can be told without the store and the network.
+ * RMD_COORD_CONFIG_SHOW (--dump-config): path NULL is the defaults alone. */
+enum rmd_coord_config_mode { RMD_COORD_CONFIG_RUN, RMD_COORD_CONFIG_TRY, RMD_COORD_CONFIG_SHOW };
+int rmd_coord_config_load(const char *path, enum rmd_coord_config_mode mode, struct rmd_coord_config *out,
                           struct rmd_buf *err) RMD_CHECKED;
 /* Of the latter (coord_check.c): files that can't be read, keys that are none, folders and users that don't exist. */
 void rmd_coord_config_try(const struct rmd_coord_config *c, struct rmd_config_loader *l);

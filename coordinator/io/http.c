@@ -15,6 +15,8 @@
 #include <base/text.h>
 
 #include "coordinator/io/api_request.h"
+#include "proto/io/config_check.h"
+#include "proto/io/secret.h"
 
 struct route {
     const char *method;
@@ -249,7 +251,11 @@ static int listen_local(const char *path, char *err, size_t err_n) {
     int rc = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&a, sizeof a);
     umask(mask);
     if (rc != 0 || listen(fd, 128) != 0) {
-        rmd_format(err, err_n, "api.socket: %s: %s", path, strerror(errno));
+        int code = errno;
+        rmd_format(err, err_n, "api.socket: %s: %s%s", path, strerror(code),
+                   code == ENOENT   ? ": make its folder"
+                   : code == EACCES ? ": its folder must belong to the user that the coordinator runs as"
+                                    : "");
         if (fd >= 0)
             close(fd);
         return -1;
@@ -257,24 +263,17 @@ static int listen_local(const char *path, char *err, size_t err_n) {
     return fd;
 }
 
-static char *read_small(const char *path, char *err, size_t err_n) {
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        rmd_format(err, err_n, "%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    struct rmd_buf b = {.limit = RMD_API_BODY_MAX};
-    char piece[4096];
-    for (size_t n; (n = fread(piece, 1, sizeof piece, f)) > 0;)
-        rmd_buf_add(&b, piece, n);
-    fclose(f);
+static char *read_small(const char *key, const char *path, unsigned forbidden, char *err, size_t err_n) {
+    char *text, why[480];
     size_t n;
-    rmd_buf_reserve(&b, 1);
-    return (char *)rmd_buf_take(&b, &n);
+    if (rmd_secret_read(path, forbidden, RMD_API_BODY_MAX, &text, &n, why, sizeof why) == RMD_OK)
+        return text;
+    rmd_format(err, err_n, "%s: %s", key, why);
+    return NULL;
 }
 
 static int read_token(struct rmd_http *h, char *err, size_t err_n) {
-    char *text = read_small(h->o.token_file, err, err_n);
+    char *text = read_small("api.token_file", h->o.token_file, RMD_SECRET_GROUP, err, err_n);
     if (!text)
         return RMD_EINVAL;
     struct rmd_slice t = rmd_trim(rmd_slice_str(text));
@@ -282,25 +281,23 @@ static int read_token(struct rmd_http *h, char *err, size_t err_n) {
     explicit_bzero(text, strlen(text));
     free(text);
     if (!fine)
-        rmd_format(err, err_n, "%s: the token must have 16 to 511 characters", h->o.token_file);
+        rmd_format(err, err_n, "api.token_file: %s: the token must have 16 to 511 characters", h->o.token_file);
     return fine ? RMD_OK : RMD_EINVAL;
 }
 
+/* Checked with the configuration; "*" and nothing stand for every address. */
 static int resolve_listen(const char *text, struct addrinfo **ai, char *err, size_t err_n) {
-    const char *colon = strrchr(text, ':');
-    char host[256];
-    if (!colon || !rmd_copy_slice(host, sizeof host, rmd_slice(text, (size_t)(colon - text)))) {
-        rmd_format(err, err_n, "api.listen: \"%s\" is not address:port", text);
+    char host[256], whole[300], service[8];
+    uint16_t port;
+    bool every = *text == ':' || *text == '*';
+    rmd_format(whole, sizeof whole, "%s%.250s", every ? "0.0.0.0" : "", text + (*text == '*'));
+    if (!rmd_host_port(whole, false, host, &port)) {
+        rmd_format(err, err_n, "api.listen: \"%s\" is not ADDRESS:PORT (ports: 1 to 65535)", text);
         return RMD_EINVAL;
     }
-    char *h = host;
-    size_t n = strlen(h);
-    if (n > 1 && h[0] == '[' && h[n - 1] == ']') {
-        h[n - 1] = 0;
-        h++;
-    }
+    rmd_format(service, sizeof service, "%u", port);
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-    int rc = getaddrinfo(*h ? h : NULL, colon + 1, &hints, ai);
+    int rc = getaddrinfo(every ? NULL : host, service, &hints, ai);
     if (rc != 0)
         rmd_format(err, err_n, "api.listen: \"%s\": %s", text, gai_strerror(rc));
     return rc == 0 ? RMD_OK : RMD_EINVAL;
@@ -310,8 +307,8 @@ static int open_remote(struct rmd_http *h, char *err, size_t err_n) {
     struct addrinfo *ai = NULL;
     if (read_token(h, err, err_n) < 0 || resolve_listen(h->o.listen, &ai, err, err_n) < 0)
         return RMD_EINVAL;
-    char *cert = read_small(h->o.tls_certificate, err, err_n);
-    char *key = cert ? read_small(h->o.tls_key, err, err_n) : NULL;
+    char *cert = read_small("api.tls_certificate", h->o.tls_certificate, 0, err, err_n);
+    char *key = cert ? read_small("api.tls_key", h->o.tls_key, RMD_SECRET_GROUP, err, err_n) : NULL;
     if (key) {
         unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_TLS;
         if (ai->ai_family == AF_INET6)

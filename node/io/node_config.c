@@ -6,6 +6,7 @@
 #include <base/text.h>
 
 #include "proto/io/bus.h"
+#include "proto/io/config_check.h"
 
 #define ROW(key, type, field, fallback, min, max, required, help) \
     { key, RMD_CONFIG_##type, offsetof(struct rmd_node_config, field), fallback, min, max, required, help }
@@ -55,6 +56,32 @@ const struct rmd_config_row rmd_node_config_rows[] = {
     {0},
 };
 
+/* The text itself, or the file with it. Secret keys look the same: what `remuda keygen` calls NAME.key, and this node's
+ * own, are told apart. */
+static int coordinator_key(const struct rmd_node_config *c, const uint8_t secret[RMD_KEY_BYTES],
+                           uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) {
+    char why[400];
+    uint8_t own[RMD_KEY_BYTES] = {0};
+    int rc = rmd_curve_parse(c->coordinator_key, key);
+    if (rc && rmd_has_suffix(c->coordinator_key, ".key")) {
+        (void)rmd_format(
+            err, err_n,
+            "%s: is a secret key, which stays on the coordinator's host; give its public key, the .pub file",
+            c->coordinator_key);
+        return RMD_EINVAL;
+    }
+    if (rc && (rc = rmd_curve_read_file(c->coordinator_key, false, key, why, sizeof why)) != RMD_OK) {
+        (void)rmd_format(err, err_n, "neither a key (40 characters of Z85) nor a file with one: %s", why);
+        return rc;
+    }
+    bool known = memcmp(secret, own, sizeof own) != 0 && rmd_curve_public(secret, own) == RMD_OK;
+    if (known && (memcmp(key, secret, sizeof own) == 0 || memcmp(key, own, sizeof own) == 0)) {
+        (void)rmd_format(err, err_n, "this is the node's own key; the coordinator's public key is needed");
+        return RMD_EINVAL;
+    }
+    return RMD_OK;
+}
+
 static void check(const void *conf, struct rmd_config_loader *l) {
     const struct rmd_node_config *c = conf;
     enum rmd_log_level level;
@@ -62,26 +89,41 @@ static void check(const void *conf, struct rmd_config_loader *l) {
         rmd_config_finding(l, "log.level", "\"%.40s\" is none of debug, info, warning, error", c->log_level);
     if (c->dns_ttl_min_ms > c->dns_ttl_max_ms)
         rmd_config_finding(l, "dns.ttl_min", "is longer than dns.ttl_max");
+    rmd_config_check_endpoint(l, "bus.coordinator", c->coordinator, false);
+    rmd_config_check_servers(l, "dns.servers", c->dns_servers);
 }
 
-int rmd_node_config_load(const char *path, struct rmd_node_config *c, struct rmd_buf *err) {
-    return rmd_config_load(path, rmd_node_config_rows, check, c, err);
+static void check_with_files(const void *conf, struct rmd_config_loader *l) {
+    const struct rmd_node_config *c = conf;
+    struct rmd_node_keys keys;
+    char why[600];
+    check(conf, l);
+    rmd_config_try_key(l, "bus.secret_key", c->secret_key, keys.secret);
+    if (coordinator_key(c, keys.secret, keys.coordinator, why, sizeof why) != RMD_OK)
+        rmd_config_finding(l, "bus.coordinator_key", "%s", why);
+    explicit_bzero(&keys, sizeof keys);
+    rmd_config_try_folder(l, "data", c->data);
+    rmd_config_try_user(l, "user", c->user);
+}
+
+int rmd_node_config_load(const char *path, enum rmd_node_config_mode mode, struct rmd_node_config *c,
+                         struct rmd_buf *err) {
+    if (mode == RMD_NODE_CONFIG_SHOW)
+        return rmd_config_load_to_show(path, rmd_node_config_rows, check, c, err);
+    return rmd_config_load(path, rmd_node_config_rows, mode == RMD_NODE_CONFIG_TRY ? check_with_files : check, c,
+                           err);
 }
 
 int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *keys, char *err, size_t err_n) {
     char why[400];
-    int rc = RMD_OK;
-    if (rmd_curve_parse(c->coordinator_key, keys->coordinator) != RMD_OK) {
-        rc = rmd_curve_read_file(c->coordinator_key, false, keys->coordinator, why, sizeof why);
-        if (rc) {
-            (void)rmd_format(
-                err, err_n, "bus.coordinator_key: neither a key (40 characters of Z85) nor a file with one: %s", why);
-            return rc;
-        }
-    }
-    rc = rmd_curve_read_file(c->secret_key, true, keys->secret, why, sizeof why);
-    if (rc)
+    int rc = rmd_curve_read_file(c->secret_key, true, keys->secret, why, sizeof why);
+    if (rc) {
         (void)rmd_format(err, err_n, "bus.secret_key: %s%s", why,
                          rc == RMD_ENOTFOUND ? "; make one with: remuda keygen" : "");
+        return rc;
+    }
+    rc = coordinator_key(c, keys->secret, keys->coordinator, why, sizeof why);
+    if (rc)
+        (void)rmd_format(err, err_n, "bus.coordinator_key: %s", why);
     return rc;
 }

@@ -26,8 +26,11 @@ struct rmd_node_keys {
     uint8_t coordinator[RMD_KEY_BYTES], secret[RMD_KEY_BYTES];
 };
 
-/* Every finding is a line in err. */
-int rmd_node_config_load(const char *path, struct rmd_node_config *c, struct rmd_buf *err) RMD_CHECKED;
+/* Every finding is a line in err. RMD_NODE_CONFIG_TRY (--check): keys, folder and user must be there, too.
+ * RMD_NODE_CONFIG_SHOW (--dump-config): see rmd_config_load_to_show. */
+enum rmd_node_config_mode { RMD_NODE_CONFIG_RUN, RMD_NODE_CONFIG_TRY, RMD_NODE_CONFIG_SHOW };
+int rmd_node_config_load(const char *path, enum rmd_node_config_mode mode, struct rmd_node_config *c,
+                         struct rmd_buf *err) RMD_CHECKED;
 /* coordinator_key: the Z85 text itself, or a file that holds it. */
 int rmd_node_config_keys(const struct rmd_node_config *c, struct rmd_node_keys *keys, char *err,
                          size_t err_n) RMD_CHECKED;

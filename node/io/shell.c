@@ -321,17 +321,9 @@ static int64_t connections_possible(const struct rmd_node_config *c) {
     return possible;
 }
 
-static char *join(char *const *list) {
-    struct rmd_buf b = {0};
-    for (; list && *list; list++)
-        rmd_buf_addf(&b, "%s%s", b.len ? "," : "", *list);
-    rmd_buf_addc(&b, 0);
-    return (char *)rmd_buf_take(&b, NULL);
-}
-
 static int start_workers(struct rmd_node_shell *s, int64_t connections, char *err, size_t err_n) {
     const struct rmd_node_config *c = s->config;
-    char *servers = join(c->dns_servers);
+    char *servers = rmd_config_join(c->dns_servers);
     struct rmd_loop_options o = {
         .worker = {.workers = s->workers,
                    .sign = rmd_sign_openssl(),

@@ -124,7 +124,7 @@ static void watch_monitor(struct rmd_bus_zap *z) {
         if (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
             refuse(z, who, "it hung up during the handshake (no CURVE there, or a port scan)");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL && value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
-            refuse(z, who, "it uses another server's public key (check server_key there)");
+            refuse(z, who, "it uses another coordinator's public key (check bus.coordinator_key there)");
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             refuse(z, who, "it doesn't speak ZeroMQ with CURVE as this server does");
     }

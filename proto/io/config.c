@@ -30,7 +30,8 @@ struct rmd_config_loader {
     struct rmd_buf *err;
     const char *name; /* for what no file sets */
     int findings;
-    bool unread; /* a file of which nothing is known: what is missing may be there */
+    bool lenient, lacking; /* required keys may be missing; some are */
+    bool unread;           /* a file of which nothing is known: what is missing may be there */
 };
 
 /* One line in err; true while there is room for more. */
@@ -215,18 +216,34 @@ static char *path_beside(const char *file, const char *path) {
     return (char *)rmd_buf_take(&b, NULL);
 }
 
+static char **split_list(const char *text) {
+    size_t n = 0, cap = 1;
+    for (const char *c = text; *c; c++)
+        cap += *c == ',';
+    char **v = rmd_alloc((cap + 1) * sizeof *v);
+    for (const char *at = text; *at;) {
+        size_t len = strcspn(at, ",");
+        struct rmd_slice item = rmd_trim(rmd_slice(at, len));
+        v[n++] = rmd_strndup(item.p, item.n);
+        at += len + (at[len] == ',');
+    }
+    return v;
+}
+
 static void set_list(struct rmd_config_loader *l, const struct setting *s, const char *key, char ***field) {
-    size_t n = s->node->type == RMD_UCL_SCALAR;
+    size_t n = 0;
     for (const struct rmd_ucl *it = s->node->child; it; it = it->next)
         n++;
     if (n > CONFIG_LIST_MAX) {
         finding(l, s->file, s->node->line, "%s: more than %d values", key, CONFIG_LIST_MAX);
         return;
     }
+    if (s->node->type == RMD_UCL_SCALAR) {
+        *field = split_list(s->node->text);
+        return;
+    }
     char **v = rmd_alloc((n + 1) * sizeof *v);
     size_t i = 0;
-    if (s->node->type == RMD_UCL_SCALAR)
-        v[i++] = rmd_strdup(s->node->text);
     for (const struct rmd_ucl *it = s->node->child; it; it = it->next)
         v[i++] = rmd_strdup(it->text);
     *field = v;
@@ -266,6 +283,8 @@ static void set_field(struct rmd_config_loader *l, const struct rmd_config_row *
         *(char **)field = rmd_strdup(s->node->text);
         break;
     case RMD_CONFIG_PATH:
+        if (*s->node->text && strspn(s->node->text, "0123456789") == strlen(s->node->text))
+            finding(l, s->file, s->node->line, "%s: \"%.40s\" is not %s", row->key, s->node->text, wanted(row->type));
         *(char **)field = path_beside(s->file, s->node->text);
         break;
     case RMD_CONFIG_BOOL:
@@ -281,20 +300,6 @@ static void set_field(struct rmd_config_loader *l, const struct rmd_config_row *
         set_number(l, s, row, field);
         break;
     }
-}
-
-static char **split_list(const char *text) {
-    size_t n = 0, cap = 1;
-    for (const char *c = text; *c; c++)
-        cap += *c == ',';
-    char **v = rmd_alloc((cap + 1) * sizeof *v);
-    for (const char *at = text; *at;) {
-        size_t len = strcspn(at, ",");
-        struct rmd_slice item = rmd_trim(rmd_slice(at, len));
-        v[n++] = rmd_strndup(item.p, item.n);
-        at += len + (at[len] == ',');
-    }
-    return v;
 }
 
 /* Defaults are the program's own: one that doesn't parse is a bug. */
@@ -358,11 +363,13 @@ static int finish(struct rmd_config_loader *l, const char *name, rmd_config_chec
             set_field(l, row, s, out);
         else if (!row->required)
             set_default(row, out);
+        else if (l->lenient)
+            l->lacking = true;
         else if (!l->unread)
             finding(l, name, 0, "%s: is required: %s", row->key, row->help ? row->help : wanted(row->type));
     }
     l->name = name;
-    if (check && !l->findings && !l->unread)
+    if (check && !l->findings && !l->unread && !l->lacking)
         check(out, l);
     int rc = l->findings || l->unread ? RMD_EINVAL : RMD_OK;
     if (rc < 0)
@@ -380,16 +387,26 @@ int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_c
     return finish(&l, name, NULL, out);
 }
 
+static int load(struct rmd_config_loader *l, const char *path, rmd_config_check_fn check, void *out) {
+    zero_fields(l->rows, out);
+    struct stat st;
+    if (path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        add_directory(l, path);
+    else if (path)
+        add_file(l, path);
+    return finish(l, path ? path : "defaults", check, out);
+}
+
 int rmd_config_load(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
                     struct rmd_buf *err) {
     struct rmd_config_loader l = {.rows = rows, .err = err};
-    zero_fields(rows, out);
-    struct stat st;
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        add_directory(&l, path);
-    else
-        add_file(&l, path);
-    return finish(&l, path, check, out);
+    return load(&l, path, check, out);
+}
+
+int rmd_config_load_to_show(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
+                            struct rmd_buf *err) {
+    struct rmd_config_loader l = {.rows = rows, .err = err, .lenient = true};
+    return load(&l, path, check, out);
 }
 
 void rmd_config_release(const struct rmd_config_row *rows, void *conf) {
@@ -477,6 +494,19 @@ static const char *dump_sections(const char *last, const char *key, struct rmd_b
     return rest;
 }
 
+static bool is_missing(const struct rmd_config_row *row, const void *conf) {
+    bool text = row->type == RMD_CONFIG_STRING || row->type == RMD_CONFIG_PATH || row->type == RMD_CONFIG_LIST;
+    return text && !*(void *const *)((const char *)conf + row->offset);
+}
+
+char *rmd_config_join(char *const *list) {
+    struct rmd_buf b = {0};
+    for (; list && *list; list++)
+        rmd_buf_addf(&b, "%s%s", b.len ? "," : "", *list);
+    rmd_buf_addc(&b, 0);
+    return (char *)rmd_buf_take(&b, NULL);
+}
+
 void rmd_config_dump(const struct rmd_config_row *rows, const void *conf, struct rmd_buf *out) {
     const char *last = "";
     for (const struct rmd_config_row *row = rows; row->key; row++) {
@@ -487,9 +517,13 @@ void rmd_config_dump(const struct rmd_config_row *rows, const void *conf, struct
             rmd_buf_addf(out, "# %s\n", row->help);
         }
         indent(out, depth);
-        rmd_buf_addf(out, "%s = ", leaf);
-        dump_value(row, conf, out);
-        rmd_buf_addstr(out, ";\n");
+        if (row->required && is_missing(row, conf)) {
+            rmd_buf_addf(out, "# %s = ...;    REQUIRED\n", leaf);
+        } else {
+            rmd_buf_addf(out, "%s = ", leaf);
+            dump_value(row, conf, out);
+            rmd_buf_addstr(out, ";\n");
+        }
         last = row->key;
     }
     dump_sections(last, "", out);

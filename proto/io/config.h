@@ -16,7 +16,7 @@ enum rmd_config_type {
     RMD_CONFIG_BOOL,     /* bool */
     RMD_CONFIG_DURATION, /* int64_t, ms */
     RMD_CONFIG_BYTES,    /* int64_t */
-    RMD_CONFIG_LIST,     /* char **, NULL-terminated */
+    RMD_CONFIG_LIST,     /* char **, NULL-terminated; a text is taken apart at its commas */
 };
 
 struct rmd_config_row {
@@ -39,10 +39,17 @@ void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char
  * RMD_EINVAL: every finding is a line in err, and out is released. */
 int rmd_config_load(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
                     struct rmd_buf *err) RMD_CHECKED;
+/* For showing, never for running: required keys may be missing (then nothing is checked that needs them); path NULL: the
+ * defaults alone. */
+int rmd_config_load_to_show(const char *path, const struct rmd_config_row *rows, rmd_config_check_fn check, void *out,
+                            struct rmd_buf *err) RMD_CHECKED;
 /* From memory; name stands for the file in errors (tests, fuzzing). */
 int rmd_config_parse(struct rmd_slice text, const char *name, const struct rmd_config_row *rows, void *out,
                      struct rmd_buf *err) RMD_CHECKED;
-/* The effective configuration as libucl text, with each row's help as a comment. */
+/* A list as "a,b,c"; the caller frees. */
+char *rmd_config_join(char *const *list);
+/* The effective configuration as libucl text, with each row's help as a comment. What is required and missing is a
+ * comment, too. */
 void rmd_config_dump(const struct rmd_config_row *rows, const void *conf, struct rmd_buf *out);
 void rmd_config_release(const struct rmd_config_row *rows, void *conf);
 

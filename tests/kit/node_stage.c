@@ -158,7 +158,7 @@ void stage_node_thread(struct stage *s) {
     char path[96], why[400];
     struct rmd_buf err = {0};
     rmd_format(path, sizeof path, "%s/node.conf", s->dir);
-    int rc = rmd_node_config_load(path, &s->config, &err);
+    int rc = rmd_node_config_load(path, RMD_NODE_CONFIG_RUN, &s->config, &err);
     if (rc)
         print_error("%s", rmd_buf_str(&err));
     assert_int_equal(rc, RMD_OK);

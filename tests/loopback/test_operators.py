@@ -131,5 +131,165 @@ class Events(Text):
         self.assertIn("to=y@a.test stream=all", self.say("events", "--type", "suppression.added", "--last", 1))
 
 
+class Daemons(unittest.TestCase):
+    """Configuration of both programs, without a cluster."""
+
+    def setUp(self):
+        self.work = Work()
+        self.addCleanup(self.work.close)
+        try:
+            self.remuda = built("remuda")
+        except Unavailable as e:
+            self.skipTest(str(e))
+
+    def run_program(self, program, *args, code=0):
+        done = subprocess.run([built(program), *args], capture_output=True, timeout=patience(30), check=False, cwd=self.work.dir)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout.decode(), done.stderr.decode()
+
+    def key(self, name):
+        subprocess.run([self.remuda, "keygen", self.work.path(name)], check=True, capture_output=True)
+
+    def test_defaults_are_shown_without_a_file(self):
+        for program, lines in (("remuda-coordinator", ["# Unix socket of the API", "dns {"]),
+                               ("remuda-node", ["# coordinator = ...;    REQUIRED", "dns {", "workers = 0;"])):
+            if os.path.exists(f"/etc/remuda/{program.removeprefix('remuda-')}.conf"):
+                self.skipTest("this host has a configuration")
+            out, err = self.run_program(program, "--dump-config")
+            self.assertEqual(err, "")
+            for line in lines:
+                self.assertIn(line, out)
+            _, err = self.run_program(program, "--dump-config", "--config", self.work.path("none.conf"), code=78)
+            self.assertIn("No such file", err)
+
+    def test_what_is_required_is_marked_and_the_rest_shown(self):
+        conf = self.work.write("node.conf", "workers = 3\n")
+        out, _ = self.run_program("remuda-node", "--dump-config", "--config", conf)
+        self.assertIn("workers = 3;", out)
+        self.assertIn("# secret_key = ...;    REQUIRED", out)
+        self.run_program("remuda-node", "--config", self.work.write("dumped.conf", out), "--check", code=78)
+
+    def node_conf(self, **over):
+        bus = {"coordinator": "tcp://192.0.2.1:7350", "coordinator_key": self.work.path("c.pub"), "secret_key": self.work.path("n.key")}
+        rest = {"data": self.work.path("data")} | {k: v for k, v in over.items() if k not in bus}
+        bus |= {k: v for k, v in over.items() if k in bus}
+        lines = [f"{k} = {json.dumps(v)}" for k, v in rest.items()]
+        lines += ["bus {", *(f"{k} = {json.dumps(v)}" for k, v in bus.items()), "}"]
+        return self.work.write("n.conf", "\n".join(lines) + "\n")
+
+    def test_the_nodes_check_finds_what_would_fail(self):
+        self.key("c")
+        self.key("n")
+        out, _ = self.run_program("remuda-node", "--check", "--config", self.node_conf())
+        self.assertIn("in order", out)
+        renamed = self.work.path("renamed.pub")
+        with open(self.work.path("n.key"), encoding="ascii") as f:
+            self.work.write("renamed.pub", f.read())
+        for over, words in (({"coordinator": "127.0.0.1:7350"}, "bus.coordinator: \"127.0.0.1:7350\" is not tcp://HOST:PORT"),
+                            ({"coordinator": "tcp://127.0.0.1:73500"}, "bus.coordinator: "),
+                            ({"coordinator_key": self.work.path("c.key")}, "bus.coordinator_key: " + self.work.path("c.key") + ": is a secret key"),
+                            ({"coordinator_key": renamed}, "bus.coordinator_key: this is the node's own key"),
+                            ({"coordinator_key": self.work.path("n.pub")}, "bus.coordinator_key: this is the node's own key"),
+                            ({"secret_key": self.work.path("none.key")}, "bus.secret_key: "),
+                            ({"user": "nobody-of-this-name"}, "user: there is no user"),
+                            ({"data": self.work.path("none/data")}, "data: ")):
+            _, err = self.run_program("remuda-node", "--check", "--config", self.node_conf(**over), code=78)
+            self.assertRegex(err, re.compile(re.escape(words)), over)
+            self.assertRegex(err, r"^\S+n\.conf:\d+: ")
+        with open(self.node_conf(), encoding="utf-8") as f:
+            text = f.read()
+        for servers in ("rubbish", ["192.0.2.53", "192.0.2.54:0"]):
+            conf = self.work.write("d.conf", text + f"dns {{ servers = {json.dumps(servers)} }}\n")
+            _, err = self.run_program("remuda-node", "--check", "--config", conf, code=78)
+            self.assertIn("dns.servers: ", err)
+
+    def test_helps_name_exit_codes(self):
+        for program in ("remuda-coordinator", "remuda-node"):
+            out, _ = self.run_program(program, "--help")
+            for code in ("0 stopped", "64 ", "78 "):
+                self.assertIn(code, out)
+        self.assertEqual(self.run_program("remuda", "version")[0], self.run_program("remuda", "--version")[0])
+
+    def start(self, conf, name="coordinator"):
+        return Program(self.work, name, [built("remuda-coordinator"), "--config", conf]).start()
+
+    def coordinator_conf(self, **api):
+        self.key("coordinator") if not os.path.exists(self.work.path("coordinator.key")) else None
+        api = {"socket": self.work.path("run/api.sock")} | api
+        top = {k: api.pop(k) for k in list(api) if k in ("user", "data")}
+        lines = [f"data = {json.dumps(top.pop('data', self.work.path('data')))}", *(f"{k} = {json.dumps(v)}" for k, v in top.items())]
+        lines += [f"bus {{ listen = \"tcp://127.0.0.1:{free_port()}\"; secret_key = {json.dumps(self.work.path('coordinator.key'))} }}",
+                  "api {", *(f"{k} = {json.dumps(v)}" for k, v in api.items()), "}", "limits { disk_reserve = 64MiB }"]
+        return self.work.write("coordinator.conf", "\n".join(lines) + "\n")
+
+    def ended(self, program):
+        return wait_until(lambda: None if program.child.poll() is None else (program.child.returncode,), patience(20), "it ends")[0]
+
+    def test_the_sockets_folder_is_made_and_the_start_is_told(self):
+        c = self.start(self.coordinator_conf())
+        wait_until(lambda: "serving" in c.log() or None, patience(20), "it serves", c.child)
+        self.assertEqual(os.stat(self.work.path("run")).st_mode & 0o777, 0o755)
+        self.assertIn("bus on tcp://127.0.0.1:", c.log())
+        self.assertEqual(c.stop(), 0)
+        self.assertRegex(c.log().splitlines()[-1], "stop: stopped")
+        c = self.start(self.coordinator_conf(socket=self.work.path("a/b/api.sock")), "second")
+        self.assertEqual(self.ended(c), 69)
+        self.assertIn("a/b: No such file", c.log())
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can become somebody else")
+    def test_root_becomes_the_user_and_takes_its_files_along(self):
+        c = self.start(self.coordinator_conf())
+        wait_until(lambda: "serving" in c.log() or None, patience(20), "it serves", c.child)
+        self.assertIn("running as root", c.log())
+        self.assertEqual(c.stop(), 0)
+        os.chmod(self.work.dir, 0o755)
+        c = self.start(self.coordinator_conf(user="nobody"), "second")
+        wait_until(lambda: "serving" in c.log() or None, patience(20), "it serves", c.child)
+        self.assertNotIn("running as root", c.log())
+        owners = {os.lstat(os.path.join(d, f)).st_uid for d, dirs, files in os.walk(self.work.path("data")) for f in [*dirs, *files, "."]}
+        self.assertEqual(len(owners - {0}), 1)
+        self.assertNotIn(0, owners)
+        self.assertNotEqual(os.stat(self.work.path("run")).st_uid, 0)
+        done = subprocess.run([self.remuda, "--api", self.work.path("run/api.sock"), "status"], capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(c.stop(), 0)
+
+    def test_secrets_of_the_api_that_others_can_read(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+                        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.work.path("tls.key"), "-out", self.work.path("tls.pem")],
+                       check=True, capture_output=True)
+        token = self.work.write("token", "0123456789abcdef0123\n")
+        port = free_port()
+        api = {"listen": f"127.0.0.1:{port}", "tls_certificate": self.work.path("tls.pem"), "tls_key": self.work.path("tls.key"), "token_file": token}
+        for path, mode, key in ((api["tls_key"], 0o644, "tls_key"), (token, 0o644, "token_file")):
+            os.chmod(api["tls_key"], 0o600)
+            os.chmod(token, 0o600)
+            os.chmod(path, mode)
+            c = self.start(self.coordinator_conf(**api), key)
+            self.assertEqual(self.ended(c), 69)
+            self.assertRegex(c.log(), f"api.{key}: .*a secret that others can read")
+        os.chmod(token, 0o600)
+        os.chmod(api["tls_key"], 0o640)
+        c = self.start(self.coordinator_conf(**api))
+        wait_until(lambda: "serving" in c.log() or None, patience(20), "it serves", c.child)
+        self.assertIn(f"and https://127.0.0.1:{port}", c.log())
+
+        def say(*args, code=0):
+            done = subprocess.run([self.remuda, *args, "status"], capture_output=True, check=False, timeout=patience(30))
+            self.assertEqual(done.returncode, code, done.stderr)
+            return done.stderr.decode()
+        url = ("--api", f"https://127.0.0.1:{port}/", "--ca", self.work.path("tls.pem"))
+        say(*url, "--token-file", token)
+        self.assertIn("/nope", say(*url, "--token-file", "/nope", code=1))
+        none = self.work.write("none", "")
+        os.chmod(none, 0o600)
+        self.assertIn("is empty", say(*url, "--token-file", none, code=1))
+        os.chmod(token, 0o644)
+        self.assertIn("others can read", say(*url, "--token-file", token, code=1))
+        for api_at in (f"http://127.0.0.1:{port}", f"127.0.0.1:{port}"):
+            self.assertIn("https://HOST:PORT", say("--api", api_at, code=2))
+        self.assertEqual(c.stop(), 0)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <base/text.h>
@@ -34,7 +35,7 @@ static int load(const struct world *w, const char *text, struct rmd_coord_config
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
-    return rmd_coord_config_load(w->path, false, c, err);
+    return rmd_coord_config_load(w->path, RMD_COORD_CONFIG_RUN, c, err);
 }
 
 static void an_empty_file_is_a_configuration(void **state) {
@@ -67,6 +68,7 @@ static void what_a_file_says_is_taken(void **state) {
                   "lease { valid = 20s; transaction_deadline = 10s }\n"
                   "retry { class = [\"greylisted=7min\", \"mailbox_full=2h\"] }\n"
                   "caps { lane_per_day = 500 }\n"
+                  "dns { servers = \"192.0.2.53, [2001:db8::53]:5353,192.0.2.54:53\" }\n"
                   "log { level = debug }\n",
                   &c, &err);
     if (rc != RMD_OK)
@@ -78,6 +80,9 @@ static void what_a_file_says_is_taken(void **state) {
     assert_int_equal(c.lease_valid_ms, 20000);
     assert_string_equal(c.retry_class[1], "mailbox_full=2h");
     assert_int_equal(c.lane_per_day, 500);
+    char *servers = rmd_config_join(c.dns_servers);
+    assert_string_equal(servers, "192.0.2.53,[2001:db8::53]:5353,192.0.2.54:53");
+    free(servers);
     rmd_coord_config_release(&c);
 }
 
@@ -100,6 +105,17 @@ static void what_does_not_fit_is_named(void **state) {
         {"smtp {\n  allow_special = [\"127.0.0.0/33\"]\n}\n",
          ":2: smtp.allow_special: \"127.0.0.0/33\" is not a network like 10.0.0.0/8\n"},
         {"\nsmtp { port = 70000 }\n", ":2: smtp.port: "},
+        {"bus { listen = [\"tcp://127.0.0.1\"] }\n", ":1: bus.listen: \"tcp://127.0.0.1\" is not tcp://ADDRESS:PORT"},
+        {"bus { listen = [\"tcp://*:99999\"] }\n", ":1: bus.listen: \"tcp://*:99999\" is not tcp://ADDRESS:PORT"},
+        {"bus { listen = [] }\n", ":1: bus.listen: is empty: no node could connect\n"},
+        {"\napi { listen = \"127.0.0.1:84433\"; tls_certificate = a; tls_key = b; token_file = c }\n",
+         ":2: api.listen: \"127.0.0.1:84433\" is not ADDRESS:PORT"},
+        {"api { listen = \"8443\"; tls_certificate = a; tls_key = b; token_file = c }\n",
+         ":1: api.listen: \"8443\" is not ADDRESS:PORT"},
+        {"dns { servers = \"192.0.2.53, rubbish\" }\n",
+         ":1: dns.servers: \"rubbish\" is not the address of a name server"},
+        {"dns { servers = [\"192.0.2.53:0\"] }\n", ":1: dns.servers: \"192.0.2.53:0\" is not the address"},
+        {"data = 5\n", ":1: data: \"5\" is not a path\n"},
         {"history {\n  keep = soon\n}\n", ":2: history.keep: "},
         {"histroy { keep = 1d }\n", ":1: histroy: unknown key"},
     };
@@ -135,13 +151,15 @@ static void what_the_file_names_is_tried(void **state) {
         const char *text, *words;
     } row[] = {
         {"bus { secret_key = \"no.key\" }\n", ":1: bus.secret_key: "},
-        {"bus { listen = [\"tcp://127.0.0.1\"] }\n", ":1: bus.listen: \"tcp://127.0.0.1\" is not tcp://ADDRESS:PORT"},
-        {"bus { listen = [] }\n", ":1: bus.listen: is empty: no node could connect"},
         {"data = \"none/data\"\n", ":1: data: "},
         {"data = \"c.conf\"\n", "c.conf: is not a folder"},
-        {"api {\n socket = \"none/api.sock\"\n}\n", ":2: api.socket: "},
+        {"api {\n socket = \"none/below/api.sock\"\n}\n", ":2: api.socket: "},
         {"api { listen = \"127.0.0.1:1\"; tls_certificate = a; tls_key = b; token_file = c }\n",
          ":1: api.token_file: "},
+        {"api { listen = \"127.0.0.1:1\"; tls_certificate = c.conf; tls_key = c.conf; token_file = c.conf }\n",
+         "api.tls_key: "},
+        {"api { listen = \"127.0.0.1:1\"; tls_certificate = c.conf; tls_key = c.conf; token_file = c.conf }\n",
+         "a secret that others can read (mode 0644); do: chmod o= "},
         {"user = nobody-of-this-name\n", ":1: user: there is no user \"nobody-of-this-name\""},
     };
     struct world *w = *state;
@@ -155,13 +173,14 @@ static void what_the_file_names_is_tried(void **state) {
     struct rmd_buf err = {0};
     assert_int_equal(load(w, base, &c, &err), RMD_OK);
     rmd_coord_config_release(&c);
-    if (rmd_coord_config_load(w->path, true, &c, &err) != RMD_OK)
+    if (rmd_coord_config_load(w->path, RMD_COORD_CONFIG_TRY, &c, &err) != RMD_OK)
         fail_msg("%s", rmd_buf_str(&err));
     rmd_coord_config_release(&c);
+    assert_int_equal(chmod(w->path, 0644), 0);
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         assert_int_equal(load(w, row[i].text, &c, &err), RMD_OK); /* the file itself is in order */
         rmd_coord_config_release(&c);
-        assert_int_equal(rmd_coord_config_load(w->path, true, &c, &err), RMD_EINVAL);
+        assert_int_equal(rmd_coord_config_load(w->path, RMD_COORD_CONFIG_TRY, &c, &err), RMD_EINVAL);
         if (!strstr(rmd_buf_str(&err), row[i].words))
             fail_msg("row %zu: \"%s\", expected \"%s\"", i, rmd_buf_str(&err), row[i].words);
         rmd_buf_release(&err);
@@ -172,7 +191,7 @@ static void no_file(void **state) {
     struct world *w = *state;
     struct rmd_coord_config c;
     struct rmd_buf err = {0};
-    assert_true(rmd_coord_config_load(w->path, false, &c, &err) < 0);
+    assert_true(rmd_coord_config_load(w->path, RMD_COORD_CONFIG_RUN, &c, &err) < 0);
     assert_non_null(strstr(rmd_buf_str(&err), w->path));
     assert_non_null(strstr(rmd_buf_str(&err), "No such file"));
     rmd_buf_release(&err);
