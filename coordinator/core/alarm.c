@@ -199,8 +199,8 @@ static void carry_out(struct rmd_coord *c, const struct scene *x) {
     i->dirty = true;
     if (x->d.what != RMD_FAILOVER_ALERT)
         say_waiting(c, x, i);
-    rmd_core_log(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id),
-                 rmd_failover_name(x->d.what), x->d.why);
+    rmd_core_warn(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id),
+                  rmd_failover_name(x->d.what), x->d.why);
 }
 
 static void decide(struct rmd_coord *c, struct scene *x) {
@@ -239,8 +239,8 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     struct rmd_source *s = rmd_source_find(c, a->source);
     ssize_t p = rmd_provider_index(c, a->provider);
     if (!s || s->node != n || p < 0 || !a->verdict) { /* a node may speak of its own sources only */
-        rmd_core_log(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored",
-                     n->rec->name, (unsigned long long)a->n, a->source);
+        rmd_core_warn(c, "node %s: alarm %llu about source %u, which isn't its own, or an unknown provider: ignored",
+                      n->rec->name, (unsigned long long)a->n, a->source);
         return;
     }
     struct rmd_verdict v;

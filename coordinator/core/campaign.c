@@ -66,7 +66,7 @@ enum rmd_settled rmd_campaign_drain_kind(const struct rmd_campaign *k) {
 void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r) {
     struct rmd_stream *s = rmd_stream_find(c, r->stream);
     if (!s || r->id.len != sizeof(struct rmd_id)) {
-        rmd_core_log(c, "campaign \"%s\": its stream %u is unknown; it is kept and not sent", r->name, r->stream);
+        rmd_core_warn(c, "campaign \"%s\": its stream %u is unknown; it is kept and not sent", r->name, r->stream);
         remuda__campaign_record__free_unpacked(r, NULL);
         return;
     }

@@ -305,11 +305,21 @@ static struct rmd_source *source_back(struct rmd_coord *c, const struct rmd_comm
     return s;
 }
 
+static void refuse_source(struct rmd_coord *c, const struct rmd_command *m, const struct rmd_node *node,
+                          const char *why) {
+    if (m->source && !node)
+        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0,
+                       "node: there is no node %s; `remuda node list` shows those that are enrolled",
+                       m->name ? m->name : "");
+    else
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s", why);
+}
+
 static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_node *node = rmd_node_by_name(c, m->name);
     const char *why = source_objection(m, node);
     if (why) {
-        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s", why);
+        refuse_source(c, m, node, why);
         return;
     }
     uint32_t tenant = m->source->tenant ? m->source->tenant : m->tenant ? m->tenant : 1;
@@ -329,9 +339,12 @@ static void source_put(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_node *node = rmd_node_by_name(c, m->name);
     const char *why = source_objection(m, node);
     struct rmd_source *s = why ? NULL : rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->source->address);
+    if (why) {
+        refuse_source(c, m, node, why);
+        return;
+    }
     if (!s) {
-        rmd_core_reply(c, m->token, why ? RMD_EINVAL : RMD_ENOTFOUND, 0, why ? "%s" : "there is no source %s",
-                       why ? why : m->source->address);
+        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no source %s", m->source->address);
         return;
     }
     if (s->rec->state == RMD_SOURCE_RETIRED) {

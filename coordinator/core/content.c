@@ -83,5 +83,5 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     k->tally[at].outcomes = k->tally[at].refused = 0; /* said; what follows is counted anew */
     if (d.what == RMD_FAILOVER_PAUSE_CAMPAIGN)
         rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED, d.why);
-    rmd_core_log(c, "campaign %s: %s: %s", k->rec->name, rmd_failover_name(d.what), d.why);
+    rmd_core_warn(c, "campaign %s: %s: %s", k->rec->name, rmd_failover_name(d.what), d.why);
 }

@@ -148,7 +148,7 @@ enum rmd_coord_effect_kind {
     RMD_CF_REPLY,   /* token, error, text; number: id made (source, stream, incident) */
     RMD_CF_EVENT,   /* event: for the history log and followers; leaves after what it tells of is durable */
     RMD_CF_ALLOW,   /* peer.key, on: the set of enrolled keys changed */
-    RMD_CF_LOG,     /* text */
+    RMD_CF_LOG,     /* text; on: a warning, which somebody should look at */
 };
 
 struct rmd_coord_effect {
@@ -201,6 +201,7 @@ struct rmd_source_view {
     const char *trouble; /* what the node says of it, or "" */
     enum rmd_lane_state state;
     uint64_t cap, outstanding, used_24h;
+    uint64_t lane_cap; /* in force for lanes that have none of their own; 0: none */
     uint64_t delivered, deferred, bounced;
     const struct rmd_lane_view *lane;
     size_t n_lanes;
@@ -245,6 +246,7 @@ void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__Str
 void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *name), void *ctx);
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
+int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id); /* wall time; 0: never by itself */
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
 /* A message that a node holds: with which lease, from which source. False when no lease has it. */
 struct rmd_leased_view {
@@ -256,6 +258,14 @@ struct rmd_leased_view {
     int64_t valid_ms; /* the node is away: until its leases are over; 0: they are */
 };
 bool rmd_coord_find_leased(struct rmd_coord *c, const struct rmd_id *message, struct rmd_leased_view *out);
+/* Nodes that a suppression still waits for: they hold leases, and have not confirmed it. */
+struct rmd_suppress_wait {
+    const char *node;
+    bool connected;
+    int64_t valid_ms; /* its leases are over then at the latest */
+};
+void rmd_coord_suppress_waits(struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email,
+                              void (*fn)(void *, const struct rmd_suppress_wait *), void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 

@@ -65,15 +65,27 @@ void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t num
     f->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(text));
 }
 
-void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) {
+static void log_line(struct rmd_coord *c, bool warning, const char *fmt, va_list ap) {
     char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
     (void)n;
     struct rmd_coord_effect *f = rmd_fx_now(c, RMD_CF_LOG);
     f->text = rmd_arena_str(rmd_arena_now(c), rmd_slice_str(text));
+    f->on = warning;
+}
+
+void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    log_line(c, false, fmt, ap);
+    va_end(ap);
+}
+
+void rmd_core_warn(struct rmd_coord *c, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    log_line(c, true, fmt, ap);
+    va_end(ap);
 }
 
 Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type) {

@@ -443,8 +443,9 @@ struct rmd_arena *rmd_arena_after(struct rmd_coord *c);
 void rmd_core_reply(struct rmd_coord *c, uint64_t token, int error, uint64_t number, const char *fmt, ...)
     RMD_PRINTF(5, 6);
 void rmd_core_log(struct rmd_coord *c, const char *fmt, ...) RMD_PRINTF(2, 3);
-Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type); /* an EVENT after the step's commit */
-uint64_t rmd_core_epoch(const struct rmd_coord *c);                         /* as nodes see it */
+void rmd_core_warn(struct rmd_coord *c, const char *fmt, ...) RMD_PRINTF(2, 3); /* somebody should look at it */
+Remuda__EventRecord *rmd_core_event(struct rmd_coord *c, const char *type);     /* an EVENT after the step's commit */
+uint64_t rmd_core_epoch(const struct rmd_coord *c);                             /* as nodes see it */
 Remuda__Frame *rmd_core_send(struct rmd_coord *c, struct rmd_node *n, int body_case,
                              int probe); /* after; body is set by the caller */
 Remuda__Frame *rmd_core_send_now(struct rmd_coord *c, const struct rmd_coord_peer *peer, int body_case);

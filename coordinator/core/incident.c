@@ -75,6 +75,8 @@ void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n) {
     if (!i || i->rec->state)
         return;
     i->rec->waiting += n;
+    if (i->rec->waiting > i->rec->waiting_most)
+        i->rec->waiting_most = i->rec->waiting;
     i->dirty = true;
 }
 

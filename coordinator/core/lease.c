@@ -58,8 +58,8 @@ static void tally(struct rmd_lease *l, int by) {
 
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to) {
     if (!(moves[l->state] >> to & 1)) {
-        rmd_core_log(c, "lease %llu of node %s: no way from state %d to %d", (unsigned long long)l->id,
-                     l->node->rec->name, l->state, to);
+        rmd_core_warn(c, "lease %llu of node %s: no way from state %d to %d", (unsigned long long)l->id,
+                      l->node->rec->name, l->state, to);
         return;
     }
     if (l->state == RMD_LEASE_GRANTED) { /* of unknown fate: booked as used */
@@ -460,8 +460,8 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     struct rmd_node *n = rmd_node_find(c, r->node);
     struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(r->campaign.data, r->campaign.len));
     if (!n || !k || r->state >= RMD_LEASE_STATES) {
-        rmd_core_log(c, "lease %llu of node %u: its node or campaign isn't in the store; it can't be followed",
-                     (unsigned long long)r->id, r->node);
+        rmd_core_warn(c, "lease %llu of node %u: its node or campaign isn't in the store; it can't be followed",
+                      (unsigned long long)r->id, r->node);
         return;
     }
     struct rmd_lease *l = rmd_alloc(sizeof *l);

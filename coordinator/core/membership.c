@@ -50,7 +50,7 @@ static void refuse_node(struct rmd_coord *c, struct rmd_node *n, const struct rm
         return;
     free(n->said);
     n->said = rmd_strdup(reason);
-    rmd_core_log(c, "node %s: refused: %s", n->rec->name, reason);
+    rmd_core_warn(c, "node %s: refused: %s", n->rec->name, reason);
     node_event(c, "node.refused", n, reason);
 }
 
@@ -60,9 +60,14 @@ void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *wh
     n->connected = false;
     rmd_recall_clear(n);
     node_event(c, "node.lost", n, why);
-    rmd_core_log(c, "node %s: lost: %s; its %u leases expire in %lld ms unless it returns", n->rec->name, why,
-                 n->granted,
-                 (long long)(n->valid_until_mono_ms > c->now.mono_ms ? n->valid_until_mono_ms - c->now.mono_ms : 0));
+    char left[32];
+    int64_t ms = n->valid_until_mono_ms - c->now.mono_ms;
+    rmd_format_duration(ms > 1000 ? ms - ms % 1000 : 0, left);
+    if (n->granted)
+        rmd_core_warn(c, "node %s: lost: %s; its %u lease%s expire%s in %s unless it returns", n->rec->name, why,
+                      n->granted, n->granted == 1 ? "" : "s", n->granted == 1 ? "s" : "", left);
+    else
+        rmd_core_warn(c, "node %s: lost: %s; it has no leases", n->rec->name, why);
     rmd_core_wake(c, n->valid_until_mono_ms);
     rmd_suppress_check(c);
 }
@@ -215,24 +220,6 @@ static void welcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello
     }
 }
 
-static void addresses(struct rmd_coord *c, struct rmd_node *n, const Remuda__Hello *h) {
-    uint32_t it = 0;
-    void *v;
-    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
-        struct rmd_source *s = v;
-        if (s->node != n)
-            continue;
-        const char *bind = *s->rec->bind ? s->rec->bind : s->rec->address;
-        struct rmd_addr want, have;
-        bool found = h->n_address == 0 || rmd_addr_parse(bind, &want) != RMD_OK;
-        for (size_t i = 0; i < h->n_address && !found; i++)
-            found = rmd_addr_parse(h->address[i], &have) == RMD_OK && rmd_addr_eq(&want, &have);
-        if (!found)
-            rmd_core_log(c, "source %s: its address to bind, %s, was not among the addresses of node %s when it came",
-                         s->rec->address, bind, n->rec->name);
-    }
-}
-
 static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coord_event *e) {
     const Remuda__Hello *h = e->frame->hello;
     uint32_t code;
@@ -272,7 +259,6 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
     n->connected = true;
     welcome(c, n, h);
     if (fresh) {
-        addresses(c, n, h);
         node_event(c, "node.connected", n, rmd_arena_printf(&c->scratch, "%s, %s", h->hostname, h->software));
     }
     for (size_t i = 0; i < h->n_alarm; i++)
@@ -294,7 +280,10 @@ static void trouble(struct rmd_coord *c, struct rmd_node *n, const Remuda__Heart
             continue;
         free(s->trouble);
         s->trouble = *text ? rmd_strndup(text, strnlen(text, 300)) : NULL;
-        rmd_core_log(c, "source %s: %s", s->rec->address, *text ? s->trouble : "its trouble is over");
+        if (*text)
+            rmd_core_warn(c, "source %s: %s", s->rec->address, s->trouble);
+        else
+            rmd_core_log(c, "source %s: its trouble is over", s->rec->address);
         Remuda__EventRecord *e = rmd_core_event(c, *text ? "source.trouble" : "source.mended");
         e->source = s->rec->id;
         e->node = n->rec->id;
@@ -305,7 +294,7 @@ static void trouble(struct rmd_coord *c, struct rmd_node *n, const Remuda__Heart
         free(n->trouble);
         n->trouble = rmd_strndup(b->trouble, strnlen(b->trouble, 300));
         if (*n->trouble)
-            rmd_core_log(c, "node %s: %s", n->rec->name, n->trouble);
+            rmd_core_warn(c, "node %s: %s", n->rec->name, n->trouble);
     }
 }
 
@@ -342,7 +331,7 @@ void rmd_template_got(struct rmd_coord *c, const struct rmd_read *r, const struc
     if (!v.p) {
         char hash[2 * RMD_HASH_BYTES + 1];
         rmd_hex(hash, r->hash, RMD_HASH_BYTES);
-        rmd_core_log(c, "node %s asks for template %s, which isn't in the store", n->rec->name, hash);
+        rmd_core_warn(c, "node %s asks for template %s, which isn't in the store", n->rec->name, hash);
         return;
     }
     if (!n->connected || n->peer.session != r->session || r->offset > v.n)

@@ -159,8 +159,8 @@ void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k
         rmd_id_format(&ch->campaign->id, id);
         /* A campaign that ended has no chunks any more: a late report about it finds none, and that is all right. */
         if (ch->campaign->rec->state != RMD_CAMPAIGN_DONE)
-            rmd_core_log(c, "campaign %s: chunk %08x/%u is missing or damaged in the store; its recipients wait", id,
-                         ch->group, ch->seq);
+            rmd_core_warn(c, "campaign %s: chunk %08x/%u is missing or damaged in the store; its recipients wait", id,
+                          ch->group, ch->seq);
         ch->failed = true;
     }
     if (ch->has_state)
@@ -413,8 +413,8 @@ void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_c
         q->wait_tag = q->put_tag;
     } else if (q->from_start) {
         uint64_t lost = q->queued - q->loaded;
-        rmd_core_log(c, "queue: %llu recipients were counted at %s but aren't there; the count is corrected",
-                     (unsigned long long)lost, rmd_provider_name(c, q->pq->provider_id));
+        rmd_core_warn(c, "queue: %llu recipients were counted at %s but aren't there; the count is corrected",
+                      (unsigned long long)lost, rmd_provider_name(c, q->pq->provider_id));
         q->queued -= lost;
         q->pq->queued -= lost;
         q->campaign->queued -= lost;

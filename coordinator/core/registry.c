@@ -139,7 +139,7 @@ void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r) {
                         r->retry_max_ms > 0 ? r->retry_max_ms : 4 * 3600 * 1000);
     const char *bad;
     if (rmd_retry_plan_override(&s->plan, c->o.class_retry, &bad) != RMD_OK)
-        rmd_core_log(c, "configuration: retry override \"%s\" is not understood and has no effect", bad);
+        rmd_core_warn(c, "configuration: retry override \"%s\" is not understood and has no effect", bad);
     if (c->meta)
         derive_secret(c, s);
     c->sources_rev++;
@@ -275,8 +275,8 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
         if (l->until_ledger_ms == 0 || (until && until <= l->until_ledger_ms))
             return;
     } else if (state != l->state && !(lane_moves[l->state] >> state & 1)) {
-        rmd_core_log(c, "source %s: lane can't go from %s to %s", s->rec->address, rmd_lane_state_name(l->state),
-                     rmd_lane_state_name(state));
+        rmd_core_warn(c, "source %s: lane can't go from %s to %s", s->rec->address, rmd_lane_state_name(l->state),
+                      rmd_lane_state_name(state));
         return;
     }
     l->state = state;

@@ -117,10 +117,10 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
     char hex[2 * RMD_KEY_MAX + 1];
     key_text(key, hex);
     if (!ok)
-        rmd_core_log(c, "store: the row with key %s can't be read: not starting without it", hex);
+        rmd_core_warn(c, "store: the row with key %s can't be read: not starting without it", hex);
     if (c->meta && c->meta->schema > RMD_STORE_SCHEMA) {
-        rmd_core_log(c, "store: written by a later version of Remuda (schema %u, known %d)", c->meta->schema,
-                     RMD_STORE_SCHEMA);
+        rmd_core_warn(c, "store: written by a later version of Remuda (schema %u, known %d)", c->meta->schema,
+                      RMD_STORE_SCHEMA);
         return RMD_EVERSION;
     }
     return ok ? RMD_OK : RMD_EFORMAT;
@@ -232,7 +232,7 @@ static void serve_when_loaded(struct rmd_coord *c) {
     c->tick_mono_ms = c->now.mono_ms;
     c->deal = true;
     if (c->meta->restored)
-        rmd_core_log(c, "the store was restored from a backup: nothing is dealt until the operator resumes");
+        rmd_core_warn(c, "the store was restored from a backup: nothing is dealt until the operator resumes");
 }
 
 void rmd_restore_end(struct rmd_coord *c) {
@@ -287,7 +287,7 @@ static void count_queue(struct rmd_coord *c, const struct rmd_row *row) {
     if (!k || !r || k->rec->stream != rmd_get_be32(row->key.p + 9)) {
         char hex[2 * RMD_KEY_MAX + 1];
         key_text(row->key, hex);
-        rmd_core_log(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
+        rmd_core_warn(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
         return;
     }
     uint64_t n = rmd_bit_count(r->queued.data, r->queued.len * 8);
@@ -308,7 +308,7 @@ static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
     if (!s || !k) {
         char hex[2 * RMD_KEY_MAX + 1];
         key_text(row->key, hex);
-        rmd_core_log(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
+        rmd_core_warn(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
         return;
     }
     struct rmd_dq *q = rmd_dq_get(c, rmd_get_be32(row->key.p + 5), s, rmd_get_be32(row->key.p + 13));
@@ -416,10 +416,10 @@ static void from_backup(struct rmd_coord *c, const char *who) {
         rmd_incident_open(c, "the coordinator's store is older than what a node remembers: restored from a backup");
     rmd_str_set(&i->rec->cause, who);
     rmd_str_set(&i->rec->next_step, "Load the suppressions that were shipped separately, then resume.");
-    rmd_core_log(c,
-                 "node %s remembers more than this store holds: it was restored from a backup; nothing is dealt "
-                 "until you resume",
-                 who);
+    rmd_core_warn(c,
+                  "node %s remembers more than this store holds: it was restored from a backup; nothing is dealt "
+                  "until you resume",
+                  who);
 }
 
 /* Ids that were given after the backup are not given again: nodes refuse leases that aren't above their high-water

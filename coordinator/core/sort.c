@@ -24,8 +24,8 @@ static void finished(struct rmd_coord *c, struct rmd_campaign *k) {
     k->sorted = true;
     uint64_t lost = rmd_campaign_unsorted(k);
     if (lost)
-        rmd_core_log(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name,
-                     (unsigned long long)lost);
+        rmd_core_warn(c, "campaign \"%s\": %llu of its rows aren't in the store", k->rec->name,
+                      (unsigned long long)lost);
 }
 
 void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
@@ -161,8 +161,8 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
     rmd_list_for_safe(it, &k->sort) {
         struct rmd_sort_chunk *s = rmd_container(it, struct rmd_sort_chunk, link);
         if (!sound(s->rows)) {
-            rmd_core_log(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name,
-                         s->group, s->seq);
+            rmd_core_warn(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name,
+                          s->group, s->seq);
             if (head)
                 sort_chunk_free(k, s);
             continue;

@@ -85,14 +85,38 @@ static struct rmd_suppressing *make(struct rmd_coord *c, uint32_t tenant, uint32
     return s;
 }
 
+void rmd_coord_suppress_waits(struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email,
+                              void (*fn)(void *, const struct rmd_suppress_wait *), void *ctx) {
+    uint64_t hash = rmd_address_hash(tenant, email);
+    rmd_list_for(it, &c->suppressing) {
+        const struct rmd_suppressing *s = rmd_container(it, struct rmd_suppressing, link);
+        if (s->hash != hash || s->stream != stream)
+            continue;
+        for (uint32_t i = 0; i < s->n_waits; i++) {
+            const struct rmd_node *n = rmd_node_find(c, s->waits[i]);
+            int64_t left = n ? n->valid_until_mono_ms - c->now.mono_ms : 0;
+            if (n)
+                fn(ctx, &(struct rmd_suppress_wait){
+                            .node = n->rec->name, .connected = n->connected, .valid_ms = left > 0 ? left : 0});
+        }
+        return; /* a second command for the same waits for the same nodes */
+    }
+}
+
 void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     if (!m->name || !strchr(m->name, '@') || strlen(m->name) > RMD_EMAIL_MAX) {
         rmd_core_reply(c, m->token, RMD_EINVAL, 0, "an address is needed");
         return;
     }
+    uint64_t hash = rmd_address_hash(m->tenant, rmd_slice_str(m->name));
+    bool known = rmd_set64_has(&c->suppressed, member(m->stream, hash)), why = m->reason && *m->reason;
     struct rmd_suppressing *s = make(c, m->tenant, m->stream, rmd_slice_str(m->name));
     s->token = m->token;
-    write_row(c, s, m->reason ? m->reason : "asked for", "", false);
+    if (known && !why) { /* its row says why, and since when: that stays */
+        start(c, s);
+        return;
+    }
+    write_row(c, s, why ? m->reason : "asked for", "", false);
     Remuda__EventRecord *e = rmd_core_event(c, "suppression.added");
     e->recipient = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(m->name));
     e->stream = m->stream;

@@ -120,9 +120,10 @@ void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_
             .node_name = s->node ? s->node->rec->name : "",
             .network = s->network,
             .node_connected = s->node && s->node->connected,
-            .trouble = s->trouble ? s->trouble : "",
+            .trouble = s->trouble && s->rec->state != RMD_SOURCE_RETIRED ? s->trouble : "",
             .state = s->all.state,
             .cap = rmd_source_cap(c, s),
+            .lane_cap = s->rec->lane_cap_per_day ? s->rec->lane_cap_per_day : c->o.lane_cap_per_day,
             .outstanding = s->account->outstanding,
             .used_24h = rmd_account_used(&c->ledger, s->account),
             .delivered = s->delivered,
@@ -135,20 +136,32 @@ void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_
     }
 }
 
+/* Its own, or that of one of its sources in service; in the view's arena. */
+static const char *node_trouble(struct rmd_coord *c, const struct rmd_node *n) {
+    const char *own = n->trouble && *n->trouble ? n->trouble : n->said ? n->said : "";
+    uint32_t it = 0;
+    void *v;
+    while (!*own && n->connected && rmd_map_next(&c->sources, &it, NULL, &v)) {
+        const struct rmd_source *s = v;
+        if (s->node == n && s->trouble && s->rec->state != RMD_SOURCE_RETIRED)
+            own = rmd_arena_printf(&c->view, "source %s: %s", s->rec->address, s->trouble);
+    }
+    return own;
+}
+
 void rmd_coord_nodes(struct rmd_coord *c, void (*fn)(void *, const struct rmd_node_view *), void *ctx) {
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
         const struct rmd_node *n = v;
+        rmd_arena_reset(&c->view);
         struct rmd_node_view view = {
             .record = n->rec,
             .connected = n->connected,
             .last_heard_ms_ago = n->heard_mono_ms ? c->now.mono_ms - n->heard_mono_ms : -1,
             .hostname = n->hostname ? n->hostname : "",
             .software = n->software ? n->software : "",
-            .trouble = n->trouble ? n->trouble
-                       : n->said  ? n->said
-                                  : "",
+            .trouble = node_trouble(c, n),
             .leases = n->granted,
             .connections = n->connections,
             .connection_limit = n->connection_limit,
@@ -224,6 +237,24 @@ void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_q
         };
         fn(ctx, &view);
     }
+}
+
+int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
+    int64_t last = 0;
+    uint32_t it = 0;
+    void *v;
+    while (id && rmd_map_next(&c->sources, &it, NULL, &v)) {
+        const struct rmd_source *s = v;
+        for (size_t i = 0; i <= c->o.n_providers; i++) {
+            const struct rmd_lane *l = i < c->o.n_providers ? s->lane[i] : &s->all;
+            if (!l || l->incident != id || l->state == RMD_LANE_OPEN)
+                continue;
+            if (!l->until_wall_ms)
+                return 0;
+            last = l->until_wall_ms > last ? l->until_wall_ms : last;
+        }
+    }
+    return last;
 }
 
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx) {

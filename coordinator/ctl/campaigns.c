@@ -155,6 +155,8 @@ static int post_verb(struct rmd_ctl *c, const char *family) {
     rc = rmd_ctl_call(c, "POST", path, json_pack("{s:s}", "reason", reason), &answer);
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK && strcmp(rmd_json_s(answer, "state"), "retiring") == 0)
+        printf("source %s is retiring: what its node has open ends first, then it is retired\n", name);
     else if (rc == CTL_OK)
         printf("%s %s is %s\n", c->command->family, name, done_word(c->command->verb));
     json_decref(answer);

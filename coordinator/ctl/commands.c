@@ -35,8 +35,8 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --lane-caps LIST   for some providers: google=2k,outlook=500\n"
      "\n"
      "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --lane-cap 2k\n", rmd_ctl_source_add},
-    {"source", "list", "", "Sources with state, caps and counts", "", rmd_ctl_source_list},
-    {"source", "show", "ADDRESS", "One source with its lanes", "", rmd_ctl_source_show},
+    {"source", "list", "", "Sources with state, caps and counts", "LANE CAP is that of each provider; * when some have one of their own.\n", rmd_ctl_source_list},
+    {"source", "show", "ADDRESS", "One source with its caps and lanes", "", rmd_ctl_source_show},
     {"source", "set", "ADDRESS [options]", "Change a source: caps, pools, HELO, node",
      "  What is not named stays as it is.\n"
      "  --cap, --lane-cap, --lane-caps, --pool, --helo, --label   as for `source add`\n"
@@ -57,10 +57,11 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --sending-domain D       DKIM d= and domain of From\n"
      "  --return-domain D        envelope senders (VERP); default: the sending domain\n"
      "  --key SELECTOR=PATH      DKIM key, PEM, absolute path on the coordinator's host (several: comma-separated)\n"
-     "  --unsubscribe-url URL    https, with {token}: one-click unsubscribe\n"
-     "  --unsubscribe-mailto A   address, with {token}\n"
+     "  --unsubscribe-url URL    https, with {token}: one-click unsubscribe; {token} becomes the message's own token\n"
+     "                           (its id and a signature), so that your server can tell who it was (`remuda explain`)\n"
+     "  --unsubscribe-mailto A   address, with {token} likewise\n"
      "  --priority N             lower is sooner; 0 is transactional\n"
-     "  --age-limit TIME         give up after that (default 3d)\n"
+     "  --age-limit TIME         give up after that (default 3d); times have a unit: 90s, 15min, 4h, 3d\n"
      "  --retry-min TIME, --retry-max TIME   bounds of the back-off (15min, 4h)\n"
      "  --uncertain retry|hold   what to do when nobody can tell whether it was delivered\n"
      "  --node-return-wait TIME  how long to wait for a lost node's outcomes (1h)\n"
@@ -69,6 +70,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "  remuda stream set bulk --pool bulk --sending-domain news.example.net --key s1=/etc/remuda/keys/s1.pem\n", rmd_ctl_stream_set},
     {"stream", "list", "", "Streams", "", rmd_ctl_stream_list},
+    {"stream", "show", "NAME", "All settings of one stream", "", rmd_ctl_stream_show},
     {"stream", "pause", "NAME [--reason TEXT]", "Stop a stream", "", rmd_ctl_stream_verb},
     {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "", rmd_ctl_stream_verb},
     {"queue", NULL, "", "What waits, by provider and stream, and for what", "", rmd_ctl_queue},
@@ -86,7 +88,8 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"incident", "list", "[--all]", "Trouble: open incidents", "  --all  resolved ones as well\n", rmd_ctl_incident_list},
     {"incident", "show", "NUMBER", "One incident: cause, time line, what moved, next step", "", rmd_ctl_incident_show},
     {"incident", "resolve", "NUMBER [--reason TEXT]", "Lift an incident's quarantine", "", rmd_ctl_incident_resolve},
-    {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "Returns when no message to it can start any more.\n", rmd_ctl_suppress_add},
+    {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "In force at once for whatever no node holds; returns when every node that holds leases has confirmed it, or\n"
+     "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
     {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
     {"keygen", NULL, "PREFIX", "Make a key pair for a coordinator or node", "Writes PREFIX.key (secret, mode 0600) and PREFIX.pub, and prints the public key.\nNever overwrites a key.\n", rmd_ctl_keygen},

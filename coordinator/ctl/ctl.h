@@ -119,6 +119,7 @@ int rmd_ctl_node_list(struct rmd_ctl *c);
 int rmd_ctl_node_verb(struct rmd_ctl *c);
 int rmd_ctl_stream_set(struct rmd_ctl *c);
 int rmd_ctl_stream_list(struct rmd_ctl *c);
+int rmd_ctl_stream_show(struct rmd_ctl *c);
 int rmd_ctl_stream_verb(struct rmd_ctl *c);
 int rmd_ctl_queue(struct rmd_ctl *c);
 int rmd_ctl_events(struct rmd_ctl *c);

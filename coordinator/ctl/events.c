@@ -1,5 +1,7 @@
 /* remuda events, explain, incident, suppress. */
 #include <inttypes.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "coordinator/ctl/ctl.h"
 #include "proto/codec.h"
@@ -208,9 +210,17 @@ static void show_incident(const json_t *x) {
     printf("  detected in %.1f ms", rmd_json_f(x, "detect_ms"));
     if (json_is_real(json_object_get(x, "redeal_ms")))
         printf(", re-dealt in %.1f ms", rmd_json_f(x, "redeal_ms"));
-    printf("\n  moved     %" PRId64 " recipients", rmd_json_i(x, "moved"));
+    printf("\n  moved     %" PRId64 " recipient%s", rmd_json_i(x, "moved"), rmd_json_i(x, "moved") == 1 ? "" : "s");
     json_array_foreach(json_object_get(x, "moved_to"), i, m) printf("%s%s", i ? ", " : " to ", json_string_value(m));
-    printf("\n  waiting   %" PRId64 "\n", rmd_json_i(x, "waiting"));
+    printf("\n  waiting   %" PRId64, rmd_json_i(x, "waiting"));
+    if (rmd_json_i(x, "waiting_most") > rmd_json_i(x, "waiting"))
+        printf(" (%" PRId64 " at most)", rmd_json_i(x, "waiting_most"));
+    putchar('\n');
+    if (*rmd_json_s(x, "lapses"))
+        printf("  lapses    %s by itself: tried again then, and stopped anew if it is refused; `remuda incident "
+               "resolve` is "
+               "sooner\n",
+               rmd_ctl_when(rmd_json_s(x, "lapses"), when));
     if (*rmd_json_s(x, "next_step"))
         printf("  next      %s\n", rmd_json_s(x, "next_step"));
     if (*rmd_json_s(x, "resolution"))
@@ -256,22 +266,82 @@ static char *suppression_path(struct rmd_ctl *c, const char *address, const char
     return (char *)rmd_buf_take(&b, &n);
 }
 
+enum { CONFIRM_FIRST_MS = 1500, CONFIRM_POLL_MS = 1000, CONFIRM_POLLS = 28 };
+
+/* "node n1 (away; its leases are over in 28min)", for each. */
+static void waits_text(const json_t *waits, struct rmd_buf *out) {
+    json_t *w;
+    size_t i;
+    rmd_buf_clear(out);
+    json_array_foreach(waits, i, w) {
+        char left[32];
+        rmd_format_duration(rmd_json_i(w, "valid_ms") / 1000 * 1000, left);
+        bool on = json_is_true(json_object_get(w, "connected"));
+        rmd_buf_addf(out, "%snode %s (%s%s%s)", i ? ", " : "", rmd_json_s(w, "node"),
+                     on ? "connected" : "away; its leases are over in ", on ? "" : left,
+                     on ? "" : " unless it returns");
+    }
+}
+
+/* Polls until the nodes have confirmed, or time is over; the address's entry of this stream says so. */
+static bool await_confirmation(struct rmd_ctl *c, const char *address, const char *stream, struct rmd_buf *waits) {
+    char *path = suppression_path(c, address, NULL);
+    bool confirmed = false, tty = isatty(STDERR_FILENO);
+    for (int turn = 0; turn < CONFIRM_POLLS && !confirmed; turn++) {
+        json_t *answer = NULL, *e;
+        size_t i;
+        if (tty)
+            fprintf(stderr, "\r\033[Kin force; waiting for %s", rmd_buf_str(waits));
+        nanosleep(&(struct timespec){.tv_sec = CONFIRM_POLL_MS / 1000, .tv_nsec = CONFIRM_POLL_MS % 1000 * 1000000L},
+                  NULL);
+        if (rmd_ctl_call(c, "GET", path, NULL, &answer) != CTL_OK)
+            break;
+        json_array_foreach(json_object_get(answer, "entries"), i, e) {
+            if (strcmp(rmd_json_s(e, "stream"), stream ? stream : "") != 0)
+                continue;
+            confirmed = json_is_true(json_object_get(e, "confirmed"));
+            waits_text(json_object_get(e, "waits_for"), waits);
+        }
+        json_decref(answer);
+    }
+    if (tty)
+        fputs("\r\033[K", stderr);
+    free(path);
+    return confirmed;
+}
+
 int rmd_ctl_suppress_add(struct rmd_ctl *c) {
     const char *address, *stream = NULL, *reason = "";
     const struct rmd_ctl_option o[] = {{"stream", &stream, NULL}, {"reason", &reason, NULL}, {0}};
     int rc = rmd_ctl_options(c, o, &address, 1, 1);
     if (rc >= 0)
         return rc;
-    json_t *body = json_pack("{s:s, s:s}", "address", address, "reason", reason), *answer = NULL;
+    json_t *body = json_pack("{s:s, s:s, s:i}", "address", address, "reason", reason, "wait_ms", CONFIRM_FIRST_MS);
+    json_t *answer = NULL;
+    struct rmd_buf waits = {0};
     if (stream)
         json_object_set_new(body, "stream", json_string(stream));
     rc = rmd_ctl_call(c, "POST", "/v1/suppressions", body, &answer);
+    bool confirmed = rc == CTL_OK && json_is_true(json_object_get(answer, "confirmed"));
+    if (rc == CTL_OK && !confirmed) {
+        waits_text(json_object_get(answer, "waits_for"), &waits);
+        confirmed = await_confirmation(c, address, stream, &waits);
+        json_object_set_new(answer, "confirmed", json_boolean(confirmed));
+        if (confirmed)
+            json_object_del(answer, "waits_for");
+    }
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
-    else if (rc == CTL_OK)
+    else if (confirmed)
         printf("%s is suppressed: nothing to it can start any more\n", rmd_json_s(answer, "address"));
+    else if (rc == CTL_OK)
+        printf("%s is suppressed for whatever no node holds already. What has been leased may still reach it until "
+               "this is "
+               "confirmed by %s. `remuda suppress check` tells.\n",
+               rmd_json_s(answer, "address"), rmd_buf_str(&waits));
     json_decref(answer);
-    return rc;
+    rmd_buf_release(&waits);
+    return rc == CTL_OK && !confirmed ? CTL_PARTLY : rc;
 }
 
 int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
@@ -292,12 +362,25 @@ int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
     return rc;
 }
 
+static void show_suppression(const char *address, const json_t *x) {
+    char when[32];
+    struct rmd_buf waits = {0};
+    printf("%s is suppressed since %s for %s%s%s%s%s\n", address, rmd_ctl_when(rmd_json_s(x, "since"), when),
+           *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", *rmd_json_s(x, "reason") ? ": " : "",
+           rmd_json_s(x, "reason"), *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
+    if (!json_is_true(json_object_get(x, "confirmed"))) {
+        waits_text(json_object_get(x, "waits_for"), &waits);
+        printf("  not confirmed yet%s%s: what was leased before may still reach it\n", waits.len ? " by " : "",
+               rmd_buf_str(&waits));
+    }
+    rmd_buf_release(&waits);
+}
+
 int rmd_ctl_suppress_check(struct rmd_ctl *c) {
     const char *address;
     int rc = rmd_ctl_options(c, NULL, &address, 1, 1);
     json_t *answer = NULL, *x;
     size_t i;
-    char when[32];
     if (rc >= 0)
         return rc;
     char *path = suppression_path(c, address, NULL);
@@ -311,10 +394,7 @@ int rmd_ctl_suppress_check(struct rmd_ctl *c) {
     else if (!suppressed)
         printf("%s is not suppressed\n", rmd_json_s(answer, "address"));
     json_array_foreach(json_object_get(answer, "entries"), i, x) if (!c->json)
-        printf("%s is suppressed since %s for %s: %s%s%s\n", rmd_json_s(answer, "address"),
-               rmd_ctl_when(rmd_json_s(x, "since"), when),
-               *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", rmd_json_s(x, "reason"),
-               *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
+        show_suppression(rmd_json_s(answer, "address"), x);
     json_decref(answer);
     return suppressed ? CTL_OK : CTL_NOT_FOUND;
 }

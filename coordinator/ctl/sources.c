@@ -172,6 +172,25 @@ static void cap_cell(struct rmd_table *t, const json_t *o) {
         rmd_table_cell(t, "none");
 }
 
+/* "500", "500; google 1,000, yahoo 200", "none": of each lane. */
+static void lane_caps_text(const json_t *s, bool own, struct rmd_buf *out) {
+    char n[32];
+    const char *provider;
+    json_t *cap;
+    bool first = true;
+    rmd_format_count((uint64_t)rmd_json_i(s, "lane_cap_in_force"), n);
+    rmd_buf_addstr(out, rmd_json_i(s, "lane_cap_in_force") ? n : "none");
+    json_object_foreach(json_object_get(s, "lane_caps"), provider, cap) {
+        if (!own) {
+            rmd_buf_addc(out, '*');
+            return;
+        }
+        rmd_format_count((uint64_t)json_integer_value(cap), n);
+        rmd_buf_addf(out, "%s%s %s", first ? "; but " : ", ", provider, json_integer_value(cap) ? n : "none");
+        first = false;
+    }
+}
+
 static const char *state_of(const json_t *s) {
     if (strcmp(rmd_json_s(s, "state"), "active") != 0)
         return rmd_json_s(s, "state");
@@ -197,7 +216,7 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
         rmd_ctl_print_json(answer);
     if (rc == CTL_OK && !c->json) {
         struct rmd_table *t =
-            rmd_table_new("SOURCE|NODE|NETWORK|POOLS|STATE|>CAP/24H|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
+            rmd_table_new("SOURCE|NODE|NETWORK|POOLS|STATE|>CAP/24H|>LANE CAP|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
         json_array_foreach(json_object_get(answer, "sources"), i, s) {
             struct rmd_buf pools = {0};
             json_t *p;
@@ -210,6 +229,10 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
             rmd_table_cell(t, rmd_buf_str(&pools));
             rmd_table_cell(t, state_of(s));
             cap_cell(t, s);
+            struct rmd_buf lanes = {0};
+            lane_caps_text(s, false, &lanes);
+            rmd_table_cell(t, rmd_buf_str(&lanes));
+            rmd_buf_release(&lanes);
             rmd_table_count(t, (uint64_t)rmd_json_i(s, "used_24h"));
             rmd_table_count(t, (uint64_t)rmd_json_i(s, "delivered"));
             rmd_table_count(t, (uint64_t)rmd_json_i(s, "deferred"));
@@ -222,15 +245,27 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
     return rc;
 }
 
+static void show_caps(const json_t *s) {
+    struct rmd_buf lanes = {0};
+    char all[32], used[32];
+    lane_caps_text(s, true, &lanes);
+    rmd_format_count((uint64_t)rmd_json_i(s, "cap_per_day"), all);
+    rmd_format_count((uint64_t)rmd_json_i(s, "used_24h"), used);
+    printf("  caps      in any 24 h: %s in all, at each provider: %s\n  used      %s\n",
+           rmd_json_i(s, "cap_per_day") ? all : "none", rmd_buf_str(&lanes), used);
+    rmd_buf_release(&lanes);
+}
+
 static void show_source(const json_t *s) {
     json_t *l;
     size_t i;
     printf("source %s  %s\n", rmd_json_s(s, "address"), state_of(s));
     if (strcmp(rmd_json_s(s, "bind"), rmd_json_s(s, "address")) != 0)
         printf("  bound as  %s\n", rmd_json_s(s, "bind"));
-    printf("  node      %s (%s)\n  HELO      %s\n  network   %s %s\n", rmd_json_s(s, "node"),
+    printf("  node      %s (%s)\n  HELO      %s\n  network   %s%s%s\n", rmd_json_s(s, "node"),
            json_is_true(json_object_get(s, "node_connected")) ? "connected" : "not connected", rmd_json_s(s, "helo"),
-           rmd_json_s(s, "network"), rmd_json_s(s, "label"));
+           rmd_json_s(s, "network"), *rmd_json_s(s, "label") ? "  " : "", rmd_json_s(s, "label"));
+    show_caps(s);
     if (*rmd_json_s(s, "reason"))
         printf("  reason    %s\n", rmd_json_s(s, "reason"));
     if (*rmd_json_s(s, "trouble"))
@@ -254,7 +289,8 @@ static void show_source(const json_t *s) {
         else
             rmd_table_cell(t, "");
     }
-    rmd_table_print(t, "  no lanes yet: nothing was sent from here");
+    rmd_table_print(
+        t, "  no lanes yet: nothing was sent from here; a provider's lane is made with its first recipients");
 }
 
 int rmd_ctl_source_show(struct rmd_ctl *c) {
@@ -417,6 +453,61 @@ int rmd_ctl_stream_list(struct rmd_ctl *c) {
         }
         rmd_table_print(t, "no streams yet; `remuda stream set --help` tells how to make one");
     }
+    json_decref(answer);
+    return rc;
+}
+
+static void duration_row(const char *name, const json_t *s, const char *key, const char *what) {
+    char text[32];
+    rmd_format_duration(rmd_json_i(s, key), text);
+    printf("  %-18s %s%s%s\n", name, text, *what ? "  " : "", what);
+}
+
+static void text_row(const char *name, const json_t *s, const char *key, const char *absent) {
+    const char *text = rmd_json_s(s, key);
+    printf("  %-18s %s\n", name, *text ? text : absent);
+}
+
+/* What `stream set` sets, by the names of its options. */
+static void show_stream(const json_t *s) {
+    json_t *k;
+    size_t i;
+    char cap[32];
+    printf("stream %s  %s%s%s\n", rmd_json_s(s, "name"), rmd_json_s(s, "state"), *rmd_json_s(s, "reason") ? ": " : "",
+           rmd_json_s(s, "reason"));
+    text_row("pool", s, "pool", "-");
+    text_row("sending-domain", s, "sending_domain", "-");
+    text_row("return-domain", s, "return_domain", "-");
+    json_array_foreach(json_object_get(s, "keys"), i, k)
+        printf("  %-18s %s=%s  (d=%s)\n", i ? "" : "key", rmd_json_s(k, "selector"), rmd_json_s(k, "path"),
+               rmd_json_s(k, "domain"));
+    text_row("canonicalization", s, "canonicalization", "-");
+    text_row("unsubscribe-url", s, "unsubscribe_url", "none");
+    text_row("unsubscribe-mailto", s, "unsubscribe_mailto", "none");
+    printf("  %-18s %lld%s\n", "priority", (long long)rmd_json_i(s, "priority"),
+           rmd_json_i(s, "priority") ? "" : "  transactional");
+    duration_row("age-limit", s, "age_limit_ms", "then a recipient is given up");
+    duration_row("retry-min", s, "retry_min_ms", "");
+    duration_row("retry-max", s, "retry_max_ms", "");
+    text_row("uncertain", s, "uncertain_policy", "-");
+    duration_row("node-return-wait", s, "node_return_wait_ms", "");
+    rmd_format_count((uint64_t)rmd_json_i(s, "domain_cap_per_day"), cap);
+    printf("  %-18s %s\n", "domain-cap", rmd_json_i(s, "domain_cap_per_day") ? cap : "none of its own");
+}
+
+int rmd_ctl_stream_show(struct rmd_ctl *c) {
+    const char *name;
+    int rc = rmd_ctl_options(c, NULL, &name, 1, 1);
+    json_t *answer = NULL, *s, *found = NULL;
+    size_t i;
+    if (rc >= 0)
+        return rc;
+    rc = rmd_ctl_call(c, "GET", "/v1/streams", NULL, &answer);
+    json_array_foreach(json_object_get(answer, "streams"), i, s) if (strcmp(rmd_json_s(s, "name"), name) == 0) found =
+        s;
+    if (rc == CTL_OK && !found)
+        rc = rmd_ctl_fail(c, CTL_NOT_FOUND, "there is no stream %s; `remuda stream list` shows them", name);
+    rc = rmd_ctl_show(c, rc, json_incref(found), show_stream);
     json_decref(answer);
     return rc;
 }

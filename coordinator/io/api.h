@@ -23,7 +23,7 @@
  *                                  same "rejects" list.
  * POST /v1/campaigns/ID/pause | resume | cancel    {"reason"}   -> C
  * GET  /v1/sources                 {"sources":[S]}    S = {"id","address","bind","helo","node","node_connected","network","label","pools":[],"state","reason","trouble",
- *                                   "lane_state","cap_per_day","outstanding","used_24h","delivered","deferred","bounced",
+ *                                   "lane_state","cap_per_day","lane_cap_per_day","lane_cap_in_force","lane_caps":{},"outstanding","used_24h","delivered","deferred","bounced",
  *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
  *                                   "blocked","incident"}]}
  * GET  /v1/sources/ADDRESS         S
@@ -41,11 +41,14 @@
  * POST /v1/streams/NAME/pause | resume {"reason"}
  * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused"}
  * GET  /v1/incidents[?all=1]       {"incidents":[{"id","state","title","class","scope","source","provider","cause","opened","read","quarantined","redealt","resolved",
- *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","next_step","resolution"}]}
+ *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","waiting_most","lapses","next_step","resolution"}]} (lapses: when its quarantine ends by
+ *                                  itself; null: only by resolving)
  * POST /v1/incidents/N/resolve     {"reason"}
- * POST /v1/suppressions            {"address","stream" or null,"reason"} -> 200 once no lease can still contact it
+ * POST /v1/suppressions            {"address","stream" or null,"reason","wait_ms"} -> 200 once no lease can still contact it; 202 when wait_ms (at most
+ *                                  30 s) was over before: in force for all that isn't leased; "waits_for":[{"node","connected","valid_ms"}] may still send.
+ *                                  Without a reason, one that is known stays.
  * DELETE /v1/suppressions/ADDRESS[?stream=S]
- * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[...]}
+ * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[{"stream","reason","evidence","since","confirmed","waits_for"}]}
  * GET  /v1/events?after=SEQ&last=N&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
  *                                  application/x-ndjson: one event a line {"seq","at","type","message","campaign","recipient","source","provider","node","stream",
  *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident","campaign_name"}; members

@@ -47,7 +47,7 @@ void rmd_api_campaign_verb(struct rmd_api_request *r) {
 
 /* ---- nodes */
 
-static bool good_name(const char *s) {
+bool rmd_api_good_name(const char *s) {
     size_t n = s ? strlen(s) : 0;
     return n > 0 && n <= 63 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
@@ -59,7 +59,7 @@ void rmd_api_node_add(struct rmd_api_request *r) {
     struct rmd_shell_reply reply;
     if (bad)
         return;
-    if (!good_name(c.name)) {
+    if (!rmd_api_good_name(c.name)) {
         rmd_api_fail(r, 400, RMD_EINVAL, "name: 1 to 63 letters, digits, \"-\", \"_\" or \".\"");
         return;
     }
@@ -254,6 +254,10 @@ static bool check_stream(struct rmd_api_request *r, const Remuda__StreamRecord *
         rmd_api_fail(r, 400, RMD_EINVAL, "%s is needed", *s->pool ? "sending_domain" : "pool");
         return false;
     }
+    if (!rmd_api_good_name(s->pool)) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "pool: \"%.100s\": 1 to 63 letters, digits, \"-\", \"_\" or \".\"", s->pool);
+        return false;
+    }
     if (*s->unsubscribe_url && strncmp(s->unsubscribe_url, "https://", 8) != 0) {
         rmd_api_fail(r, 400, RMD_EINVAL, "unsubscribe_url: one-click needs https:// (RFC 8058)");
         return false;
@@ -312,7 +316,7 @@ static bool load_stream(struct rmd_api_request *r, const char *name, Remuda__Str
 void rmd_api_stream_put(struct rmd_api_request *r) {
     bool bad = false;
     struct stream_fields f = {0};
-    if (!good_name(r->segment[1])) {
+    if (!rmd_api_good_name(r->segment[1])) {
         rmd_api_fail(r, 400, RMD_EINVAL, "a stream's name has 1 to 63 letters, digits, \"-\", \"_\" or \".\"");
         return;
     }

@@ -76,7 +76,13 @@ int64_t rmd_api_int(struct rmd_api_request *r, const char *key, int64_t fallback
     if (!v || json_is_null(v))
         return fallback;
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max) {
-        rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a whole number from %" PRId64 " to %" PRId64, key, min, max);
+        char low[32], high[32];
+        rmd_format_duration(min, low);
+        rmd_format_duration(max, high);
+        if (rmd_has_suffix(key, "_ms"))
+            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a time from %s to %s, in whole milliseconds", key, low, high);
+        else
+            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a whole number from %" PRId64 " to %" PRId64, key, min, max);
         *bad = true;
         return fallback;
     }

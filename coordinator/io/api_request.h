@@ -50,6 +50,8 @@ int64_t rmd_api_int(struct rmd_api_request *r, const char *key, int64_t fallback
 const char *rmd_api_query(struct rmd_api_request *r, const char *key); /* NULL when absent */
 /* Runs a command; false when it failed (the answer is set then). */
 bool rmd_api_command(struct rmd_api_request *r, struct rmd_command *c, struct rmd_shell_reply *reply);
+/* Names of nodes, streams and pools: 1 to 63 letters, digits, "-", "_" or ".". */
+bool rmd_api_good_name(const char *s);
 
 /* The body's "reason", "" when absent. */
 const char *rmd_api_reason(struct rmd_api_request *r, bool *bad);

@@ -32,6 +32,12 @@ static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool 
         }
         f->pool[f->rec.n_pool++] = (char *)(uintptr_t)json_string_value(e);
     }
+    for (i = 0; i < f->rec.n_pool; i++)
+        if (!rmd_api_good_name(f->pool[i])) {
+            rmd_api_fail(r, 400, RMD_EINVAL, "pool: \"%.100s\": 1 to 63 letters, digits, \"-\", \"_\" or \".\"",
+                         f->pool[i]);
+            return false;
+        }
     return true;
 }
 

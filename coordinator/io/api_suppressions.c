@@ -42,16 +42,51 @@ static bool stream_id(struct rmd_api_request *r, const char *name, uint32_t *id)
     return rc == RMD_OK && f.id;
 }
 
+/* ---- who is waited for */
+
+struct waits {
+    const char *address;
+    uint32_t tenant, stream;
+    json_t *list;
+};
+
+static void add_wait(void *ctx, const struct rmd_suppress_wait *w) {
+    json_array_append_new(((struct waits *)ctx)->list, json_pack("{s:s, s:b, s:I}", "node", w->node, "connected",
+                                                                 w->connected, "valid_ms", (json_int_t)w->valid_ms));
+}
+
+static void find_waits(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct waits *w = ctx;
+    rmd_coord_suppress_waits(core, w->tenant, w->stream, rmd_slice_str(w->address), add_wait, w);
+}
+
+static json_t *waits_for(struct rmd_api_request *r, uint32_t stream, const char *address) {
+    struct waits w = {.address = address, .tenant = r->http->o.tenant, .stream = stream, .list = json_array()};
+    (void)!rmd_shell_call(r->http->o.shell, find_waits, &w);
+    return w.list;
+}
+
 void rmd_api_suppress(struct rmd_api_request *r) {
     bool bad = false;
     struct rmd_shell_reply reply;
     const char *address = rmd_api_string(r, "address", &bad), *stream = rmd_api_string(r, "stream", &bad);
     const char *reason = rmd_api_string(r, "reason", &bad);
-    struct rmd_command c = {.kind = RMD_CMD_SUPPRESS, .reason = reason ? reason : ""};
+    int64_t wait_ms = rmd_api_int(r, "wait_ms", RMD_API_WAIT_MS, 0, RMD_API_WAIT_MS, &bad);
+    struct rmd_command c = {.kind = RMD_CMD_SUPPRESS, .tenant = r->http->o.tenant, .reason = reason ? reason : ""};
     if (bad || !(c.name = normal_address(r, address)) || !stream_id(r, stream, &c.stream))
         return;
-    if (rmd_api_command(r, &c, &reply))
-        r->out = json_pack("{s:s, s:b}", "address", c.name, "suppressed", 1);
+    int rc = rmd_shell_command(r->http->o.shell, &c, wait_ms, &reply);
+    if (rc < 0 && rc != RMD_ETIMEOUT) {
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+    } else if (rc == RMD_OK && reply.error < 0) {
+        rmd_api_fail(r, 0, reply.error, "%s", *reply.text ? reply.text : rmd_error_text(reply.error));
+    } else { /* in force in any case; what nodes hold may still leave until they have confirmed */
+        r->out = json_pack("{s:s, s:b, s:b}", "address", c.name, "suppressed", 1, "confirmed", rc == RMD_OK);
+        if (rc == RMD_ETIMEOUT)
+            json_object_set_new(r->out, "waits_for", waits_for(r, c.stream, c.name));
+        r->status = rc == RMD_OK ? 200 : 202;
+    }
 }
 
 void rmd_api_unsuppress(struct rmd_api_request *r) {
@@ -77,9 +112,10 @@ static bool add_entry(struct rmd_api_request *r, json_t *list, uint32_t stream, 
     const Remuda__SuppressionRecord *s =
         rmd_pb_decode(&remuda__suppression_record__descriptor, rmd_buf_slice(&value), &r->arena);
     if (s)
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:b}", "stream", stream_name, "reason",
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:b, s:o}", "stream", stream_name, "reason",
                                               rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence),
-                                              "since", rmd_json_time(s->wall_ms), "confirmed", s->confirmed));
+                                              "since", rmd_json_time(s->wall_ms), "confirmed", s->confirmed,
+                                              "waits_for", waits_for(r, stream, address)));
     rmd_buf_release(&value);
     return s != NULL;
 }

@@ -239,6 +239,7 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
                           "trouble", rmd_json_text(s->trouble), "lane_state", rmd_lane_state_name(s->state));
     json_object_set_new(o, "cap_per_day", json_integer((json_int_t)s->cap));
     json_object_set_new(o, "lane_cap_per_day", json_integer((json_int_t)c->lane_cap_per_day));
+    json_object_set_new(o, "lane_cap_in_force", json_integer((json_int_t)s->lane_cap));
     json_t *caps = json_object();
     for (size_t i = 0; i < c->n_lane_cap; i++)
         json_object_set_new(caps, c->lane_cap[i]->provider, json_integer((json_int_t)c->lane_cap[i]->per_day));
@@ -344,6 +345,8 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "moved", json_integer((json_int_t)i->moved));
     json_object_set_new(o, "moved_to", moved_to);
     json_object_set_new(o, "waiting", json_integer((json_int_t)i->waiting));
+    json_object_set_new(o, "waiting_most", json_integer((json_int_t)i->waiting_most));
+    json_object_set_new(o, "lapses", rmd_json_time(rmd_coord_incident_lapses(v->core, i->id)));
     json_object_set_new(o, "next_step", rmd_json_text(i->next_step));
     json_object_set_new(o, "resolution", rmd_json_text(i->resolution));
     json_array_append_new(v->list, o);

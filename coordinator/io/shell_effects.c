@@ -251,7 +251,7 @@ static void carry_out(struct rmd_shell *s, struct rmd_coord_effect *f) {
         set_allowed(s, f->peer.key, f->on);
         break;
     case RMD_CF_LOG:
-        rmd_info("core", "%s", f->text);
+        rmd_log(f->on ? RMD_LOG_WARNING : RMD_LOG_INFO, "core", "%s", f->text);
         break;
     }
 }

@@ -30,14 +30,27 @@ void rmd_node_effects_release(struct rmd_node_effects *e) {
     *e = (struct rmd_node_effects){0};
 }
 
-void node_log(struct rmd_node *n, const char *fmt, ...) {
+static void log_line(struct rmd_node *n, bool warning, const char *fmt, va_list ap) {
     struct rmd_buf b = {.limit = 1024};
+    rmd_buf_vaddf(&b, fmt, ap);
+    struct rmd_node_effect *x = node_effect(n, RMD_NF_LOG);
+    x->text = rmd_arena_str(&n->out->arena, rmd_buf_slice(&b));
+    x->warning = warning;
+    rmd_buf_release(&b);
+}
+
+void node_log(struct rmd_node *n, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    rmd_buf_vaddf(&b, fmt, ap);
+    log_line(n, false, fmt, ap);
     va_end(ap);
-    node_effect(n, RMD_NF_LOG)->text = rmd_arena_str(&n->out->arena, rmd_buf_slice(&b));
-    rmd_buf_release(&b);
+}
+
+void node_warn(struct rmd_node *n, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    log_line(n, true, fmt, ap);
+    va_end(ap);
 }
 
 Remuda__Frame *node_frame(struct rmd_node *n, Remuda__Frame__BodyCase body) {

@@ -116,6 +116,7 @@ struct rmd_node_effect {
     uint8_t hash[RMD_HASH_BYTES];
     const Remuda__Outcome *outcome;
     const char *text;
+    bool warning; /* LOG: somebody should look at it */
 };
 
 /* JOURNAL_* effects of a step survive a process crash before any SEND or MAIL of that step is carried out. */

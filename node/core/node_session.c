@@ -120,7 +120,24 @@ static void log_refusal(struct rmd_node *n, const char *text) {
     if (strcmp(n->refused, text) == 0)
         return; /* once, not every two seconds */
     rmd_copy(n->refused, sizeof n->refused, text);
-    node_log(n, "%s", text);
+    node_warn(n, "%s", text);
+}
+
+/* Of the leases that the coordinator calls live, those that are here; the others are on their way again. */
+static size_t live_here(const struct rmd_node *n, const Remuda__Welcome *w) {
+    size_t here = 0;
+    for (size_t i = 0; i < w->n_lease_live; i++)
+        here += rmd_map_get_u64(&n->leases, w->lease_live[i]) != NULL;
+    return here;
+}
+
+static void log_welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w) {
+    size_t here = live_here(n, w), again = w->n_lease_live - here;
+    char more[64] = "";
+    if (again)
+        (void)rmd_format(more, sizeof more, "; %zu more are sent again", again);
+    node_log(n, "welcomed as node %u%s%s by epoch %llu: %zu of %u leases are live%s", w->node_id,
+             *w->node_name ? " " : "", w->node_name, (unsigned long long)epoch, here, n->leases.n, more);
 }
 
 static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w) {
@@ -153,8 +170,7 @@ static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w
     n->epoch = n->epoch_seen = epoch;
     n->heard_at = n->now.mono_ms;
     n->heartbeat_at = n->now.mono_ms;
-    node_log(n, "welcomed as node %u%s%s by epoch %llu: %zu of %u leases are live", w->node_id,
-             *w->node_name ? " " : "", w->node_name, (unsigned long long)epoch, w->n_lease_live, n->leases.n);
+    log_welcome(n, epoch, w);
     learn_ledger_time(n, w->ledger_time_ms);
     apply_policy(n, w->policy, true);
     int64_t before = n->valid_until;
@@ -172,7 +188,11 @@ static void refused(struct rmd_node *n, const Remuda__Refused *r) {
     char text[160];
     (void)rmd_format(text, sizeof text, "coordinator refused this node: %s",
                      *r->reason ? r->reason : rmd_error_text(RMD_EAUTH));
-    log_refusal(n, text);
+    if (r->code == REFUSED_NOT_READY && n->state == NODE_SERVING)
+        node_log(n, "the coordinator doesn't know this session (it was restarted, or this node was silent too long): "
+                    "saying Hello again");
+    else
+        log_refusal(n, text);
     if (r->code == REFUSED_KEY) {
         /* revoked: nothing starts any more; renewed only by another Welcome */
         n->valid_until = 0;
@@ -230,10 +250,10 @@ void node_trouble(struct rmd_node *n, const struct rmd_mail *m) {
         return;
     rmd_copy(t->text, sizeof t->text, text);
     t->told = false;
-    if (m->source)
-        node_log(n, "source %u: %s", m->source, *text ? text : "trouble is over");
-    else if (*text)
-        node_log(n, "%s", text);
+    if (*text)
+        node_warn(n, "%s", text);
+    else if (m->source)
+        node_log(n, "source %u: its trouble is over", m->source);
     if (n->state == NODE_SERVING)
         n->heartbeat_at = n->now.mono_ms;
 }
@@ -257,8 +277,8 @@ void node_heartbeat(struct rmd_node *n) {
         remuda__source_trouble__init(s);
         s->source = t->source;
         s->text = rmd_arena_str(a, rmd_slice_str(t->text));
-        if (*t->text && !*h->trouble)
-            h->trouble = t->source ? rmd_arena_printf(a, "source %u: %s", t->source, t->text) : s->text;
+        if (*t->text && !t->source)
+            h->trouble = s->text;   /* a source's own is told with the source */
         if (!*t->text && t->told) { /* mended, and said twice: the second time makes up for a lost frame */
             rmd_map_remove_u64(&n->trouble, t->source);
             free(t);

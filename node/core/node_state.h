@@ -187,6 +187,7 @@ struct rmd_node {
 /* node.c */
 struct rmd_node_effect *node_effect(struct rmd_node *n, enum rmd_node_effect_kind kind);
 void node_log(struct rmd_node *n, const char *fmt, ...) RMD_PRINTF(2, 3);
+void node_warn(struct rmd_node *n, const char *fmt, ...) RMD_PRINTF(2, 3); /* somebody should look at it */
 Remuda__Frame *node_frame(struct rmd_node *n, Remuda__Frame__BodyCase body);
 void node_send(struct rmd_node *n, const Remuda__Frame *frame);
 struct rmd_mail *node_mail(struct rmd_node *n, uint32_t worker, enum rmd_mail_kind kind);

@@ -153,10 +153,13 @@ void rmd_worker_site_down(struct rmd_worker *w, const struct rmd_cause *c, int64
 
 void rmd_worker_no_address(struct rmd_worker *w, struct rmd_wsource *s, const char *text) {
     char line[256];
+    (void)
+        text; /* whatever the socket calls it; the words are those of the node's own check, so that it is told once */
     s->no_address_until_ms = w->now.mono_ms + RMD_WORKER_BIND_RETRY_MS;
     s->has_trouble = true;
-    (void)rmd_format(line, sizeof line, "source %s: the address is not on this host (%s); add it or set --bind",
-                     s->bind_text, text);
+    (void)rmd_format(line, sizeof line,
+                     "%s is not an address of this host: plumb it, or correct the source's bind address",
+                     s->bind_text);
     rmd_worker_say(w, RMD_MAIL_TROUBLE, 0, s->id, line);
     stop_source(w, s, RMD_RETURN_NO_ADDRESS);
 }

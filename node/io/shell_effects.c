@@ -180,7 +180,7 @@ static bool carry_out_one(struct rmd_node_shell *s, const struct rmd_node_effect
         s->stopped = true;
         break;
     case RMD_NF_LOG:
-        rmd_info("session", "%s", x->text);
+        rmd_log(x->warning ? RMD_LOG_WARNING : RMD_LOG_INFO, "session", "%s", x->text);
         break;
     default:
         break; /* the journal's */

@@ -85,6 +85,13 @@ static bool was_missing(const struct rmd_node_shell *s, uint32_t id) {
     return false;
 }
 
+static bool has_source(const struct shell_source *v, size_t n, uint32_t id) {
+    for (size_t i = 0; i < n; i++)
+        if (v[i].id == id)
+            return true;
+    return false;
+}
+
 void node_shell_sources_learn(struct rmd_node_shell *s, const Remuda__Policy *p) {
     struct shell_source *next = rmd_alloc((p->n_source + 1) * sizeof *next);
     size_t n = 0;
@@ -97,6 +104,11 @@ void node_shell_sources_learn(struct rmd_node_shell *s, const Remuda__Policy *p)
         else
             rmd_warn("sources", "source %u: \"%.48s\" is not an address", p->source[i]->id, bind);
     }
+    for (size_t i = 0; i < s->sources; i++) /* what it no longer serves troubles it no longer */
+        if (s->source[i].missing && !has_source(next, n, s->source[i].id)) {
+            s->source[i].missing = false;
+            tell(s, &s->source[i]);
+        }
     free(s->source);
     s->source = next;
     s->sources = n;

@@ -21,7 +21,7 @@ struct rmd_bus_client {
     char *endpoint;
     char public_text[41];
     bool connected; /* handshake done */
-    bool tcp_up;    /* the last attempt reached the other side */
+    bool tcp_up;    /* an attempt since the last retry reached the other side */
     bool in_trouble;
     char trouble[512];
 };
@@ -59,21 +59,21 @@ static void on_event(struct rmd_bus_client *b, uint16_t event, uint32_t value) {
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         trouble(b,
                 "%s doesn't answer as a coordinator with the configured server key (protocol error 0x%08x): check "
-                "address and "
-                "server key; trying again every %d s",
+                "bus.coordinator and bus.coordinator_key; trying again every %d s",
                 b->endpoint, (unsigned)value, RMD_BUS_REFUSED_RETRY_MS / 1000);
         arm_retry(b);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        trouble(b,
-                "the coordinator at %s hung up during the handshake: the configured server key may not be its key; "
-                "trying again",
-                b->endpoint);
+        trouble(
+            b,
+            "the coordinator at %s hung up during the handshake: the configured server key (bus.coordinator_key) may "
+            "not be its key; trying again",
+            b->endpoint);
         break;
     case ZMQ_EVENT_DISCONNECTED:
         if (b->connected)
             trouble(b, "lost the connection to the coordinator at %s; connecting again", b->endpoint);
-        b->connected = b->tcp_up = false;
+        b->connected = false; /* tcp_up stays: what the handshake said is the trouble, not the next retry */
         break;
     case ZMQ_EVENT_CONNECT_RETRIED:
         if (!b->tcp_up)

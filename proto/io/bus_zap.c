@@ -2,8 +2,8 @@
  *
  * One thread, started before the server socket exists and ended by zmq_ctx_shutdown. It owns its two sockets. Shared
  * with the server's thread: the counter (atomic), allow() (thread-safe by contract). Strangers can knock as often as
- * they like: the log gets at most LOG_LINES_MAX lines in LOG_WINDOW_MS, and then one line with the number of those
- * not shown. */
+ * they like: the same refusal is logged once, and again after a minute with how often it came; the log gets at most
+ * LOG_LINES_MAX lines in LOG_WINDOW_MS, and then one line with the number of those not shown. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +14,21 @@
 
 #include "proto/io/bus_zmq.h"
 
-enum { LOG_LINES_MAX = 20, LOG_WINDOW_MS = 10000, ZAP_PARTS_MAX = 8, ZAP_PART_BYTES = 256 };
+enum {
+    LOG_LINES_MAX = 20,
+    LOG_WINDOW_MS = 10000,
+    LOG_AGAIN_MS = 60000,
+    LOG_KNOWN_MAX = 64, /* refusals that are remembered; the oldest one goes */
+    ZAP_PARTS_MAX = 8,
+    ZAP_PART_BYTES = 256
+};
+
+/* A refusal that was logged: who and why as a hash, when, and how often since. */
+struct known {
+    uint64_t hash;
+    int64_t logged_ms;
+    uint64_t since;
+};
 
 struct rmd_bus_zap {
     void *ctx;
@@ -24,7 +38,8 @@ struct rmd_bus_zap {
     pthread_t thread;
     bool started;
     atomic_uint_fast64_t refused;
-    int64_t window_ms; /* start of the log window; thread only, as the two below */
+    struct known known[LOG_KNOWN_MAX]; /* thread only, as all below */
+    int64_t window_ms;                 /* start of the log window */
     int lines;
     uint64_t hidden;
 };
@@ -38,11 +53,22 @@ struct zap_request {
 };
 enum { PART_VERSION, PART_ID, PART_DOMAIN, PART_ADDRESS, PART_IDENTITY, PART_MECHANISM, PART_KEY, PARTS_CURVE };
 
-static void refuse(struct rmd_bus_zap *z, const char *who, const char *why) {
-    atomic_fetch_add(&z->refused, 1);
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    int64_t now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+/* Its place, or that of the oldest one, made its own. */
+static struct known *known_of(struct rmd_bus_zap *z, const char *who, const char *why) {
+    uint64_t hash = rmd_mix64(rmd_fnv64(rmd_slice_str(who))) ^ rmd_fnv64(rmd_slice_str(why));
+    struct known *oldest = &z->known[0];
+    for (size_t i = 0; i < LOG_KNOWN_MAX; i++) {
+        if (z->known[i].logged_ms && z->known[i].hash == hash)
+            return &z->known[i];
+        if (z->known[i].logged_ms < oldest->logged_ms)
+            oldest = &z->known[i];
+    }
+    *oldest = (struct known){.hash = hash};
+    return oldest;
+}
+
+/* The window is full: counted, and told when it is over. */
+static bool window_full(struct rmd_bus_zap *z, int64_t now) {
     if (!z->window_ms || now - z->window_ms >= LOG_WINDOW_MS) {
         if (z->hidden)
             rmd_warn("bus", "%llu more refused connections, not shown", (unsigned long long)z->hidden);
@@ -51,9 +77,29 @@ static void refuse(struct rmd_bus_zap *z, const char *who, const char *why) {
         z->hidden = 0;
     }
     if (z->lines++ < LOG_LINES_MAX)
-        rmd_warn("bus", "refused a connection from %s: %s", who, why);
-    else
-        z->hidden++;
+        return false;
+    z->hidden++;
+    return true;
+}
+
+static void refuse(struct rmd_bus_zap *z, const char *who, const char *why) {
+    atomic_fetch_add(&z->refused, 1);
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    int64_t now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    struct known *k = known_of(z, who, why);
+    if (k->logged_ms && now - k->logged_ms < LOG_AGAIN_MS) {
+        k->since++;
+        return;
+    }
+    if (window_full(z, now))
+        return;
+    char often[64] = "";
+    if (k->since)
+        rmd_format(often, sizeof often, " (and %llu times since it was said last)", (unsigned long long)k->since);
+    rmd_warn("bus", "refused a connection from %s: %s%s", who, why, often);
+    k->logged_ms = now;
+    k->since = 0;
 }
 
 /* Reads all parts of one request; parts beyond the limits are read and forgotten. -1 when the context is ending. */

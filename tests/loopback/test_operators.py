@@ -131,6 +131,222 @@ class Events(Text):
         self.assertIn("to=y@a.test stream=all", self.say("events", "--type", "suppression.added", "--last", 1))
 
 
+class Command(Text):
+    """Sources, streams, submissions and errors as people and programs see them."""
+
+    def template(self, text=PLAIN):
+        return self.work.write("t.eml", text)
+
+    def rows(self, text, name="list.csv"):
+        return self.work.write(name, text)
+
+    def submit(self, template, rows, *args, **kw):
+        return self.say("send", "--template", template, "--recipients", rows, "--stream", "bulk", *args, **kw)
+
+    def test_errors_are_one_object_with_json(self):
+        for args, code, name in ((("campaign", "show", "nonsense"), 1, "einval"), (("campaign", "show"), 2, "usage"), (("source", "show", "203.0.113.1"), 3, "enotfound"),
+                                 (("send", "--template", "x"), 2, "usage"), (("nonsense",), 2, "usage"), (("explain", "nobody-at-all@a.test", "--api"), 2, "usage"),
+                                 (("incident", "show", "999"), 3, "enotfound"), (("stream", "show", "nonsense"), 3, "enotfound"), (("source",), 2, "usage"),
+                                 (("send", "--template", "/none", "--recipients", "/none", "--stream", "bulk"), 1, "failed"),
+                                 (("events", "--type", "bogus"), 1, "einval"), (("status", "--api", "/none/api.sock"), 4, "unreachable")):
+            answer = self.cluster.remuda(*args, check=False)
+            self.assertEqual((answer.code, answer.err), (code, ""), f"{args} {answer.text}")
+            self.assertEqual(set(answer.json), {"error", "code"}, args)
+            self.assertEqual(answer.json["code"], name, args)
+
+    def test_watching_with_json_prints_one_document(self):
+        answer = self.cluster.remuda("send", "--template", self.template(), "--recipients", self.rows("email\nw@a.test\n"), "--stream", "bulk", "--watch")
+        self.assertEqual((answer.json["accepted"], answer.json["campaign"]["delivered"]), (1, 1))
+        self.assertIsNotNone(answer.json["campaign"]["finished"])
+
+    def test_files_that_are_none(self):
+        good, rows = self.template(), self.rows("email\nx@a.test\n")
+        empty, folder = self.work.write("empty", ""), self.work.mkdir("folder")
+        self.assertEqual(self.submit(empty, rows, code=1), f"remuda: --template: {empty}: is empty\n")
+        self.assertEqual(self.submit(folder, rows, code=1), f"remuda: --template: {folder}: is a folder\n")
+        self.assertEqual(self.submit(good, folder, code=1), f"remuda: --recipients: {folder}: is a folder\n")
+        self.assertEqual(self.submit(good, empty, code=1), f"remuda: --recipients: {empty}: is empty\n")
+
+    def test_rejects_are_counted_and_only_pointed_at_when_they_are_there(self):
+        rows = self.rows("email\ngood@a.test\n" + "bad\n" * 7)
+        text = self.submit(self.template(), rows, code=5)
+        self.assertRegex(text, r"1 recipient accepted\n7 rows rejected, see \S+list\.csv\.rejects\n")
+        self.assertEqual(text.count("  line "), 5)
+        self.assertIn("  and 2 more\n", text)
+        text = self.submit(self.template(), rows, "--rejects", "/nonexistent/x", code=5)
+        self.assertIn("could not be written to /nonexistent/x", text)
+        self.assertNotIn("see /nonexistent", text)
+        text = self.submit(self.template(), rows, "--strict", code=1)
+        self.assertIn("7 rows rejected, see", text)
+
+    def test_hints_for_lists_and_templates(self):
+        self.assertIn('separated by ";"', self.submit(self.template(), self.rows("email;name\nx@a.test;X\n"), code=1))
+        self.assertIn("separated by tabs", self.submit(self.template(), self.rows("name\temail\nX\tx@a.test\n"), code=1))
+        text = self.submit(self.template(PLAIN + "{{Name}}\n"), self.rows("email,name\nx@a.test,X\n"), code=1)
+        self.assertIn("{{name}} is one: case matters", text)
+        self.assertFalse(text.endswith("\n\n"), repr(text))
+        text = self.submit(self.template("Date: Mon, 23 Nov 2026 10:00:00 +0000\n" + PLAIN), self.rows("email\nd@a.test\n"))
+        self.assertIn("warning: the template has a Date:", text)
+
+    def test_a_pool_without_sources_is_warned_of_and_what_stands_still_says_why(self):
+        self.cluster.stream("dry", self.world.keys["news.example"], pool="dry")
+        argv = [self.cluster.command, "--api", self.cluster.socket, "send", "--template", self.template(), "--recipients", self.rows("email\ndry@a.test\n"),
+                "--stream", "dry", "--watch"]
+        child = self.work.start("watching", argv)
+        def log():
+            with open(self.work.path("watching.log"), encoding="utf-8") as f:
+                return f.read()
+        wait_until(lambda: "waits for: no source in the pool (other)" in log() or None, patience(30), "it says what it waits for", child)
+        self.assertIn("warning: no source is in service in pool dry", log())
+        self.cluster.stream("dry", self.world.keys["news.example"], pool="main")
+        self.assertEqual(wait_until(lambda: None if child.poll() is None else (child.returncode,), patience(30), "it ends")[0], 0)
+        self.assertIn("100% settled: 1 delivered", log())
+
+    def test_caps_show_before_anything_was_sent(self):
+        self.cluster.source(self.address(40), lane_cap=500, lane_caps="google=50", cap="2k", pool="spare")
+        self.assertRegex(self.say("source", "show", self.address(40)), r"caps +in any 24 h: 2,000 in all, at each provider: 500; but google 50\n")
+        row = next(r for r in self.lines("source", "list") if r.startswith(self.address(40) + " "))
+        self.assertRegex(row, r" 2,000 +500\* ")
+        for line in self.lines("source", "show", self.address(40)) + self.lines("campaign", "show", self.deliver(["blank@a.test"])["id"]):
+            self.assertEqual(line, line.rstrip())
+
+    def test_a_retired_source_leaves_no_trouble_behind(self):
+        self.cluster.source("203.0.113.77", pool="elsewhere")
+        self.cluster.until(lambda: "source 203.0.113.77: 203.0.113.77 is not an address" in self.say("node", "list") or None, "the node tells")
+        self.assertIn("1 IN TROUBLE", self.say("status"))
+        log = self.cluster.coordinator.log()
+        self.assertEqual(len([x for x in log.splitlines() if "203.0.113.77 is not" in x]), 1, log)
+        self.assertRegex(log, r"warning remuda-coordinator core: source 203.0.113.77: ")
+        self.assertIn("retir", self.say("source", "retire", "203.0.113.77"))
+        self.cluster.until(lambda: "203.0.113.77" not in self.say("node", "list") or None, "its trouble is gone")
+        self.assertNotIn("IN TROUBLE", self.say("status"))
+
+    def test_an_address_that_can_be_bound_is_no_trouble(self):
+        self.cluster.source(self.address(41), pool="spare")
+        self.cluster.nodes["n1"].stop()
+        self.cluster.nodes["n1"].start()
+        self.cluster.connected("n1")
+        self.assertNotIn("was not among the addresses", self.cluster.coordinator.log())
+
+    def test_what_source_add_says(self):
+        add = ("source", "add", "127.9.9.9", "--pool", "main")
+        self.assertIn("there is no node n9", self.say(*add, "--node", "n9", "--helo", "m.news.example", code=3))
+        self.assertIn("helo: ", self.say(*add, "--node", "n1", "--helo", "bad_name!", code=1))
+        self.assertIn("pool: ", self.say("source", "add", "127.9.9.9", "--pool", "bad pool!", "--node", "n1", "--helo", "m.news.example", code=1))
+
+    def test_streams_show_all_and_refuse_what_makes_no_sense(self):
+        self.cluster.stream("shown", self.world.keys["news.example"], age_limit="36h")
+        text = self.say("stream", "show", "shown")
+        for words in (r"pool +main", r"age-limit +1d 12h", r"retry-max +4s", r"key +r1=/", r"uncertain +retry", r"sending-domain +news.example"):
+            self.assertRegex(text, words)
+        self.assertEqual(self.cluster.remuda("stream", "show", "shown").json["age_limit_ms"], 36 * 3600 * 1000)
+        self.assertIn("needs a unit", self.say("stream", "set", "shown", "--age-limit", "5", code=2))
+        self.assertIn("retry_min (5h) is longer than retry_max (1h)", self.say("stream", "set", "shown", "--retry-min", "5h", "--retry-max", "1h", code=1))
+        self.assertIn("from 1s to 30d", self.say("stream", "set", "shown", "--age-limit", "60d", code=1))
+
+    def test_resuming_what_was_never_restored(self):
+        self.assertIn("nothing was restored", self.say("resume-restored", code=1))
+
+    def test_a_suppression_keeps_its_reason(self):
+        self.say("suppress", "add", "why@a.test", "--reason", "asked by phone")
+        self.say("suppress", "add", "why@a.test")
+        self.assertIn(": asked by phone", self.say("suppress", "check", "why@a.test"))
+        self.say("suppress", "add", "why@a.test", "--reason", "asked twice")
+        self.assertIn(": asked twice", self.say("suppress", "check", "why@a.test"))
+
+    def test_submitting_by_http_as_the_readme_does(self):
+        template, rows = self.template(), self.rows("email\ncurl@a.test\n")
+        done = subprocess.run(["curl", "-sS", "--unix-socket", self.cluster.socket, "-F", 'meta={"stream":"bulk","idempotency_key":"k1"}',
+                               "-F", f"template=<{template}", "-F", f"recipients=@{rows}", "http://remuda/v1/campaigns"], capture_output=True, check=True)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["accepted"], 1, answer)
+        self.assertEqual(self.cluster.settled(answer["campaign"]["id"])["delivered"], 1)
+
+
+class Away(Text):
+    """A node that is gone while it holds work, and one that nobody knows."""
+    providers = {"slow": {"domains": ["slow.test"], "delay_data": "10s"}}
+    nodes = ("n1", "n2")
+
+    def test_what_is_with_a_lost_node_is_told(self):
+        ident = self.send([f"m{i}@slow.test" for i in range(3)])["id"]
+        self.cluster.until(lambda: self.cluster.campaign(ident)["leased"] or None, "it is leased")
+        self.cluster.nodes["n1"].kill()
+        self.cluster.connected("n1", wanted=False)
+        self.assertRegex(self.say("status"), r"away +3  of these, at nodes that are away: theirs until they return, \S+( \S+)? at most")
+        self.assertRegex(self.say("explain", "m1@slow.test"), "node n1 is away: the lease is over in ")
+        self.assertRegex(self.cluster.coordinator.log(), r"warning remuda-coordinator core: node n1: lost: .*; its 1 lease expires in \d+s unless")
+        status, answer = self.cluster.api("POST", "suppressions", {"address": "m2@slow.test", "reason": "now", "wait_ms": 200})
+        self.assertEqual((status, answer["suppressed"], answer["confirmed"], answer["waits_for"][0]["node"]), (202, True, False, "n1"))
+        self.assertRegex(self.say("suppress", "check", "m2@slow.test"), r"not confirmed yet by node n1 \(away; its leases are over in ")
+        adding = subprocess.Popen([self.cluster.command, "--api", self.cluster.socket, "suppress", "add", "m3@slow.test"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.cluster.until(lambda: self.cluster.remuda("suppress", "check", "m3@slow.test", check=False).code == 0 or None, "it is in force")
+        self.cluster.nodes["n1"].start()
+        self.cluster.connected("n1")
+        out, err = adding.communicate(timeout=patience(40))
+        self.assertEqual((adding.returncode, err), (0, b""))
+        self.assertIn(b"m3@slow.test is suppressed: nothing to it can start any more", out)
+        self.cluster.until(lambda: "not confirmed" not in self.say("suppress", "check", "m2@slow.test") or None, "it is confirmed")
+        self.cluster.settled(ident, 60)
+
+    def test_a_node_that_nobody_knows_is_logged_once(self):
+        node = self.cluster.node("stranger").start()
+        before = self.cluster.status()["refused_connections"]
+        self.cluster.until(lambda: self.cluster.status()["refused_connections"] >= before + 3 or None, "it tried again and again")
+        with open(self.cluster.path("stranger.pub"), encoding="ascii") as f:
+            key = f.read().split()[0]
+        log = self.cluster.coordinator.log()
+        self.assertEqual(len([x for x in log.splitlines() if key in x]), 1, log)
+        warnings = [x for x in node.log().splitlines() if " warning " in x and " bus: " in x]
+        self.assertEqual(len(warnings), 1, node.log())
+        self.assertEqual(node.stop(), 0)
+
+    def test_a_wrong_coordinator_key_is_told_once_and_rightly(self):
+        self.cluster.keygen("another")
+        node = self.cluster.node("astray", coordinator_key=self.cluster.path("another.pub")).start()
+        before = self.cluster.status()["refused_connections"]
+        self.cluster.until(lambda: self.cluster.status()["refused_connections"] >= before + 4 or None, "it tried again and again")
+        log = node.log()
+        self.assertIn("bus.coordinator_key", log)
+        self.assertNotIn("is it running", log)
+        self.assertLessEqual(len([x for x in log.splitlines() if " warning " in x and " bus: " in x]), 2, log)
+        lines = [x for x in self.cluster.coordinator.log().splitlines() if "come as far as its key" in x]
+        self.assertLessEqual(len(lines), 2, lines)
+        self.assertEqual(node.stop(), 0)
+
+    def test_a_restarted_coordinator_refuses_nobody(self):
+        self.cluster.coordinator.kill()
+        self.cluster.start_coordinator()
+        self.cluster.connected("n1")
+        self.cluster.connected("n2")
+        self.assertNotIn("refused this node", self.cluster.nodes["n2"].log())
+
+
+class Incidents(Text):
+    providers = {"yahoo": {"domains": {"yahoo.com": ["mta5.am0.yahoodns.net"]}}}
+
+    @classmethod
+    def prepare(cls):
+        super().prepare()
+        cls.world.receivers.block("yahoo", cls.address(1), "mail", f"553 5.7.1 [BL21] Connections will not be accepted from {cls.address(1)}, because the ip is in "
+                                  "Spamhaus's list; see http://postmaster.yahooinc.com/error-codes")
+
+    def test_an_incident_tells_when_it_lapses_and_keeps_what_waited(self):
+        self.send([f"u{i}@yahoo.com" for i in range(4)])
+        incident = self.cluster.until(lambda: self.cluster.incidents() or None, "an incident")[0]
+        number = incident["id"]
+        self.cluster.until(lambda: self.cluster.incidents()[0]["waiting"] or None, "what waits is counted")
+        most = self.cluster.incidents()[0]["waiting"]
+        self.assertIsNotNone(incident["lapses"])
+        self.assertRegex(self.say("incident", "show", number), r"lapses +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d by itself")
+        self.assertIn("1 open incident (`", self.say("status"))
+        self.assertRegex(self.cluster.coordinator.log(), f"warning remuda-coordinator core: source {self.address(1)} at yahoo: ")
+        self.cluster.remuda("incident", "resolve", number)
+        after = next(i for i in self.cluster.incidents() if i["id"] == number)
+        self.assertEqual((after["waiting"], after["waiting_most"] >= most), (0, True))
+        self.assertRegex(self.say("incident", "show", number), rf"waiting +0 \(\d+ at most\)")
+
+
 class Daemons(unittest.TestCase):
     """Configuration of both programs, without a cluster."""
 

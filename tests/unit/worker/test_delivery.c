@@ -303,8 +303,8 @@ static void a_source_that_is_not_here(void **state) {
     world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 9});
     world_run(x, 100);
     assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_NO_ADDRESS), 9);
-    assert_string_equal(x->trouble, "source 203.0.114.7: the address is not on this host (bind: Cannot assign "
-                                    "requested address); add it or set --bind");
+    assert_string_equal(x->trouble, "203.0.114.7 is not an address of this host: plumb it, or correct the source's "
+                                    "bind address");
     world_lease(x, (struct world_lease){.id = 2, .domain = "a.test", .n = 1});
     world_run(x, 100);
     assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_NO_ADDRESS), 10);
