@@ -13,7 +13,7 @@
 #include "proto/io/clock.h"
 #include "proto/io/privilege.h"
 
-enum { EXIT_USAGE = 64 /* EX_USAGE */, EXIT_CONFIG = 78 /* EX_CONFIG */ };
+enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_CONFIG = 78 }; /* of sysexits.h */
 
 static const char help[] =
     "remuda-node: sends what a Remuda coordinator deals to it, from the addresses of this host.\n"
@@ -47,7 +47,7 @@ static const char help[] =
     "Signals: SIGTERM or SIGINT finish open transactions, give back the rest and report, within 10 s; a second one "
     "ends at once.\n"
     "Nothing is lost either way: what was under way is in the journal.\n"
-    "Exit: 0 stopped; 1 failed, the reason is the last line of the log; 64 wrong usage; 78 wrong configuration.\n";
+    "Exit: 0 stopped; 64 wrong usage; 69 it can't serve (journal, user: the log says why); 78 wrong configuration.\n";
 
 struct choices {
     const char *config;
@@ -120,7 +120,7 @@ static int run(const struct rmd_node_config *c, struct rmd_node_keys *keys) {
     char why[600];
     if (rmd_settle_down(&(struct rmd_settle){.user = c->user, .data = c->data}, why, sizeof why) < 0) {
         rmd_error("node", "%s", why);
-        return 1;
+        return EXIT_UNAVAILABLE;
     }
     if (geteuid() == 0)
         rmd_warn("node", "running as root, which it doesn't need: set user in the configuration");
@@ -130,11 +130,11 @@ static int run(const struct rmd_node_config *c, struct rmd_node_keys *keys) {
     if (!s) {
         rmd_error("node", "%s", rmd_buf_str(&err));
         rmd_buf_release(&err);
-        return 1;
+        return EXIT_UNAVAILABLE;
     }
     int rc = rmd_node_shell_run(s);
     rmd_node_shell_close(s);
-    return rc;
+    return rc ? EXIT_UNAVAILABLE : 0;
 }
 
 int main(int argc, char **argv) {

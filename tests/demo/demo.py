@@ -406,7 +406,8 @@ def show(r):
     table("Incidents", ["id", "what", "detected ms", "re-dealt ms", "moved", "waits", "moved to"],
           [[i["id"], i["title"], i["detect_ms"], i["redeal_ms"], i["moved"], i["waiting"], " ".join(i["moved_to"])] for i in r["incidents"]])
     print(f"\n{r['accepted']:,} accepted = {r['delivered']:,} delivered + {r['bounced']:,} bounced + {r['waiting']:,} waiting; "
-          f"{r['lost']} lost; {r['duplicates']} duplicates, {r['uncertain_duplicates']} of {r['uncertain']} named uncertain arrived twice")
+          f"{r['lost']} lost; {r['duplicates']} unexplained duplicates "
+          f"({r['uncertain_duplicates']} of the {r['uncertain']} named uncertain arrived twice)")
     print(f"{r['signatures_verified']:,} signatures verified, {r['signatures_failed']} failed; {r['sent_after_block']} sent after the block "
           f"({r['in_grace']} on their way); {r['cap_violations']} caps exceeded; {r['messages_per_second']} messages/s")
     if r["failover_detect_ms"] is not None:

@@ -422,7 +422,7 @@ class Daemons(unittest.TestCase):
     def test_helps_name_exit_codes(self):
         for program in ("remuda-coordinator", "remuda-node"):
             out, _ = self.run_program(program, "--help")
-            for code in ("0 stopped", "64 ", "78 "):
+            for code in ("0 stopped", "64 ", "69 ", "78 "):
                 self.assertIn(code, out)
         self.assertEqual(self.run_program("remuda", "version")[0], self.run_program("remuda", "--version")[0])
 

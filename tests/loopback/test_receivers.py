@@ -253,6 +253,10 @@ class Policies(Base):
         self.assertEqual(self.events("blocks", "accepted"), [])
         self.rcv.block("blocks", "127.8.0.0/16", "any", "421 4.7.1 go away")
         self.assertTrue(self.raw("blocks", source="127.8.3.4").greeting.startswith(b"421"))
+        self.rcv.unblock("blocks", "127.8.3.4")  # not the rule that was made
+        self.assertTrue(self.raw("blocks", source="127.8.3.4").greeting.startswith(b"421"))
+        self.rcv.unblock("blocks", "*")
+        self.assertTrue(self.raw("blocks", source="127.8.3.4").greeting.startswith(b"220"))
 
     def test_delays(self):
         c = self.raw("slow")

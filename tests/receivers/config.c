@@ -80,11 +80,13 @@ size_t rmd_rcv_block_remove(struct rmd_rcv_provider *p, const char *net, unsigne
     struct rmd_addr a;
     unsigned prefix;
     size_t kept = 0, removed;
-    if (rmd_rcv_net_parse(net, &a, &prefix))
+    bool every = strcmp(net, "*") == 0;
+    if (!every && rmd_rcv_net_parse(net, &a, &prefix))
         return 0;
     for (size_t i = 0; i < p->blocks_n; i++) {
         struct rmd_rcv_block *b = &p->blocks[i];
-        bool same = b->prefix == prefix && b->net.family == a.family && !memcmp(b->net.b, a.b, sizeof a.b);
+        bool same =
+            every || (b->prefix == prefix && b->net.family == a.family && !memcmp(b->net.b, a.b, sizeof a.b));
         if (same && !(b->stages & ~stages))
             free(b->text);
         else
