@@ -218,8 +218,9 @@ static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) 
         json_array_foreach(json_object_get(o, "queues"), i, q) {
             if (strcmp(rmd_json_s(q, "stream"), rmd_json_s(k, "stream")) != 0)
                 continue;
-            if (*rmd_json_s(q, "waits_for"))
-                add_reason(reasons, rmd_json_s(q, "waits_for"), rmd_json_s(q, "provider"));
+            const char *why_here = rmd_json_s(q, "waits_for"); /* that it is for a time is told with the time */
+            if (*why_here && strcmp(why_here, "time of the next attempt") != 0)
+                add_reason(reasons, why_here, rmd_json_s(q, "provider"));
             if (*rmd_json_s(q, "next_attempt") && (!*next || strcmp(rmd_json_s(q, "next_attempt"), next) < 0))
                 next = rmd_json_s(q, "next_attempt");
         }
@@ -232,10 +233,10 @@ static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) 
     }
     if (rmd_json_i(k, "leased")) {
         rmd_format_count((uint64_t)rmd_json_i(k, "leased"), count);
-        rmd_buf_addf(out, "%s%s with nodes", out->len ? "; " : "", count);
+        rmd_buf_addf(out, "%s%s with nodes", out->len ? "; " : "waits for: ", count);
     }
     if (*next)
-        rmd_buf_addf(out, "%snext attempt %s", out->len ? "; " : "", rmd_ctl_when(next, when));
+        rmd_buf_addf(out, "%snext attempt %s", out->len ? "; " : "waits for: ", rmd_ctl_when(next, when));
     json_decref(reasons);
     json_decref(o);
 }
