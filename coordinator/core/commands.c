@@ -413,8 +413,9 @@ static void campaign_accepted(struct rmd_coord *c, const struct rmd_command *m) 
         e->campaign.data = rmd_arena_dup(rmd_arena_after(c), k->id.b, sizeof k->id.b);
         e->campaign.len = sizeof k->id.b;
         e->stream = k->rec->stream;
-        e->text = rmd_arena_printf(rmd_arena_after(c), "%s: %llu recipients",
-                                   *k->rec->name ? k->rec->name : k->rec->subject, (unsigned long long)k->rec->rows);
+        e->text = rmd_arena_printf(rmd_arena_after(c), "%s: %llu recipient%s",
+                                   *k->rec->name ? k->rec->name : k->rec->subject, (unsigned long long)k->rec->rows,
+                                   k->rec->rows == 1 ? "" : "s");
         c->deal = true;
     }
     rmd_core_reply(c, m->token, RMD_OK, 0, "accepted");

@@ -13,7 +13,7 @@ static void lease_event(struct rmd_coord *c, const char *type, const struct rmd_
     e->node = l->node->rec->id;
     e->source = l->source_id;
     e->provider = l->provider_id;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%u messages: %s", l->left, why);
+    e->text = rmd_arena_printf(rmd_arena_after(c), "%u message%s: %s", l->left, l->left == 1 ? "" : "s", why);
 }
 
 void rmd_doubt(struct rmd_coord *c, struct rmd_lease *l, const char *why) {

@@ -65,7 +65,7 @@ void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const cha
     i->rec->state = 1;
     i->rec->resolved_wall_ms = c->now.wall_ms;
     i->rec->waiting = 0;
-    rmd_str_set(&i->rec->resolution, resolution && *resolution ? resolution : "resolved");
+    rmd_str_set(&i->rec->resolution, resolution && *resolution ? resolution : "by the operator");
     i->dirty = true;
     event(c, "incident.resolved", i, i->rec->resolution);
 }

@@ -116,7 +116,7 @@ static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
     e->source = l->source_id;
     e->provider = l->provider_id;
     e->stream = l->pq->stream->rec->id;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%u messages", l->n);
+    e->text = rmd_arena_printf(rmd_arena_after(c), "%u message%s", l->n, l->n == 1 ? "" : "s");
     rmd_doubt_since_backup(c, l);
     rmd_lease_send(c, l);
     return l->n;

@@ -66,6 +66,8 @@ void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *wh
     if (n->granted)
         rmd_core_warn(c, "node %s: lost: %s; its %u lease%s expire%s in %s unless it returns", n->rec->name, why,
                       n->granted, n->granted == 1 ? "" : "s", n->granted == 1 ? "s" : "", left);
+    else if (n->stopping) /* as it said it would */
+        rmd_core_log(c, "node %s: gone: %s; it has no leases", n->rec->name, why);
     else
         rmd_core_warn(c, "node %s: lost: %s; it has no leases", n->rec->name, why);
     rmd_core_wake(c, n->valid_until_mono_ms);

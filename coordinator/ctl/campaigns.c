@@ -21,7 +21,7 @@ static void line(const char *name, const json_t *o, const char *key, const char 
 
 static void show_status(const json_t *o) {
     char up[32];
-    rmd_format_duration(rmd_json_i(o, "uptime_ms"), up);
+    rmd_format_duration(rmd_json_i(o, "uptime_ms") / 1000 * 1000, up);
     printf("remuda %s, up %s, epoch %lld\n", rmd_json_s(o, "version"), up, (long long)rmd_json_i(o, "epoch"));
     printf("nodes    %lld of %lld connected\n", (long long)rmd_json_i(o, "nodes_connected"),
            (long long)rmd_json_i(o, "nodes"));
@@ -32,9 +32,14 @@ static void show_status(const json_t *o) {
     int64_t open = rmd_json_i(o, "open_incidents");
     printf("trouble  %lld open incident%s%s\n", (long long)open, open == 1 ? "" : "s",
            open ? " (`remuda incident list`)" : "");
-    if (rmd_json_i(o, "refused_connections") || rmd_json_i(o, "malformed_frames"))
-        printf("BUS      %lld connections refused (the log says whose), %lld malformed frames\n",
-               (long long)rmd_json_i(o, "refused_connections"), (long long)rmd_json_i(o, "malformed_frames"));
+    int64_t refused = rmd_json_i(o, "refused_connections"), malformed = rmd_json_i(o, "malformed_frames");
+    if (refused || malformed)
+        printf("BUS      ");
+    if (refused)
+        printf("%lld connection%s refused since the start (the log says whose)%s", (long long)refused,
+               refused == 1 ? "" : "s", malformed ? ", " : "\n");
+    if (malformed)
+        printf("%lld malformed frame%s\n", (long long)malformed, malformed == 1 ? "" : "s");
     if (*rmd_json_s(o, "stalled"))
         printf("STORE    not durable now: %s; nothing new is dealt until it is\n", rmd_json_s(o, "stalled"));
     if (*rmd_json_s(o, "history_trouble"))
@@ -49,7 +54,7 @@ static void show_status(const json_t *o) {
     line("deferred", o, "deferred", "to be tried again later");
     line("leased", o, "leased", "at a node");
     if (rmd_json_i(o, "leased_away")) {
-        rmd_format_duration(rmd_json_i(o, "leased_away_ms"), up);
+        rmd_format_duration(rmd_json_i(o, "leased_away_ms") / 1000 * 1000, up);
         char text[160];
         rmd_format(text, sizeof text, "of these, at nodes that are away: theirs until they return, %s at most", up);
         line("  away", o, "leased_away", text);

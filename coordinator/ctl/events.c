@@ -22,6 +22,19 @@ static void print_subject(const json_t *e) {
         printf(" stream=all");
 }
 
+/* The text without the name that the line has already. */
+static const char *own_text(const json_t *e) {
+    static const char *const named[] = {"node", "source"};
+    const char *text = rmd_json_s(e, "text");
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        const char *name = rmd_json_s(e, named[i]);
+        size_t n = strlen(name);
+        if (n && strncmp(text, name, n) == 0 && (!text[n] || strncmp(text + n, ": ", 2) == 0))
+            return text[n] ? text + n + 2 : "";
+    }
+    return text;
+}
+
 /* One line a delivery, as Postfix has taught everybody to read them. */
 static void print_event(const json_t *e) {
     static const char *const keys[][2] = {{"to", "recipient"}, {"source", "source"}, {"provider", "provider"},
@@ -45,8 +58,8 @@ static void print_event(const json_t *e) {
             putchar((unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p);
         printf(")");
     }
-    if (*rmd_json_s(e, "text"))
-        printf(" %s", rmd_json_s(e, "text"));
+    if (*own_text(e))
+        printf(" %s", own_text(e));
     putchar('\n');
 }
 

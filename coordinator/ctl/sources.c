@@ -340,7 +340,7 @@ static void node_trouble(const json_t *n, struct rmd_buf *out) {
     json_int_t bad = rmd_json_i(n, "malformed_from") + rmd_json_i(n, "malformed_at");
     rmd_buf_addstr(out, rmd_json_s(n, "trouble"));
     if (bad)
-        rmd_buf_addf(out, "%s%lld malformed frames", out->len ? "; " : "", (long long)bad);
+        rmd_buf_addf(out, "%s%lld malformed frame%s", out->len ? "; " : "", (long long)bad, bad == 1 ? "" : "s");
 }
 
 int rmd_ctl_node_list(struct rmd_ctl *c) {
@@ -366,7 +366,10 @@ int rmd_ctl_node_list(struct rmd_ctl *c) {
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "leases"));
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "messages_leased"));
             rmd_table_count(t, (uint64_t)rmd_json_i(n, "in_doubt"));
-            rmd_table_count(t, (uint64_t)rmd_json_i(n, "connections"));
+            if (on)
+                rmd_table_count(t, (uint64_t)rmd_json_i(n, "connections"));
+            else
+                rmd_table_cell(t, "");
             struct rmd_buf trouble = {0};
             node_trouble(n, &trouble);
             rmd_table_cell(t, rmd_buf_str(&trouble));

@@ -130,6 +130,11 @@ static enum MHD_Result answer(struct rmd_api_request *r) {
     if (!resp) {
         char *text = r->out ? json_dumps(r->out, JSON_COMPACT) : NULL;
         size_t n = text ? strlen(text) : 0;
+        if (n) { /* ends as a line, for whoever looks at it in a terminal */
+            text = rmd_realloc(text, n + 2);
+            memcpy(text + n, "\n", 2);
+            n++;
+        }
         resp = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
         MHD_add_response_header(resp, "Content-Type", "application/json");
     }
