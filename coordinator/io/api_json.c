@@ -80,9 +80,11 @@ int64_t rmd_api_int(struct rmd_api_request *r, const char *key, int64_t fallback
         rmd_format_duration(min, low);
         rmd_format_duration(max, high);
         if (rmd_has_suffix(key, "_ms"))
-            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a time from %s to %s, in whole milliseconds", key, low, high);
+            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a time from %s to %s, in whole milliseconds", key, low,
+                         high);
         else
-            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a whole number from %" PRId64 " to %" PRId64, key, min, max);
+            rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be a whole number from %" PRId64 " to %" PRId64, key, min,
+                         max);
         *bad = true;
         return fallback;
     }

@@ -148,7 +148,7 @@ static void stored_campaign(struct rmd_api_request *r, const struct rmd_id *id) 
     if (rec && rec->finished_wall_ms) { /* anything else is an acceptance under way */
         struct view v = {.r = r, .stream = rec->stream, .only = ""};
         struct rmd_campaign_view c = {.record = rec};
-        rc = rmd_shell_call(r->http->o.shell, name_stream, &v);
+        (void)!rmd_shell_call(r->http->o.shell, name_stream, &v);
         json_decref(r->out);
         r->out = rmd_json_campaign(&c, v.only);
         r->status = 200;

@@ -58,9 +58,22 @@ static struct {
     gid_t gid;
 } giving;
 
+/* What has a second name may stand elsewhere, too: not given away. */
 static int give(const char *path, const struct stat *st, int type, struct FTW *at) {
-    bool always = at->level == 0;
-    return type == FTW_NS || !(always || st->st_uid == 0) ? 0 : lchown(path, giving.uid, giving.gid);
+    (void)at;
+    bool other = type == FTW_NS || st->st_uid != 0 || (S_ISREG(st->st_mode) && st->st_nlink > 1);
+    return other ? 0 : lchown(path, giving.uid, giving.gid);
+}
+
+/* The folder itself last: as long as it is root's, nobody else has put anything into it, and the next start goes on. */
+static int give_data(const char *path, const struct passwd *to, char *err, size_t err_n) {
+    struct stat st;
+    giving.uid = to->pw_uid;
+    giving.gid = to->pw_gid;
+    bool roots = lstat(path, &st) == 0 && st.st_uid == 0;
+    if (roots && nftw(path, give, 16, FTW_PHYS | FTW_DEPTH) != 0)
+        return say(err, err_n, path, "could not be given to the user of the configuration");
+    return RMD_OK;
 }
 
 static int become(const char *user, const struct passwd *p, char *err, size_t err_n) {
@@ -83,9 +96,6 @@ int rmd_settle_down(const struct rmd_settle *o, char *err, size_t err_n) {
         rc = make_folder(o, p, err, err_n);
     if (rc < 0 || !drop)
         return rc;
-    giving.uid = p->pw_uid;
-    giving.gid = p->pw_gid;
-    if (nftw(o->data, give, 16, FTW_PHYS) != 0)
-        return say(err, err_n, o->data, "could not be given to the user of the configuration");
-    return become(o->user, p, err, err_n);
+    rc = give_data(o->data, p, err, err_n);
+    return rc < 0 ? rc : become(o->user, p, err, err_n);
 }

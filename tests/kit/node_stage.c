@@ -341,6 +341,9 @@ static void take(struct stage *s, const Remuda__Frame *f) {
         stage_say(s, REMUDA__FRAME__BODY_HEARTBEAT_ECHO, &echo);
         if (*f->heartbeat->trouble)
             rmd_copy(s->trouble, sizeof s->trouble, f->heartbeat->trouble);
+        for (size_t i = 0; i < f->heartbeat->n_source; i++)
+            if (*f->heartbeat->source[i]->text)
+                rmd_copy(s->trouble, sizeof s->trouble, f->heartbeat->source[i]->text);
         break;
     case REMUDA__FRAME__BODY_FETCH:
         s->fetches++;

@@ -85,8 +85,7 @@ size_t rmd_rcv_block_remove(struct rmd_rcv_provider *p, const char *net, unsigne
         return 0;
     for (size_t i = 0; i < p->blocks_n; i++) {
         struct rmd_rcv_block *b = &p->blocks[i];
-        bool same =
-            every || (b->prefix == prefix && b->net.family == a.family && !memcmp(b->net.b, a.b, sizeof a.b));
+        bool same = every || (b->prefix == prefix && b->net.family == a.family && !memcmp(b->net.b, a.b, sizeof a.b));
         if (same && !(b->stages & ~stages))
             free(b->text);
         else
@@ -221,7 +220,7 @@ static int block_open(struct reader *in, const char *name) {
         in->in_defaults = true;
         return RMD_OK;
     }
-    if (strncmp(name, "provider ", 9) || !name[9] || strchr(name + 9, ' '))
+    if (strncmp(name, "provider ", 9) != 0 || !name[9] || strchr(name + 9, ' '))
         return fail(in, "\"%s\": expected `provider NAME {` or `defaults {`", name);
     name += 9;
     if (rmd_rcv_provider_find(r, name))

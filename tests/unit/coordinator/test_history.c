@@ -296,6 +296,30 @@ static void full_segments_are_closed_and_indexed(void **state) {
     assert_int_equal(rmd_history_last(w->h), 35);
 }
 
+static void the_last_ones_behind_a_filter(void **state) {
+    struct world *w = *state;
+    assert_int_equal(rmd_history_back(w->h, &(struct rmd_history_filter){0}, 3), 0);
+    fill(w, 35); /* several segments; hash 13: 2, 5, ... 35 */
+    append(w, "suppression.added", 0, 0, 0, 0);
+    rmd_history_flush(w->h);
+    static const struct {
+        size_t n;
+        uint64_t hash, after, want;
+        const char *type;
+    } row[] = {
+        {1, 0, 0, 35, NULL},        {0, 0, 0, 0, NULL},      {40, 0, 0, 0, NULL},   {36, 0, 0, 0, NULL},
+        {35, 0, 0, 1, NULL},        {1, 13, 0, 34, NULL},    {2, 13, 0, 31, NULL},  {11, 13, 0, 4, NULL},
+        {12, 13, 0, 1, NULL},       {13, 13, 0, 0, NULL},    {2, 13, 33, 33, NULL}, {1, 0, 0, 34, "delivered"},
+        {2, 0, 0, 33, "delivered"}, {5, 0, 0, 0, "bounced"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct rmd_history_filter f = {.address_hash = row[i].hash, .after = row[i].after, .type = row[i].type};
+        uint64_t got = rmd_history_back(w->h, &f, row[i].n);
+        if (got != row[i].want)
+            fail_msg("row %zu: behind %" PRIu64 ", expected %" PRIu64, i, got, row[i].want);
+    }
+}
+
 /* An index is only a short cut: with offsets that point nowhere, nothing is shown and nothing breaks; without the
  * file it is made anew. */
 static void an_index_that_lies(void **state) {
@@ -486,6 +510,7 @@ int main(void) {
         STORY(a_torn_tail_is_cut),
         STORY(damage_ends_a_segment_not_the_reader),
         STORY(full_segments_are_closed_and_indexed),
+        STORY(the_last_ones_behind_a_filter),
         STORY(an_index_that_lies),
         STORY(oldest_segments_go_by_age),
         STORY(oldest_segments_go_by_size),

@@ -88,7 +88,8 @@ static void a_source_moves_to_another_node_when_nothing_is_out(void **state) {
     cw_pass(w, 2000, 500);
     assert_int_equal(source(w, RMD_CMD_SOURCE_PUT, "203.0.113.7", "n2", "a.example.org", 0), RMD_ECONFLICT);
     assert_non_null(strstr(w->reply_text, "leases with node n1"));
-    assert_int_equal(source(w, RMD_CMD_SOURCE_PUT, "203.0.113.7", "nobody", "a.example.org", 0), RMD_EINVAL);
+    assert_int_equal(source(w, RMD_CMD_SOURCE_PUT, "203.0.113.7", "nobody", "a.example.org", 0), RMD_ENOTFOUND);
+    assert_non_null(strstr(w->reply_text, "there is no node nobody"));
     cw_answer_some(w, n1, 5);
     cw_give_back(w, n1, NULL, NULL, RMD_RETURN_RECALLED);
     assert_int_equal(source_state(w, "203.0.113.7", RMD_SOURCE_PAUSED), RMD_OK);
