@@ -18,7 +18,7 @@ static const char outro[] =
     "  --token-file F  bearer token for https\n"
     "  --ca F          certificate to trust for https\n"
     "  --json          the API's answer instead of a table; errors as {\"error\", \"code\"} on standard output, too\n"
-    "  --version       version\n"
+    "  --version       version (also `remuda version`)\n"
     "  --help          this text; `remuda COMMAND --help` explains one command\n"
     "\n"
     "A first campaign: keygen, node add, source add, stream set, send --watch.\n"
