@@ -164,6 +164,11 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
         rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a stream needs a name, a pool and a sending domain");
         return;
     }
+    const char *bad_plan = rmd_warm_objection(c, in->domain_warmup);
+    if (bad_plan) {
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "domain warm-up: %s", bad_plan);
+        return;
+    }
     uint32_t tenant = in->tenant ? in->tenant : 1;
     const Remuda__StreamRecord *old = rmd_coord_stream_by_name(c, tenant, in->name);
     bool urgent = old && old->priority != in->priority;
@@ -178,6 +183,7 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
         c->meta_dirty = true;
     }
     rmd_registry_add_stream(c, r);
+    rmd_warm_streams(c);
     struct rmd_stream *s = rmd_stream_find(c, r->id);
     for (uint32_t i = 0; i < 8; i++) {
         if (m->key_pem[i].n || i >= r->n_key)
@@ -215,7 +221,7 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
 
 /* ---------------------------------------------------------------- sources */
 
-static const char *source_objection(const struct rmd_command *m, const struct rmd_node *node) {
+static const char *source_objection(struct rmd_coord *c, const struct rmd_command *m, const struct rmd_node *node) {
     const Remuda__SourceRecord *in = m->source;
     struct rmd_addr a;
     if (!in)
@@ -231,7 +237,7 @@ static const char *source_objection(const struct rmd_command *m, const struct rm
         return "there is no such node; `remuda node list` shows those that are enrolled";
     if (node->rec->state)
         return "the node was revoked";
-    return in->n_pool ? NULL : "a source needs a pool";
+    return in->n_pool ? rmd_warm_objection(c, in->warmup) : "a source needs a pool";
 }
 
 /* New settings for a source that exists. It keeps its id, and with it its ledger: caps hold across the change. */
@@ -252,8 +258,17 @@ static bool source_change(struct rmd_coord *c, const struct rmd_command *m, stru
     r->state = old->state;
     rmd_str_set(&r->reason, old->reason);
     r->created_wall_ms = old->created_wall_ms;
+    r->warmup_wall_ms = strcmp(r->warmup, old->warmup) == 0 ? old->warmup_wall_ms : c->now.wall_ms;
+    if (!r->n_registered) { /* what a person arranged with a provider stays */
+        r->registered = old->registered;
+        r->n_registered = old->n_registered;
+        old->registered = NULL;
+        old->n_registered = 0;
+    }
     remuda__source_record__free_unpacked(old, NULL);
     s->rec = r;
+    rmd_warm_source(c, s);
+    rmd_warm_changed(c);
     s->node = node;
     s->family = rmd_source_family(r);
     if (moves) { /* what was said of it was said of another place */
@@ -280,8 +295,11 @@ static struct rmd_source *source_new(struct rmd_coord *c, const struct rmd_comma
     r->tenant = tenant;
     r->node = node->rec->id;
     r->created_wall_ms = c->now.wall_ms;
+    r->warmup_wall_ms = *r->warmup ? c->now.wall_ms : 0;
     rmd_registry_add_source(c, r);
     struct rmd_source *s = rmd_source_find(c, r->id);
+    rmd_warm_source(c, s);
+    rmd_warm_changed(c);
     s->dirty = c->sources_dirty = true;
     rmd_policy_all(c);
     return s;
@@ -317,7 +335,7 @@ static void refuse_source(struct rmd_coord *c, const struct rmd_command *m, cons
 
 static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_node *node = rmd_node_by_name(c, m->name);
-    const char *why = source_objection(m, node);
+    const char *why = source_objection(c, m, node);
     if (why) {
         refuse_source(c, m, node, why);
         return;
@@ -337,7 +355,7 @@ static void source_add(struct rmd_coord *c, const struct rmd_command *m) {
 
 static void source_put(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_node *node = rmd_node_by_name(c, m->name);
-    const char *why = source_objection(m, node);
+    const char *why = source_objection(c, m, node);
     struct rmd_source *s = why ? NULL : rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->source->address);
     if (why) {
         refuse_source(c, m, node, why);
@@ -374,6 +392,7 @@ static void source_state(struct rmd_coord *c, const struct rmd_command *m, struc
     s->rec->state = m->state;
     rmd_str_set(&s->rec->reason, m->reason ? m->reason : "");
     s->dirty = c->sources_dirty = true;
+    rmd_warm_changed(c); /* a place in its network may be free */
     if (m->state == RMD_SOURCE_PAUSED || m->state == RMD_SOURCE_RETIRED)
         rmd_recall_source(c, s, 0, m->state == RMD_SOURCE_PAUSED ? RMD_RETURN_PAUSED : RMD_RETURN_RECALLED, -1);
     rmd_policy_all(c);
@@ -484,6 +503,13 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_INCIDENT_RESOLVE:
         incident_resolve(c, m);
+        break;
+    case RMD_CMD_WARMUP_PAUSE:
+    case RMD_CMD_WARMUP_RESUME:
+    case RMD_CMD_WARMUP_SET:
+    case RMD_CMD_COMPLAINTS:
+    case RMD_CMD_SOURCE_REGISTER:
+        rmd_warm_command(c, m);
         break;
     case RMD_CMD_RESUME_RESTORED:
         if (!c->meta->restored) {

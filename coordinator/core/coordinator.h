@@ -21,7 +21,9 @@
 #include <remuda/sign.h>
 #include <remuda/store.h>
 
+#include "coordinator/core/warmup.h"
 #include "proto/codec.h"
+#include "proto/plan.h"
 #include "proto/site.h"
 
 enum {
@@ -39,6 +41,7 @@ enum {
     RMD_COORD_REVOKED_KEYS_MAX = 64, /* of one node */
     RMD_LEDGER_BUCKET_MS = 300000,
     RMD_LEDGER_WINDOW_MS = 86400000,
+    RMD_LEDGER_HOUR_MS = 3600000,
 };
 
 struct rmd_coord_options {
@@ -55,6 +58,9 @@ struct rmd_coord_options {
     uint16_t smtp_port;
     bool starttls;
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
+    const struct rmd_plan *const *plan; /* warm-up plans; outlive the core */
+    size_t n_plans;
+    uint32_t warm_per_network; /* sources of one network that warm up at once; 0: any number */
     const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
     uint64_t seed;                  /* jitter and ids */
     uint8_t boot_id[RMD_UUID_BYTES];
@@ -77,6 +83,12 @@ enum rmd_command_kind {
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
     RMD_CMD_RESUME_RESTORED,  /* leave the pause of a restored store */
+    /* Warm-up: name = a source's address or a sending domain; provider, or NULL for every one; reason */
+    RMD_CMD_WARMUP_PAUSE,
+    RMD_CMD_WARMUP_RESUME,
+    RMD_CMD_WARMUP_SET,      /* number = stage from 1; one more than there are, or UINT32_MAX: warm */
+    RMD_CMD_COMPLAINTS,      /* provider, day, number = how many */
+    RMD_CMD_SOURCE_REGISTER, /* name = address, provider: it is registered there; state 1: no longer */
 };
 
 struct rmd_command {
@@ -88,6 +100,8 @@ struct rmd_command {
     uint32_t state;
     uint32_t stream;
     uint64_t number;
+    const char *provider;
+    int64_t day; /* days since 1970-01-01 */
     struct rmd_id id;
     uint8_t key[RMD_KEY_BYTES];
     const Remuda__SourceRecord *source;
@@ -110,6 +124,14 @@ enum rmd_coord_event_kind {
     RMD_CE_GOT,       /* tag, rows (value.p == NULL: absent) */
     RMD_CE_RESOLVED,  /* name, mx */
     RMD_CE_COMMAND,   /* command */
+    RMD_CE_DAY,       /* day: the sending day of this moment by the operator's calendar */
+};
+
+/* A sending day: from boundary to boundary of the operator's time zone. Days behind the one that was told last are taken for 24 hours
+ * long; before any was told, days begin at 04:00 UTC. */
+struct rmd_sending_day {
+    int64_t number; /* days since 1970-01-01 of the date on which it begins */
+    int64_t start_wall_ms, end_wall_ms;
 };
 
 struct rmd_row {
@@ -136,6 +158,7 @@ struct rmd_coord_event {
     const char *text;
     uint32_t stream, index;
     struct rmd_slice pem;
+    struct rmd_sending_day day;
 };
 
 enum rmd_coord_effect_kind {
@@ -193,6 +216,8 @@ struct rmd_lane_view {
     uint64_t delivered, deferred, bounced, blocked; /* since start */
     uint64_t incident;
     int64_t cap_frees_ms; /* until more frees, 0: room now */
+    bool must_register, registered;
+    const char *warmup; /* "stage 3 of 23", "warm", "waits", or "" */
 };
 struct rmd_source_view {
     const Remuda__SourceRecord *record;
@@ -268,6 +293,31 @@ void rmd_coord_suppress_waits(struct rmd_coord *c, uint32_t tenant, uint32_t str
                               void (*fn)(void *, const struct rmd_suppress_wait *), void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
+
+/* ---- warm-up (warm_views.c) */
+struct rmd_warmup_view { /* a lane, or a sending domain at a provider */
+    const char *source, *domain; /* one of them is NULL */
+    const char *provider, *plan;
+    const char *state;  /* "warming", "paused", "waits", "not registered", "warm" */
+    const char *detail; /* why it waits, or the operator's reason, or "" */
+    uint32_t stage, stages; /* from 1; stage > stages: warm */
+    uint32_t hold;
+    uint64_t cap, used_24h, outstanding; /* cap 0: none */
+    uint64_t hour_cap, hour_used;        /* 0: none */
+    uint64_t free;
+    int64_t frees_ms; /* until more frees; 0: room now, RMD_NEVER: when leases report */
+    uint64_t distinct, needed;           /* of the open day */
+    uint64_t warm_as;
+    int64_t warm_since_wall_ms; /* 0: not warm */
+    int64_t forecast_day;       /* when it will be warm; INT64_MIN: nobody can say */
+    const struct rmd_warm_day *today; /* what the gates are shown of; NULL: no mail yet */
+    struct rmd_gate_value gate[RMD_GATE_KINDS];
+    uint32_t gate_max_ppm[RMD_GATE_KINDS];
+};
+void rmd_coord_warmups(struct rmd_coord *c, void (*fn)(void *, const struct rmd_warmup_view *), void *ctx);
+int64_t rmd_coord_sending_day(const struct rmd_coord *c);
+/* Plans by name, for checking what operators ask for. */
+const struct rmd_plan *rmd_coord_plan(const struct rmd_coord *c, const char *name);
 
 /* Names of numbers in events and incidents; "" when there is none (any more). */
 const char *rmd_coord_provider_name(struct rmd_coord *c, uint32_t provider);

@@ -277,6 +277,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_campaigns_flush(c);
     rmd_incidents_flush(c);
     rmd_registry_flush(c);
+    rmd_warm_flush(c);
     rmd_ledger_flush(&c->ledger, &c->batch);
     uint32_t bucket = (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS);
     if (c->phase == RMD_PHASE_SERVING && bucket != c->ledger_bucket) {
@@ -451,6 +452,10 @@ static void dispatch(struct rmd_coord *c, const struct rmd_coord_event *e) {
     case RMD_CE_COMMAND:
         rmd_command(c, e->command);
         break;
+    case RMD_CE_DAY:
+        c->warm.told = e->day;
+        rmd_warm_step(c);
+        break;
     }
 }
 
@@ -465,6 +470,7 @@ int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct 
     if (e->kind == RMD_CE_PERSISTED && e->tag > c->persisted)
         c->persisted = e->tag;
     release_pending(c); /* before anything that this step adds */
+    rmd_warm_step(c);
     int rc = RMD_OK;
     for (size_t i = 0; e->kind == RMD_CE_RESTORE && i < e->n_rows && rc == RMD_OK; i++)
         rc = rmd_restore_row(c, e->row[i].key, e->row[i].value);
@@ -502,6 +508,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
                                 &c->closing_campaigns, &c->finished_campaigns};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
+    rmd_warm_init_core(c);
     return c;
 }
 
@@ -528,6 +535,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_site_free(c);
     rmd_suppress_free(c);
     rmd_incidents_free(c);
+    rmd_warm_free(c);
     rmd_ledger_release(&c->ledger);
     if (c->meta)
         remuda__meta_record__free_unpacked(c->meta, NULL);

@@ -19,6 +19,7 @@
 #include "coordinator/core/keys.h"
 #include "coordinator/core/ledger.h"
 #include "coordinator/core/retry.h"
+#include "coordinator/core/warm.h"
 
 enum {
     RMD_STORE_SCHEMA = 1,           /* of the records; a later one is refused */
@@ -71,6 +72,7 @@ struct rmd_stream {
 struct rmd_net {
     uint32_t hash;
     struct rmd_refusals refusals;
+    uint32_t warming; /* sources of it that warm up */
 };
 
 struct rmd_lane {
@@ -81,6 +83,7 @@ struct rmd_lane {
     int64_t until_wall_ms;
     uint64_t incident;
     struct rmd_account *account, *network;
+    struct rmd_warm_lane *warm; /* NULL: no warm-up */
     int64_t rest_until_mono_ms; /* its node gave work back although the lane is open */
     uint32_t leases, leased;    /* granted: leases, and their messages */
     uint64_t delivered, deferred, bounced, blocked;
@@ -101,6 +104,11 @@ struct rmd_source {
     uint32_t leases;
     uint64_t delivered, deferred, bounced;
     bool dirty;
+    const struct rmd_plan *plan; /* of its warm-up, or NULL */
+    uint32_t warm_stage;         /* of its most advanced lane */
+    bool warm_waits, sites_dirty;
+    struct rmd_map sites; /* id -> rmd_warm_site */
+    int64_t sites_swept;
 };
 
 struct rmd_recall {
@@ -151,6 +159,7 @@ struct rmd_domain {
     uint32_t failures;
     int64_t until_mono_ms;
     int64_t no_v4_until_mono_ms, no_v6_until_mono_ms; /* a node found no address of this family that it can reach */
+    uint64_t site; /* as last found; 0: not yet */
     char *detail;
 };
 
@@ -234,6 +243,7 @@ struct rmd_pq {
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
     size_t n_candidates;
+    bool has_cold; /* some of them warm up */
     uint64_t candidates_rev;
 };
 
@@ -425,6 +435,8 @@ struct rmd_coord {
 
     struct rmd_list incidents;
     uint32_t n_incidents;
+
+    struct rmd_warming warm;
 
     bool replaying; /* some node that returned hasn't told everything yet */
     bool deal, more, nodes_dirty, sources_dirty;

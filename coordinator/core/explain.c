@@ -8,6 +8,18 @@ static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct r
     struct rmd_caps caps;
     rmd_caps_of(c, l, st, &caps);
     for (int i = 0; i < RMD_ACCOUNTS; i++) {
+        int64_t hour_ms = rmd_account_hour_frees_ms(&c->ledger, caps.account[i], caps.hour[i]);
+        if (hour_ms) {
+            char when[32] = "";
+            if (hour_ms != RMD_NEVER)
+                rmd_format_duration(hour_ms, when);
+            rmd_buf_addf(out, "    warm-up's share of the hour of the %s: %llu an hour, %llu used, %llu outstanding; more "
+                              "frees %s%s\n",
+                         account_names[i], (unsigned long long)caps.hour[i],
+                         (unsigned long long)rmd_account_hour_used(&c->ledger, caps.account[i]),
+                         (unsigned long long)caps.account[i]->outstanding,
+                         hour_ms == RMD_NEVER ? "when leases report" : "in ", when);
+        }
         if (!caps.limit[i] || rmd_account_available(&c->ledger, caps.account[i], caps.limit[i]))
             continue;
         int64_t frees = rmd_account_frees_ms(&c->ledger, caps.account[i], caps.limit[i]);
@@ -34,6 +46,8 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
         return;
     }
     rmd_buf_addf(out, "%s", why);
+    if (rmd_warm_is_cold(l->warm))
+        rmd_buf_addf(out, " (warm-up: stage %u of %u)", l->warm->w.stage + 1, l->warm->scheme.caps->n);
     uint64_t incident = l->source->all.incident ? l->source->all.incident : l->incident;
     if (incident)
         rmd_buf_addf(out, " (incident %llu)", (unsigned long long)incident);

@@ -94,6 +94,13 @@ struct rmd_key rmd_key_ledger(uint8_t kind, uint32_t a, uint32_t b, uint32_t buc
     add32(&k, bucket);
     return k;
 }
+struct rmd_key rmd_key_warm(uint8_t kind, uint32_t a, uint32_t b) {
+    struct rmd_key k = rmd_key_table('W');
+    add8(&k, kind);
+    add32(&k, a);
+    add32(&k, b);
+    return k;
+}
 struct rmd_key rmd_key_suppression(uint32_t tenant, uint32_t stream, uint64_t address_hash) {
     struct rmd_key k = of_tenant('R', tenant);
     add32(&k, stream);

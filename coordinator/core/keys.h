@@ -18,6 +18,8 @@
  * G      kind u8, a u32, b u32, bucket u32 (ledger time / 5 min)           LedgerRecord        yes
  *          kind 1 source x provider (lane), 2 source, 3 network (hash) x provider, 4 sending domain (hash) x provider
  * R      tenant u32, stream u32 (0 all), address hash u64                  SuppressionRecord   yes
+ * W      kind u8, a u32, b u32                                             WarmRecord          yes
+ *          kinds 1 and 4 as in G; kind 9: source, site                     WarmSiteRecord      yes
  * V      first event's origin u64                                          EventList           no (the shell gives them to history)
  * U      incident id u64                                                   IncidentRecord      open ones and the last 1000 (yes)
  *
@@ -58,6 +60,7 @@ struct rmd_key rmd_key_deferred(uint32_t tenant, uint32_t provider, uint32_t str
                                 int64_t not_before_ms, const struct rmd_id *message);
 struct rmd_key rmd_key_lease(uint32_t node, uint64_t lease);
 struct rmd_key rmd_key_ledger(uint8_t kind, uint32_t a, uint32_t b, uint32_t bucket);
+struct rmd_key rmd_key_warm(uint8_t kind, uint32_t a, uint32_t b);
 struct rmd_key rmd_key_suppression(uint32_t tenant, uint32_t stream, uint64_t address_hash);
 struct rmd_key rmd_key_incident(uint64_t incident);
 struct rmd_key rmd_key_events(uint64_t first_origin);

@@ -152,6 +152,8 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
             continue;
         if (l && (l->n >= max || bytes + ch->rows->row[i].len > RMD_LEASE_BYTES))
             break;
+        if (!rmd_warm_site_take(c, lane, ch, i))
+            continue;
         if (!l)
             l = begin(c, lane, e->cq->campaign, e->cq->pq);
         bytes += ch->rows->row[i].len;
@@ -205,6 +207,8 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
+        if (!rmd_warm_site_take_own(c, lane, d->rec))
+            continue;
         if (!l) {
             l = begin(c, lane, k, q->pq);
             l->own = rmd_alloc(max * sizeof *l->own);

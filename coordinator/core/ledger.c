@@ -134,10 +134,55 @@ int64_t rmd_account_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, 
     return RMD_NEVER;
 }
 
-uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c) {
+/* First bucket of the last hour, or n. */
+static uint32_t hour_from(const struct rmd_ledger *l, const struct rmd_account *a) {
+    uint32_t i = a->n;
+    while (i > a->head &&
+           ((int64_t)a->bucket[i - 1].index + 1) * RMD_LEDGER_BUCKET_MS > l->now_ms - RMD_LEDGER_HOUR_MS)
+        i--;
+    return i;
+}
+
+uint64_t rmd_account_hour_used(const struct rmd_ledger *l, struct rmd_account *a) {
+    uint64_t used = 0;
+    for (uint32_t i = hour_from(l, a); i < a->n; i++)
+        used += a->bucket[i].used;
+    return used;
+}
+
+uint64_t rmd_account_hour_available(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit) {
+    if (!limit)
+        return UINT64_MAX;
+    uint64_t taken = rmd_account_hour_used(l, a) + a->outstanding;
+    return taken >= limit ? 0 : limit - taken;
+}
+
+int64_t rmd_account_hour_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit) {
+    if (rmd_account_hour_available(l, a, limit) > 0)
+        return 0;
+    uint64_t taken = rmd_account_hour_used(l, a) + a->outstanding;
+    for (uint32_t i = hour_from(l, a); i < a->n; i++) {
+        taken -= a->bucket[i].used;
+        if (taken < limit)
+            return ((int64_t)a->bucket[i].index + 1) * RMD_LEDGER_BUCKET_MS + RMD_LEDGER_HOUR_MS - l->now_ms;
+    }
+    return RMD_NEVER;
+}
+
+uint64_t rmd_caps_day_room(const struct rmd_ledger *l, const struct rmd_caps *c) {
     uint64_t room = UINT64_MAX;
     for (int i = 0; i < RMD_ACCOUNTS; i++) {
         uint64_t x = rmd_account_available(l, c->account[i], c->limit[i]);
+        if (x < room)
+            room = x;
+    }
+    return room;
+}
+
+uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c) {
+    uint64_t room = rmd_caps_day_room(l, c);
+    for (int i = 0; i < RMD_ACCOUNTS && room; i++) {
+        uint64_t x = rmd_account_hour_available(l, c->account[i], c->hour[i]);
         if (x < room)
             room = x;
     }

@@ -54,10 +54,10 @@ struct rmd_ledger {
     int64_t spent_until_ms; /* after a restore from a backup: every cap counts as spent until this ledger time */
 };
 
-/* The caps of one message: account and limit; limit 0: none. */
+/* The caps of one message: account and limit, of 24 hours and of one hour; limit 0: none. */
 struct rmd_caps {
     struct rmd_account *account[RMD_ACCOUNTS];
-    uint64_t limit[RMD_ACCOUNTS];
+    uint64_t limit[RMD_ACCOUNTS], hour[RMD_ACCOUNTS];
 };
 
 void rmd_ledger_init(struct rmd_ledger *l);
@@ -80,7 +80,13 @@ uint64_t rmd_account_available(const struct rmd_ledger *l, struct rmd_account *a
  * outstanding grants can. */
 int64_t rmd_account_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
 
-/* Room in all accounts. */
+/* The same for a limit of one hour: what is outstanding, and every RCPT whose bucket isn't wholly older than an hour, count. */
+uint64_t rmd_account_hour_used(const struct rmd_ledger *l, struct rmd_account *a);
+uint64_t rmd_account_hour_available(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
+int64_t rmd_account_hour_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
+
+/* Room in all accounts, for the day and for the hour; room for the day alone. */
+uint64_t rmd_caps_day_room(const struct rmd_ledger *l, const struct rmd_caps *c);
 uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c);
 void rmd_caps_grant(const struct rmd_caps *c, uint64_t n);
 void rmd_caps_return(const struct rmd_caps *c, uint64_t n); /* n grants end; nothing was sent */

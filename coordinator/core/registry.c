@@ -239,6 +239,7 @@ static void source_free(struct rmd_coord *c, struct rmd_source *s) {
     for (size_t i = 0; i < c->o.n_providers; i++)
         free(s->lane[i]);
     free(s->lane);
+    rmd_warm_sites_free(s);
     free(s->trouble);
     remuda__source_record__free_unpacked(s->rec, NULL);
     free(s);
@@ -254,6 +255,7 @@ struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t p
     l->account = rmd_ledger_account(&c->ledger, RMD_ACCOUNT_LANE, s->rec->id, id);
     l->network = rmd_ledger_account(&c->ledger, RMD_ACCOUNT_NETWORK, s->net->hash, id);
     s->lane[provider] = l;
+    rmd_warm_attach(c, l);
     return l;
 }
 
@@ -279,6 +281,8 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
                       rmd_lane_state_name(state));
         return;
     }
+    if (state == RMD_LANE_QUARANTINED)
+        rmd_warm_stopped(c, s, l);
     l->state = state;
     l->until_ledger_ms = state == RMD_LANE_OPEN ? 0 : until;
     l->until_wall_ms = until && state != RMD_LANE_OPEN ? c->now.wall_ms + ms : 0;
@@ -381,16 +385,20 @@ bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s) {
 }
 
 uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s) {
-    return s->rec->cap_per_day ? s->rec->cap_per_day : c->o.source_cap_per_day;
+    return rmd_warm_source_cap(s, s->rec->cap_per_day ? s->rec->cap_per_day : c->o.source_cap_per_day);
 }
 
-uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l) {
+static uint64_t configured_cap(const struct rmd_coord *c, const struct rmd_lane *l) {
     const Remuda__SourceRecord *r = l->source->rec;
     for (size_t i = 0; i < r->n_lane_cap; i++) {
         if (strcmp(r->lane_cap[i]->provider, c->o.provider[l->provider]->name) == 0)
             return r->lane_cap[i]->per_day;
     }
     return r->lane_cap_per_day ? r->lane_cap_per_day : c->o.lane_cap_per_day;
+}
+
+uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l) {
+    return rmd_warm_lane_cap(l->warm, configured_cap(c, l));
 }
 
 void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_caps *out) {
@@ -401,6 +409,7 @@ void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_strea
         .limit = {rmd_lane_cap(c, l), rmd_source_cap(c, l->source), c->o.network_cap_per_day,
                   st->rec->domain_cap_per_day ? st->rec->domain_cap_per_day : c->o.domain_cap_per_day},
     };
+    rmd_warm_caps(c, l, st, out);
 }
 
 /* ---------------------------------------------------------------- writing */

@@ -258,6 +258,14 @@ static void late(struct rmd_coord *c, const struct item *x, const Remuda__Outcom
     rmd_doubt_other_copy(c, x->campaign, x->bytes, x->lease);
 }
 
+static uint64_t hash_of(const struct item *x) {
+    const struct rmd_lease *l = x->lease;
+    if (l->own)
+        return l->own[x->index] ? l->own[x->index]->address_hash : 0;
+    return x->chunk && x->chunk->rows && x->row < x->chunk->rows->n_address_hash ? x->chunk->rows->address_hash[x->row]
+                                                                                 : 0;
+}
+
 static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outcome *o) {
     struct rmd_lease *l = rmd_lease_find(n, o->lease);
     if (!l || o->index >= l->n || rmd_bit_get(l->done, o->index))
@@ -272,6 +280,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
         return;
     book(c, l, o->rcpts);
     count(l, o, &v);
+    rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)

@@ -111,6 +111,9 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
             rmd_incident_add(c, r);
         break;
     }
+    case 'W':
+        ok = rmd_warm_restore_row(c, key, value);
+        break;
     default: /* Q and D are counted by scans of our own */
         break;
     }
@@ -250,6 +253,7 @@ void rmd_restore_end(struct rmd_coord *c) {
             rmd_registry_add_stream(c, rmd_record_dup(((struct rmd_stream *)v)->rec));
     }
     link_nodes(c);
+    rmd_warm_restored(c);
     rmd_lanes_restore(c);
     for (size_t i = 0; i < c->n_start_campaigns; i++)
         rmd_campaign_add(c, c->start_campaign[i]);

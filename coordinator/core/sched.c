@@ -20,12 +20,19 @@ static uint64_t preference(const struct rmd_lane *l, uint32_t provider) {
     return rmd_mix64((uint64_t)provider << 32 | l->source->rec->id);
 }
 
+/* Lanes that warm up stand apart: see warm_caps.c. */
+static bool before(const struct rmd_pq *q, const struct rmd_lane *a, const struct rmd_lane *b) {
+    bool decided, first = rmd_warm_before(q->stream, a, b, &decided);
+    return decided ? first : preference(a, q->provider_id) < preference(b, q->provider_id);
+}
+
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
     if (q->candidates_rev == c->sources_rev + 1 || q->provider < 0)
         return;
     q->candidates_rev = c->sources_rev + 1;
     q->candidate = rmd_realloc(q->candidate, (c->sources.n + 1) * sizeof *q->candidate);
     q->n_candidates = 0;
+    q->has_cold = false;
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
@@ -34,7 +41,8 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
             continue;
         struct rmd_lane *l = rmd_lane_of(c, s, (size_t)q->provider);
         size_t i = q->n_candidates++;
-        for (; i > 0 && preference(q->candidate[i - 1], q->provider_id) > preference(l, q->provider_id); i--)
+        q->has_cold |= rmd_warm_is_cold(l->warm);
+        for (; i > 0 && before(q, l, q->candidate[i - 1]); i--)
             q->candidate[i] = q->candidate[i - 1];
         q->candidate[i] = l;
     }
@@ -83,8 +91,13 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         rmd_core_wake(c, s->node->hold_mono_ms);
     if (c->now.mono_ms < s->node->hold_mono_ms)
         return "node over its limits";
-    if (!room(c, q, l))
-        return "lane caps";
+    const char *barred = rmd_warm_bars(c, q->stream, l);
+    if (barred)
+        return barred;
+    if (!room(c, q, l)) {
+        const char *warm = rmd_warm_binds(c, l, q->stream);
+        return warm ? warm : "lane caps";
+    }
     uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
     if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
         l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
@@ -170,8 +183,32 @@ static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct r
     return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, own) || (own && spent(c, q->pq, own));
 }
 
-static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
-    uint64_t r = room(c, q, l);
+/* What is kept for lanes that warm up, unless the campaign ends soon. */
+static bool kept(const struct rmd_coord *c, const struct rmd_campaign *k) {
+    int64_t until = rmd_campaign_valid_until(k);
+    return until == RMD_NEVER || until - c->now.wall_ms > RMD_WARM_RESERVE_MS;
+}
+
+/* The first entry that gives something: for lanes that warm up the most recently engaged recipients, for others those at the other
+ * end, when the list says who was engaged. */
+static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, uint32_t max) {
+    bool from_end = x->campaign->rec->engagement && x->pq->has_cold && !rmd_warm_is_cold(l->warm);
+    struct rmd_list *at = from_end ? x->entries.prev : x->entries.next, *next;
+    for (; at != &x->entries; at = next) {
+        next = from_end ? at->prev : at->next;
+        struct rmd_entry *e = rmd_container(at, struct rmd_entry, in_cq);
+        if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
+            continue;
+        uint32_t n = rmd_lease_build_chunk(c, l, e, max);
+        if (n)
+            return n;
+    }
+    return 0;
+}
+
+/* reserved: recipients of the queue that lanes before this one will take. */
+static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint64_t reserved) {
+    uint64_t r = room(c, q, l), spare = q->queued > reserved ? q->queued - reserved : 0;
     uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES;
     rmd_list_for(it, &q->dqs) {
         struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
@@ -183,16 +220,12 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
             continue;
-        rmd_list_for_safe(et, &x->entries) {
-            struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
-            if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
-                continue;
-            uint32_t n = rmd_lease_build_chunk(c, l, e, max);
-            if (n) {
-                rmd_list_remove(&x->in_pq); /* the next campaign's turn */
-                rmd_list_push(&q->cqs, &x->in_pq);
-                return n;
-            }
+        uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
+        uint32_t n = most ? deal_entries(c, x, l, (uint32_t)most) : 0;
+        if (n) {
+            rmd_list_remove(&x->in_pq); /* the next campaign's turn */
+            rmd_list_push(&q->cqs, &x->in_pq);
+            return n;
         }
     }
     return 0;
@@ -215,13 +248,15 @@ static bool has_ready(const struct rmd_pq *q) {
 /* One lease for this queue; 0 when no lane may take any of its ready work. */
 static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_sched_candidates(c, q);
+    uint64_t reserved = 0;
     for (size_t i = 0; i < q->n_candidates; i++) {
         struct rmd_lane *l = q->candidate[i];
-        if (rmd_sched_lane_why(c, q, l))
-            continue;
-        uint32_t n = deal_lane(c, q, l);
+        const char *why = rmd_sched_lane_why(c, q, l);
+        uint32_t n = why ? 0 : deal_lane(c, q, l, reserved);
         if (n)
             return n;
+        if (why && q->has_cold)
+            reserved += rmd_warm_keeps(c, q, l, why);
     }
     return 0;
 }
@@ -307,11 +342,16 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->n_candidates)
         return "no source in the pool";
     const char *first = NULL;
+    uint64_t reserved = 0;
     for (size_t i = 0; i < q->n_candidates; i++) {
         const char *why = rmd_sched_lane_why(c, q, q->candidate[i]);
+        if (!why && reserved && q->queued && q->queued <= reserved)
+            return rmd_why_kept;
         if (!why)
             return q->queued ? "" : "time of the next attempt";
-        if (!first || strcmp(why, "lane caps") == 0 || strcmp(why, "leases outstanding") == 0)
+        reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
+        if (!first || strcmp(why, "lane caps") == 0 || strcmp(why, "leases outstanding") == 0 ||
+            why == rmd_why_warm_cap || why == rmd_why_warm_hour)
             first = why; /* what would help at once says most */
     }
     return first;

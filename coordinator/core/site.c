@@ -120,6 +120,7 @@ void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_m
     }
     int i = rmd_site_provider(mx, name, c->o.provider, c->o.n_providers);
     d->provider = i >= 0 ? c->o.provider[i]->id : c->other;
+    d->site = rmd_site_id(mx, name);
     d->state = RMD_SITE_OK;
     d->until_mono_ms = c->now.mono_ms + clamp((int64_t)mx->ttl_s * 1000, TTL_MIN_MS, TTL_MAX_MS);
 }

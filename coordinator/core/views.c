@@ -87,6 +87,11 @@ void rmd_coord_status(struct rmd_coord *c, struct rmd_status_view *out) {
 static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_view *out) {
     uint64_t cap = rmd_lane_cap(c, l);
     int64_t frees = rmd_account_frees_ms(&c->ledger, l->account, cap);
+    const struct rmd_warm_lane *x = l->warm;
+    uint64_t hour = rmd_warm_is_cold(x) && x->scheme.plan->hour_percent < 100 ? rmd_plan_hour(x->scheme.plan, cap) : 0;
+    int64_t hour_frees = rmd_account_hour_frees_ms(&c->ledger, l->account, hour);
+    if (hour_frees > frees)
+        frees = hour_frees;
     *out = (struct rmd_lane_view){
         .provider = c->o.provider[l->provider]->name,
         .state = l->state,
@@ -100,7 +105,14 @@ static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_v
         .blocked = l->blocked,
         .incident = l->incident,
         .cap_frees_ms = frees,
+        .warmup = "",
     };
+    out->must_register = rmd_warm_must_register(c, l->source, l->provider, &out->registered);
+    if (rmd_warm_is_cold(x))
+        out->warmup = rmd_arena_printf(&c->view, "%sstage %u of %u", l->source->warm_waits ? "waits at " : "",
+                                       x->w.stage + 1, x->scheme.caps->n);
+    else if (x)
+        out->warmup = "warm";
 }
 
 void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_source_view *), void *ctx) {
@@ -223,6 +235,20 @@ static int64_t next_attempt(const struct rmd_pq *q) {
     return at == RMD_NEVER ? 0 : at;
 }
 
+/* With the time when more frees, where a warm-up binds. */
+static const char *waits_for(struct rmd_coord *c, struct rmd_pq *q) {
+    const char *why = rmd_sched_why(c, q);
+    if (why != rmd_why_warm_cap && why != rmd_why_warm_hour)
+        return why;
+    int64_t ms = rmd_warm_frees_ms(c, q);
+    char when[32];
+    rmd_arena_reset(&c->view);
+    if (ms == RMD_NEVER)
+        return rmd_arena_printf(&c->view, "%s; more frees when leases report", why);
+    rmd_format_duration(ms, when);
+    return rmd_arena_printf(&c->view, "%s; more frees in %s", why, when);
+}
+
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx) {
     rmd_list_for(it, &c->all_pqs) {
         struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
@@ -233,7 +259,7 @@ void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_q
             .leased = q->leased,
             .deferred = q->deferred,
             .next_attempt_wall_ms = next_attempt(q),
-            .waits_for = rmd_sched_why(c, q),
+            .waits_for = waits_for(c, q),
         };
         fn(ctx, &view);
     }

@@ -10,7 +10,7 @@
 
 #include "proto/io/ucl.h"
 
-enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, KEYS };
+enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, KEYS };
 
 static const struct {
     const char *name;
@@ -19,6 +19,7 @@ static const struct {
     [CONNECTIONS] = {"connections", 1, 10000},           [PER_SITE] = {"connections_per_site", 1, 10000},
     [MESSAGES] = {"messages_per_connection", 1, 100000}, [CONNECTS] = {"connects_per_minute", 0, 1000000},
     [RATE] = {"rate_per_minute", 0, 10000000},           [TLS] = {"tls_required", 0, 1},
+    [REGISTER] = {"register_first", 0, 1},
 };
 
 struct suffix {
@@ -130,7 +131,7 @@ static void read_suffixes(struct reader *r, struct draft *d, const struct rmd_uc
 /* --- sections */
 
 static int parse_value(enum key k, const char *text, int64_t *out) {
-    if (k == TLS) {
+    if (k == TLS || k == REGISTER) {
         *out = strcmp(text, "true") == 0;
         return *out || strcmp(text, "false") == 0 ? RMD_OK : RMD_EFORMAT;
     }
@@ -148,7 +149,7 @@ static void read_value(struct reader *r, struct draft *d, enum key k, const stru
         finding(r, r->file, node->line, "%s: %s: expected a value, found %s", where, name, rmd_ucl_type_text(node));
     else if (parse_value(k, node->text, &v) < 0)
         finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not %s", where, name, node->text,
-                k == TLS ? "true or false" : "a whole number");
+                k == TLS || k == REGISTER ? "true or false" : "a whole number");
     else if (v < key_table[k].min || v > key_table[k].max)
         finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not within %lld and %lld", where, name, node->text,
                 (long long)key_table[k].min, (long long)key_table[k].max);
@@ -310,6 +311,7 @@ static Remuda__ProviderPolicy *make_policy(struct reader *r, const struct draft 
     p->connects_per_minute = (uint32_t)v[CONNECTS];
     p->rate_per_minute = (uint32_t)v[RATE];
     p->tls_required = v[TLS] == 1;
+    p->register_first = v[REGISTER] == 1;
     return p;
 }
 
