@@ -13,11 +13,13 @@
 
 #include "coordinator/io/coord_config.h"
 #include "coordinator/io/http.h"
+#include "coordinator/io/sending_day.h"
 #include "coordinator/io/shell.h"
 #include "coordinator/io/store_pg.h"
 #include "coordinator/io/store_rocks.h"
 #include "proto/io/clock.h"
 #include "proto/io/notify.h"
+#include "proto/io/plans_file.h"
 #include "proto/io/privilege.h"
 #include "proto/io/providers_file.h"
 #include "proto/io/rules_file.h"
@@ -97,6 +99,7 @@ struct parts {
     struct rmd_store store;
     struct rmd_history *history;
     struct rmd_providers providers;
+    struct rmd_plans plans;
     struct rmd_buf rules;
     struct rmd_shell *shell;
     struct rmd_http *http;
@@ -154,10 +157,16 @@ static int open_history(struct parts *p) {
     return rmd_history_open(&o, &p->history, err, sizeof err) < 0 ? complain("history", err) : RMD_OK;
 }
 
-/* Provider and verdict rules: the operator's files are read and linted here; nodes get the verdict rules with their
+static bool provider_known(void *providers, const char *name) {
+    return rmd_providers_find(providers, name) != NULL;
+}
+
+/* Provider and verdict rules, warm-up plans: the operator's files are read and linted here; nodes get the verdict rules with their
  * policy. */
 static int load_rules(struct parts *p, struct rmd_buf *err) {
     if (rmd_providers_load(p->conf.providers, &p->providers, err) < 0)
+        return RMD_EINVAL;
+    if (rmd_plans_load(p->conf.warmup_plans, provider_known, &p->providers, &p->plans, err) < 0)
         return RMD_EINVAL;
     struct rmd_rules *rules = rmd_rules_load(p->conf.rules, err);
     if (!rules)
@@ -182,6 +191,9 @@ static struct rmd_coord_options core_options(struct parts *p) {
                                       .source_cap_per_day = (uint64_t)c->source_per_day,
                                       .network_cap_per_day = (uint64_t)c->network_per_day,
                                       .domain_cap_per_day = (uint64_t)c->domain_per_day,
+                                      .plan = p->plans.v,
+                                      .n_plans = p->plans.n,
+                                      .warm_per_network = (uint32_t)c->warmup_per_network,
                                       .class_retry = (const char *const *)c->retry_class,
                                       .seed = rmd_random_seed(),
                                       .sign = rmd_sign_openssl()};
@@ -204,6 +216,8 @@ static int open_shell(struct parts *p) {
                                           .cache_entries = (uint32_t)c->dns_cache_entries,
                                           .max_in_flight = RMD_COORD_RESOLVES_IN_FLIGHT},
                                   .history = p->history};
+    if (rmd_sending_day_parse(c->warmup_starts, &o.day_starts_ms) < 0)
+        return complain("warmup.day_starts", c->warmup_starts);
     memcpy(o.bus.secret_key, p->secret_key, RMD_KEY_BYTES);
     o.clock->boot_id(o.clock->ctx, o.core.boot_id);
     p->store = (struct rmd_store){0}; /* the shell's now, also when it fails */
@@ -248,6 +262,7 @@ static void close_parts(struct parts *p) {
         p->store.ops->close(p->store.s);
     rmd_history_close(p->history);
     rmd_providers_release(&p->providers);
+    rmd_plans_release(&p->plans);
     rmd_buf_release(&p->rules);
     rmd_coord_config_release(&p->conf);
     explicit_bzero(p->secret_key, sizeof p->secret_key);
@@ -311,6 +326,7 @@ int main(int argc, char **argv) {
     } else if (rc == RMD_OK && o.check) {
         printf("%s: in order\n", o.config);
     } else if (rc == RMD_OK) {
+        rmd_sending_day_zone(p.conf.warmup_zone);
         if (rmd_log_level_parse(p.conf.log_level, &level) == RMD_OK)
             rmd_log_init("remuda-coordinator", level, rmd_clock_host());
         rmd_probe_init();

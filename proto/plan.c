@@ -50,3 +50,70 @@ uint64_t rmd_plan_hour(const struct rmd_plan *p, uint64_t cap) {
     uint64_t n = cap / 100 * p->hour_percent + cap % 100 * p->hour_percent / 100;
     return n ? n : 1;
 }
+
+/* ---------------------------------------------------------------- volumes */
+
+enum { DAYS_MAX = 3650 };
+
+static uint64_t ceil_div(uint64_t a, uint64_t b) {
+    return b ? (a + b - 1) / b : 0;
+}
+
+uint64_t rmd_plan_least_of(const struct rmd_plan_question *q, size_t share) {
+    if (share >= q->n_shares)
+        return ceil_div(q->per_day, rmd_caps_list_at(&q->plan->source, UINT32_MAX));
+    const struct rmd_plan_share *s = &q->share[share];
+    return ceil_div(s->per_day, rmd_caps_list_at(rmd_plan_caps(q->plan, s->provider), UINT32_MAX));
+}
+
+uint64_t rmd_plan_least(const struct rmd_plan_question *q) {
+    uint64_t most = rmd_plan_least_of(q, SIZE_MAX);
+    for (size_t i = 0; i < q->n_shares; i++) {
+        uint64_t n = rmd_plan_least_of(q, i);
+        most = n > most ? n : most;
+    }
+    return most ? most : 1;
+}
+
+/* Stages until the last of the lanes in question is warm. */
+static uint32_t length(const struct rmd_plan_question *q) {
+    uint32_t n = 1;
+    for (size_t i = 0; i < q->n_shares; i++) {
+        uint32_t m = rmd_plan_caps(q->plan, q->share[i].provider)->n;
+        n = m > n ? m : n;
+    }
+    return n;
+}
+
+/* Sum of a list's caps over addresses that began in waves. */
+static uint64_t sum(const struct rmd_plan_question *q, const struct rmd_caps_list *l, uint64_t addresses,
+                    uint32_t day) {
+    uint64_t left = addresses, total = 0, wave = q->at_once ? q->at_once : addresses;
+    for (uint32_t began = 0; left && began <= day; began += length(q)) {
+        uint64_t n = left < wave ? left : wave;
+        total += n * rmd_caps_list_at(l, day - began);
+        left -= n;
+    }
+    return total;
+}
+
+uint64_t rmd_plan_volume_on(const struct rmd_plan_question *q, uint64_t addresses, uint32_t day) {
+    uint64_t total = 0, all = sum(q, &q->plan->source, addresses, day);
+    for (size_t i = 0; i < q->n_shares; i++) {
+        uint64_t room = sum(q, rmd_plan_caps(q->plan, q->share[i].provider), addresses, day);
+        total += room < q->share[i].per_day ? room : q->share[i].per_day;
+    }
+    return total < all ? total : all;
+}
+
+uint32_t rmd_plan_days(const struct rmd_plan_question *q, uint64_t addresses) {
+    if (addresses < rmd_plan_least(q))
+        return 0;
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < q->n_shares; i++)
+        wanted += q->share[i].per_day;
+    for (uint32_t day = 0; day < DAYS_MAX; day++)
+        if (rmd_plan_volume_on(q, addresses, day) >= wanted)
+            return day + 1;
+    return 0;
+}

@@ -18,7 +18,7 @@ enum {
 };
 
 /* What is measured; X(ID, "name"). */
-#define RMD_GATES(X)         \
+#define RMD_GATES(X)          \
     X(BOUNCES, "bounces")     \
     X(BLOCKS, "blocks")       \
     X(DEFERRALS, "deferrals") \
@@ -61,6 +61,27 @@ const struct rmd_caps_list *rmd_plan_caps(const struct rmd_plan *p, const char *
 uint64_t rmd_caps_list_at(const struct rmd_caps_list *l, uint32_t stage);
 /* Of a cap, in any hour: at least 1. */
 uint64_t rmd_plan_hour(const struct rmd_plan *p, uint64_t cap);
+
+/* --- how many addresses and days a volume needs */
+struct rmd_plan_share {
+    const char *provider;
+    uint64_t per_day;
+};
+struct rmd_plan_question {
+    const struct rmd_plan *plan;
+    const struct rmd_plan_share *share;
+    size_t n_shares;
+    uint64_t per_day; /* in all */
+    uint64_t at_once; /* addresses that may warm up at the same time; 0: any number */
+};
+/* Addresses that carry the volume once all of them are warm. */
+uint64_t rmd_plan_least(const struct rmd_plan_question *q);
+/* Of a provider alone; SIZE_MAX: of the sources' own caps. */
+uint64_t rmd_plan_least_of(const struct rmd_plan_question *q, size_t share);
+/* What so many addresses may offer on this day (from 0) of the warm-up, within the question's volume. */
+uint64_t rmd_plan_volume_on(const struct rmd_plan_question *q, uint64_t addresses, uint32_t day);
+/* First day (from 1) on which they carry all of it; 0: never. Every day goes well. */
+uint32_t rmd_plan_days(const struct rmd_plan_question *q, uint64_t addresses);
 
 /* The shipped plans, as text. */
 extern const char rmd_plans_shipped[];

@@ -60,7 +60,7 @@ struct rmd_coord_options {
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
     const struct rmd_plan *const *plan; /* warm-up plans; outlive the core */
     size_t n_plans;
-    uint32_t warm_per_network; /* sources of one network that warm up at once; 0: any number */
+    uint32_t warm_per_network;      /* sources of one network that warm up at once; 0: any number */
     const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
     uint64_t seed;                  /* jitter and ids */
     uint8_t boot_id[RMD_UUID_BYTES];
@@ -295,21 +295,21 @@ bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t s
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
 /* ---- warm-up (warm_views.c) */
-struct rmd_warmup_view { /* a lane, or a sending domain at a provider */
+struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */
     const char *source, *domain; /* one of them is NULL */
     const char *provider, *plan;
-    const char *state;  /* "warming", "paused", "waits", "not registered", "warm" */
-    const char *detail; /* why it waits, or the operator's reason, or "" */
+    const char *state;      /* "warming", "paused", "waits", "not registered", "warm" */
+    const char *detail;     /* why it waits, or the operator's reason, or "" */
     uint32_t stage, stages; /* from 1; stage > stages: warm */
     uint32_t hold;
     uint64_t cap, used_24h, outstanding; /* cap 0: none */
     uint64_t hour_cap, hour_used;        /* 0: none */
     uint64_t free;
-    int64_t frees_ms; /* until more frees; 0: room now, RMD_NEVER: when leases report */
-    uint64_t distinct, needed;           /* of the open day */
+    int64_t frees_ms;          /* until more frees; 0: room now, RMD_NEVER: when leases report */
+    uint64_t distinct, needed; /* of the open day */
     uint64_t warm_as;
-    int64_t warm_since_wall_ms; /* 0: not warm */
-    int64_t forecast_day;       /* when it will be warm; INT64_MIN: nobody can say */
+    int64_t warm_since_wall_ms;       /* 0: not warm */
+    int64_t forecast_day;             /* when it will be warm; INT64_MIN: nobody can say */
     const struct rmd_warm_day *today; /* what the gates are shown of; NULL: no mail yet */
     struct rmd_gate_value gate[RMD_GATE_KINDS];
     uint32_t gate_max_ppm[RMD_GATE_KINDS];

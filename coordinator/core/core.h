@@ -253,6 +253,7 @@ struct rmd_sort_chunk {
     struct rmd_key key;
     Remuda__Chunk *rows;
     uint32_t group, seq;
+    bool tail;
     int64_t since_mono_ms;
 };
 

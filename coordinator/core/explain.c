@@ -13,8 +13,9 @@ static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct r
             char when[32] = "";
             if (hour_ms != RMD_NEVER)
                 rmd_format_duration(hour_ms, when);
-            rmd_buf_addf(out, "    warm-up's share of the hour of the %s: %llu an hour, %llu used, %llu outstanding; more "
-                              "frees %s%s\n",
+            rmd_buf_addf(out,
+                         "    warm-up's share of the hour of the %s: %llu an hour, %llu used, %llu outstanding; more "
+                         "frees %s%s\n",
                          account_names[i], (unsigned long long)caps.hour[i],
                          (unsigned long long)rmd_account_hour_used(&c->ledger, caps.account[i]),
                          (unsigned long long)caps.account[i]->outstanding,

@@ -10,7 +10,9 @@ struct group {
     struct rmd_list link;
     uint32_t id;
     bool tail;
-    char *domain; /* of a single-domain group */
+    unsigned class; /* of engagement, where the list says */
+    char *domain;   /* of a single-domain group */
+    char *key;      /* in the map: the domain, behind its class */
     size_t rows, bytes, cap;
     struct rmd_buf packed; /* packed rows, one after the other */
     struct waiting_row *row;
@@ -28,16 +30,17 @@ enum { GROUP_COST = 384, NAMES_BYTES_MAX = 4 << 20 };
 struct rmd_intake {
     struct rmd_intake_options o;
     struct rmd_csv csv;
-    struct rmd_map groups; /* domain -> group */
+    struct rmd_map groups; /* class and domain -> group */
     struct rmd_list order; /* groups, oldest first */
-    struct group *tail[RMD_INTAKE_TAIL_BUCKETS];
+    struct group *tail[RMD_ENGAGEMENT_CLASSES * RMD_INTAKE_TAIL_BUCKETS];
     struct rmd_arena names; /* domains of tail rows; reset when no tail row waits */
     struct rmd_set64 seen;
     struct rmd_batch batch;
     struct rmd_buf packed_row, chunk; /* scratch */
     size_t waiting_bytes;
     char **column;
-    size_t n_columns, email_at;
+    size_t n_columns, email_at, engaged_at;
+    bool engaged;
     bool header_done;
     bool required[RMD_CSV_FIELDS_MAX];
     uint64_t accepted, rejected, ordinal;
@@ -58,14 +61,32 @@ static void group_free(struct group *g) {
     rmd_buf_release(&g->packed);
     free(g->row);
     free(g->domain);
+    free(g->key);
     free(g);
+}
+
+unsigned rmd_engagement_class(int64_t engaged_wall_ms, int64_t now_wall_ms) {
+    static const int64_t days[] = {7, 30, 90, 365};
+    const int64_t day = 86400000;
+    unsigned class = 0;
+    while (class < sizeof days / sizeof days[0] && now_wall_ms - engaged_wall_ms > days[class] * day)
+        class ++;
+    return class;
+}
+
+uint32_t rmd_group_of(bool engaged, unsigned class, bool tail, uint32_t hash) {
+    if (!engaged)
+        return tail ? (uint32_t)RMD_GROUP_TAIL | hash % RMD_INTAKE_TAIL_BUCKETS : hash & ~(uint32_t)RMD_GROUP_TAIL;
+    uint32_t low =
+        tail ? RMD_GROUP_ENGAGED_TAIL | hash % RMD_INTAKE_TAIL_BUCKETS : hash & (RMD_GROUP_ENGAGED_TAIL - 1);
+    return (uint32_t) class << 29 | low;
 }
 
 void rmd_intake_free(struct rmd_intake *i) {
     if (!i)
         return;
     rmd_list_for_safe(it, &i->order) group_free(rmd_container(it, struct group, link));
-    for (size_t k = 0; k < RMD_INTAKE_TAIL_BUCKETS; k++)
+    for (size_t k = 0; k < sizeof i->tail / sizeof i->tail[0]; k++)
         if (i->tail[k])
             group_free(i->tail[k]);
     for (size_t k = 0; i->column && k < i->n_columns; k++)
@@ -96,6 +117,9 @@ uint64_t rmd_intake_rejected(const struct rmd_intake *i) {
 }
 uint32_t rmd_intake_chunks(const struct rmd_intake *i) {
     return i->chunks;
+}
+bool rmd_intake_engaged(const struct rmd_intake *i) {
+    return i->engaged;
 }
 void rmd_intake_require(struct rmd_intake *i, size_t column) {
     i->required[column] = true;
@@ -173,24 +197,30 @@ static int add_row(struct rmd_intake *i, struct group *g, struct rmd_slice packe
     return RMD_OK;
 }
 
-static struct group *tail_group(struct rmd_intake *i, const char *domain) {
-    uint32_t bucket = rmd_fnv32(rmd_slice_str(domain)) % RMD_INTAKE_TAIL_BUCKETS;
-    if (!i->tail[bucket]) {
-        struct group *g = i->tail[bucket] = rmd_alloc(sizeof *g);
+static struct group *tail_group(struct rmd_intake *i, const char *domain, unsigned class) {
+    uint32_t hash = rmd_fnv32(rmd_slice_str(domain));
+    size_t at = class * RMD_INTAKE_TAIL_BUCKETS + hash % RMD_INTAKE_TAIL_BUCKETS;
+    if (!i->tail[at]) {
+        struct group *g = i->tail[at] = rmd_alloc(sizeof *g);
         g->tail = true;
-        g->id = (uint32_t)RMD_GROUP_TAIL | bucket;
+        g->id = rmd_group_of(i->engaged, class, true, hash);
     }
-    return i->tail[bucket];
+    return i->tail[at];
 }
 
-static struct group *domain_group(struct rmd_intake *i, const char *domain) {
-    struct group *g = rmd_map_get_str(&i->groups, domain);
+static struct group *domain_group(struct rmd_intake *i, const char *domain, unsigned class) {
+    char key[1 + 256];
+    key[0] = (char)('0' + class);
+    rmd_copy(key + 1, sizeof key - 1, domain);
+    struct group *g = rmd_map_get_str(&i->groups, key);
     if (g)
         return g;
     g = rmd_alloc(sizeof *g);
     g->domain = rmd_strdup(domain);
-    g->id = rmd_fnv32(rmd_slice_str(domain)) & ~(uint32_t)RMD_GROUP_TAIL;
-    rmd_map_set(&i->groups, rmd_slice_str(g->domain), g);
+    g->key = rmd_strdup(key);
+    g->class = class;
+    g->id = rmd_group_of(i->engaged, class, false, rmd_fnv32(rmd_slice_str(domain)));
+    rmd_map_set(&i->groups, rmd_slice_str(g->key), g);
     rmd_list_push(&i->order, &g->link);
     i->waiting_bytes += GROUP_COST;
     return g;
@@ -198,7 +228,7 @@ static struct group *domain_group(struct rmd_intake *i, const char *domain) {
 
 /* A small domain's rows join its bucket of the tail. */
 static int pour(struct rmd_intake *i, struct group *g) {
-    struct group *t = tail_group(i, g->domain);
+    struct group *t = tail_group(i, g->domain, g->class);
     char *name = rmd_arena_str(&i->names, rmd_slice_str(g->domain));
     for (size_t k = 0, from = 0; k < g->rows; from = g->row[k++].end) {
         int rc = add_row(i, t, rmd_slice(g->packed.p + from, g->row[k].end - from), g->row[k].hash, name);
@@ -217,7 +247,7 @@ static int release_groups(struct rmd_intake *i) {
         if (rc < 0)
             return rc;
         rmd_list_remove(&g->link);
-        rmd_map_remove(&i->groups, rmd_slice_str(g->domain));
+        rmd_map_remove(&i->groups, rmd_slice_str(g->key));
         group_free(g);
         i->waiting_bytes -= GROUP_COST;
     }
@@ -225,7 +255,7 @@ static int release_groups(struct rmd_intake *i) {
 }
 
 static int release_tail(struct rmd_intake *i) {
-    for (size_t k = 0; k < RMD_INTAKE_TAIL_BUCKETS; k++)
+    for (size_t k = 0; k < sizeof i->tail / sizeof i->tail[0]; k++)
         if (i->tail[k]) {
             int rc = emit_chunk(i, i->tail[k]);
             if (rc < 0)
@@ -280,6 +310,10 @@ static int read_header(struct rmd_intake *i, const struct rmd_csv_record *r) {
         }
         if (name.n == 0)
             return header_trouble(i, "a column has no name");
+        if (rmd_case_eq(name, rmd_slice_str(RMD_ENGAGED_COLUMN))) {
+            i->engaged = true;
+            i->engaged_at = k;
+        }
         for (size_t m = 0; m < i->n_columns; m++)
             if (rmd_slice_eq(name, rmd_slice_str(i->column[m])))
                 return header_trouble(i, "two columns have the same name");
@@ -344,12 +378,28 @@ static void pack_row(struct rmd_intake *i, const struct rmd_csv_record *r, char 
     rmd_pb_encode(&row, &i->packed_row);
 }
 
+/* NULL, or why the row can't be used. */
+static const char *read_engagement(const struct rmd_intake *i, const struct rmd_csv_record *r, unsigned *class) {
+    struct rmd_slice text = i->engaged ? rmd_trim(r->field[i->engaged_at]) : rmd_slice("", 0);
+    int64_t at;
+    *class = i->engaged ? RMD_ENGAGEMENT_CLASSES - 1 : 0;
+    if (!text.n)
+        return NULL;
+    if (rmd_date_parse_rfc3339(text, &at) < 0)
+        return "engaged_at is neither a date like 2026-11-23 nor a time like 2026-11-23T10:00:00Z";
+    *class = rmd_engagement_class(at, i->o.now_wall_ms);
+    return NULL;
+}
+
 static int read_row(struct rmd_intake *i, const struct rmd_csv_record *r) {
     struct rmd_slice email = r->n > i->email_at ? rmd_trim(r->field[i->email_at]) : rmd_slice("", 0);
     char address[RMD_EMAIL_MAX + 1], domain[256];
     const char *why = check_fields(i, r);
     if (!why)
         why = email.n == 0 ? "the address is empty" : normalise(i, email, address, domain);
+    unsigned class = 0;
+    if (!why)
+        why = read_engagement(i, r, &class);
     if (why) {
         reject(i, r->line, email, why);
         return RMD_OK;
@@ -360,7 +410,7 @@ static int read_row(struct rmd_intake *i, const struct rmd_csv_record *r) {
         return RMD_OK;
     }
     pack_row(i, r, address);
-    int rc = add_row(i, domain_group(i, domain), rmd_buf_slice(&i->packed_row), hash, NULL);
+    int rc = add_row(i, domain_group(i, domain, class), rmd_buf_slice(&i->packed_row), hash, NULL);
     if (rc < 0)
         return rc;
     i->accepted++;

@@ -262,8 +262,9 @@ static uint64_t hash_of(const struct item *x) {
     const struct rmd_lease *l = x->lease;
     if (l->own)
         return l->own[x->index] ? l->own[x->index]->address_hash : 0;
-    return x->chunk && x->chunk->rows && x->row < x->chunk->rows->n_address_hash ? x->chunk->rows->address_hash[x->row]
-                                                                                 : 0;
+    return x->chunk && x->chunk->rows && x->row < x->chunk->rows->n_address_hash
+               ? x->chunk->rows->address_hash[x->row]
+               : 0;
 }
 
 static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outcome *o) {

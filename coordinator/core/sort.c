@@ -5,6 +5,7 @@
  * (suppressed, or the domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a
  * record of its own that is resolved again later. */
 #include "coordinator/core/core.h"
+#include "coordinator/core/intake.h"
 
 enum { SORT_PER_STEP = 16, SORT_READ_BYTES = 2 << 20 };
 
@@ -52,6 +53,7 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
         s->key.n = r->key.n;
         s->group = rmd_get_be32(r->key.p + r->key.n - 8);
         s->seq = rmd_get_be32(r->key.p + r->key.n - 4);
+        s->tail = rmd_group_is_tail(k->rec->engagement, s->group);
         s->since_mono_ms = c->now.mono_ms;
         s->rows = remuda__chunk__unpack(NULL, r->value.n, r->value.p);
         rmd_list_push(&k->sort, &s->link);
@@ -71,7 +73,7 @@ static bool answered(struct rmd_coord *c, struct rmd_sort_chunk *s, struct rmd_d
         all &= v[i]->state != RMD_SITE_WAIT;
         temporary |= v[i]->state == RMD_SITE_TEMP;
     }
-    bool alone = r->n_domain == 1 && !(s->group >> 31);
+    bool alone = r->n_domain == 1 && !s->tail;
     int64_t patience = alone ? RMD_SORT_WAIT_ALONE_MS : RMD_SORT_WAIT_MS;
     if (all && !(alone && temporary))
         return true;

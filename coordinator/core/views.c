@@ -88,7 +88,8 @@ static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_v
     uint64_t cap = rmd_lane_cap(c, l);
     int64_t frees = rmd_account_frees_ms(&c->ledger, l->account, cap);
     const struct rmd_warm_lane *x = l->warm;
-    uint64_t hour = rmd_warm_is_cold(x) && x->scheme.plan->hour_percent < 100 ? rmd_plan_hour(x->scheme.plan, cap) : 0;
+    uint64_t hour =
+        rmd_warm_is_cold(x) && x->scheme.plan->hour_percent < 100 ? rmd_plan_hour(x->scheme.plan, cap) : 0;
     int64_t hour_frees = rmd_account_hour_frees_ms(&c->ledger, l->account, hour);
     if (hour_frees > frees)
         frees = hour_frees;

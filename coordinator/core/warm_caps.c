@@ -40,7 +40,8 @@ void rmd_warm_caps(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_str
     }
 }
 
-bool rmd_warm_must_register(const struct rmd_coord *c, const struct rmd_source *s, size_t provider, bool *registered) {
+bool rmd_warm_must_register(const struct rmd_coord *c, const struct rmd_source *s, size_t provider,
+                            bool *registered) {
     const Remuda__ProviderPolicy *p = c->o.provider[provider];
     *registered = false;
     for (size_t i = 0; i < s->rec->n_registered && !*registered; i++)

@@ -100,8 +100,8 @@ static void set(struct rmd_coord *c, const struct rmd_command *m, const struct t
             x->w.warm_day = rmd_warm_day(c);
         rmd_warm_dirty(c, x);
         const char *from = was > n ? "warm" : rmd_arena_printf(rmd_arena_after(c), "stage %u", was);
-        const char *what = rmd_arena_printf(rmd_arena_after(c), warm ? "set from %s to warm" : "set from %s to stage %u of %u",
-                                            from, to + 1, n);
+        const char *what = rmd_arena_printf(
+            rmd_arena_after(c), warm ? "set from %s to warm" : "set from %s to stage %u of %u", from, to + 1, n);
         told(c, x, "warmup.set", what, m->reason);
     }
     rmd_warm_changed(c);
@@ -141,7 +141,9 @@ static void registered(struct rmd_coord *c, const struct rmd_command *m) {
     ssize_t p = m->provider ? provider_named(c, m->provider) : -1;
     if (!s || p < 0) {
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no %s \"%.64s\"", s ? "provider" : "source",
-                       s ? m->provider ? m->provider : "" : m->name ? m->name : "");
+                       s         ? m->provider ? m->provider : ""
+                       : m->name ? m->name
+                                 : "");
         return;
     }
     Remuda__SourceRecord *r = s->rec;

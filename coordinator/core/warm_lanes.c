@@ -1,7 +1,11 @@
 /* Lanes and sending domains that warm up: attached to their plan, counted, closed when a sending day ends, stored in table W. */
 #include "coordinator/core/core.h"
 
-enum { FIRST_BOUNDARY_MS = 4 * 3600 * 1000, KIND_SITE = 9, SOURCE_SCOPES = RMD_SCOPE_LANE | RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK };
+enum {
+    FIRST_BOUNDARY_MS = 4 * 3600 * 1000,
+    KIND_SITE = 9,
+    SOURCE_SCOPES = RMD_SCOPE_LANE | RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK
+};
 
 void rmd_warm_init_core(struct rmd_coord *c) {
     rmd_list_init(&c->warm.dirty);
@@ -79,11 +83,19 @@ void rmd_warm_attach(struct rmd_coord *c, struct rmd_lane *l) {
 }
 
 void rmd_warm_source(struct rmd_coord *c, struct rmd_source *s) {
-    if (!*s->rec->warmup && !s->rec->warm_as)
-        return;
-    s->plan = plan_or_other(c, s->rec->warmup, s->rec->address);
-    for (size_t i = 0; s->plan && i < c->o.n_providers; i++)
-        rmd_warm_attach(c, rmd_lane_of(c, s, i));
+    bool any = *s->rec->warmup || s->rec->warm_as;
+    const struct rmd_plan *before = s->plan;
+    s->plan = any ? plan_or_other(c, s->rec->warmup, s->rec->address) : NULL;
+    for (size_t i = 0; i < c->o.n_providers && (s->plan || before); i++) {
+        struct rmd_lane *l = rmd_lane_of(c, s, i);
+        if (l->warm && s->plan != before) { /* another plan, or none: what was counted stays */
+            l->warm->scheme.plan = NULL;
+            l->warm = NULL;
+        }
+        rmd_warm_attach(c, l);
+    }
+    if (!s->plan)
+        s->warm_waits = false;
 }
 
 /* A domain warms up when any of its streams says so; the first one's plan holds. */
@@ -229,16 +241,16 @@ void rmd_warm_tell(struct rmd_coord *c, const struct rmd_warm_lane *x, const str
         e->text = rmd_arena_printf(a, "%s at %s: stage %u of %u, %llu recipients a day", who, at, stage, n, cap);
         break;
     case RMD_WARM_HELD:
-        e->text = rmd_arena_printf(a, "%s at %s stays on stage %u of %u, %llu recipients a day: %s", who, at, stage, n,
-                                   cap, gate_words(a, x, j));
+        e->text = rmd_arena_printf(a, "%s at %s stays on stage %u of %u, %llu recipients a day: %s", who, at, stage,
+                                   n, cap, gate_words(a, x, j));
         break;
     case RMD_WARM_BACK:
         e->text = rmd_arena_printf(a, "%s at %s goes back to stage %u of %u, %llu recipients a day: %s%s", who, at,
                                    stage, n, cap, because, gate_words(a, x, j));
         break;
     default:
-        e->text = rmd_arena_printf(a, "%s at %s starts again on stage 1 of %u: nothing was sent for %u days", who, at, n,
-                                   x->scheme.plan->idle_days);
+        e->text = rmd_arena_printf(a, "%s at %s starts again on stage 1 of %u: nothing was sent for %u days", who, at,
+                                   n, x->scheme.plan->idle_days);
     }
 }
 
@@ -296,8 +308,8 @@ void rmd_warm_step(struct rmd_coord *c) {
 /* ---------------------------------------------------------------- counting */
 
 static bool blocks(const struct rmd_verdict *v) {
-    return v->action == RMD_ACTION_QUARANTINE || v->action == RMD_ACTION_PAUSE || v->class == RMD_CLASS_IP_BLOCKLISTED ||
-           v->class == RMD_CLASS_DOMAIN_BLOCKLISTED;
+    return v->action == RMD_ACTION_QUARANTINE || v->action == RMD_ACTION_PAUSE ||
+           v->class == RMD_CLASS_IP_BLOCKLISTED || v->class == RMD_CLASS_DOMAIN_BLOCKLISTED;
 }
 
 static void count(struct rmd_coord *c, struct rmd_warm_lane *x, const Remuda__Outcome *o, const struct rmd_verdict *v,
@@ -326,8 +338,8 @@ void rmd_warm_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remu
     if (l->lane)
         count(c, l->lane->warm, o, v, SOURCE_SCOPES, hash);
     if (l->pq->provider >= 0)
-        count(c, rmd_warm_domain_lane(c, l->campaign->stream, (size_t)l->pq->provider), o, v, RMD_SCOPE_SENDING_DOMAIN,
-              hash);
+        count(c, rmd_warm_domain_lane(c, l->campaign->stream, (size_t)l->pq->provider), o, v,
+              RMD_SCOPE_SENDING_DOMAIN, hash);
     if (c->warm.first) { /* it holds its place in the network now */
         c->warm.first = false;
         places(c);

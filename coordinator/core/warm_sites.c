@@ -118,7 +118,8 @@ void rmd_warm_sites_flush(struct rmd_coord *c, struct rmd_source *s) {
     }
 }
 
-void rmd_warm_site_restore(struct rmd_coord *c, struct rmd_source *s, uint32_t site, const Remuda__WarmSiteRecord *r) {
+void rmd_warm_site_restore(struct rmd_coord *c, struct rmd_source *s, uint32_t site,
+                           const Remuda__WarmSiteRecord *r) {
     (void)c;
     if (s->sites.n >= RMD_WARM_SITES_MAX || r->n_n > RMD_WARM_SITE_SLOTS)
         return;

@@ -4,7 +4,8 @@
 static void caps(struct rmd_coord *c, struct rmd_account *a, uint64_t cap, uint64_t hour, struct rmd_warmup_view *v) {
     uint64_t day_room = rmd_account_available(&c->ledger, a, cap),
              hour_room = rmd_account_hour_available(&c->ledger, a, hour);
-    int64_t day_ms = rmd_account_frees_ms(&c->ledger, a, cap), hour_ms = rmd_account_hour_frees_ms(&c->ledger, a, hour);
+    int64_t day_ms = rmd_account_frees_ms(&c->ledger, a, cap),
+            hour_ms = rmd_account_hour_frees_ms(&c->ledger, a, hour);
     v->cap = cap;
     v->used_24h = rmd_account_used(&c->ledger, a);
     v->outstanding = a->outstanding;

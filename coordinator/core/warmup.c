@@ -121,7 +121,8 @@ void rmd_warm_accepted(struct rmd_warm *w, int64_t day, uint64_t address_hash) {
 
 /* ---------------------------------------------------------------- gates */
 
-static struct rmd_gate_value value_of(const struct rmd_plan *p, enum rmd_gate_kind kind, uint64_t events, uint64_t of) {
+static struct rmd_gate_value value_of(const struct rmd_plan *p, enum rmd_gate_kind kind, uint64_t events,
+                                      uint64_t of) {
     const struct rmd_gate *g = &p->gate[kind];
     struct rmd_gate_value v = {.events = events, .of = of, .verdict = RMD_GATE_OK};
     if (events > of) /* told late, or without an attempt */

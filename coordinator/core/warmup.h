@@ -91,10 +91,10 @@ void rmd_warm_accepted(struct rmd_warm *w, int64_t day, uint64_t address_hash);
 
 struct rmd_judgement {
     enum rmd_warm_move move;
-    uint32_t stage, hold;     /* afterwards */
-    enum rmd_gate_kind gate;  /* which one bound; RMD_GATE_KINDS: none (a quarantine, or no gate at all) */
+    uint32_t stage, hold;    /* afterwards */
+    enum rmd_gate_kind gate; /* which one bound; RMD_GATE_KINDS: none (a quarantine, or no gate at all) */
     struct rmd_gate_value value;
-    uint64_t used, needed;    /* distinct accepted recipients */
+    uint64_t used, needed; /* distinct accepted recipients */
 };
 
 /* What the gates say of record i. */

@@ -33,7 +33,12 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --cap N            recipients in any 24 hours, in all (\"50k\"); 0: no cap\n"
      "  --lane-cap N       recipients in any 24 hours at each provider\n"
      "  --lane-caps LIST   for some providers: google=2k,outlook=500\n"
+     "  --warmup PLAN      it is new: its lanes warm up by this plan (conservative, standard, aggressive, or your own)\n"
+     "  --warm-as N        it is warm already: so many recipients a day (\"200k\"); after 30 idle days it warms up again\n"
+     "  --since DATE       since when it is warm (default: today)\n"
+     "Without --warmup and --warm-as only the caps that you name hold.\n"
      "\n"
+     "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --warmup standard\n"
      "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --lane-cap 2k\n", rmd_ctl_source_add},
     {"source", "list", "", "Sources with state, caps and counts", "LANE CAP is that of each provider; * when some have one of their own.\n", rmd_ctl_source_list},
     {"source", "show", "ADDRESS", "One source with its caps and lanes", "", rmd_ctl_source_show},
@@ -41,12 +46,37 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  What is not named stays as it is.\n"
      "  --cap, --lane-cap, --lane-caps, --pool, --helo, --label   as for `source add`\n"
      "  --lane-caps google=default   no cap of its own any more: --lane-cap holds there\n"
+     "  --warmup PLAN      warms up by this plan from now on; \"none\": its warm-up is over, only the caps that are named hold\n"
+     "  --warm-as N, --since DATE   it is warm, as for `source add`\n"
      "  --node, --bind     where it is bound; only while it has no leases (pause it first)\n"
      "\n"
      "  remuda source set 203.0.113.7 --lane-caps google=5k\n", rmd_ctl_source_set},
     {"source", "pause", "ADDRESS [--reason TEXT]", "Stop sending from an address; its work moves", "", rmd_ctl_source_verb},
     {"source", "resume", "ADDRESS [--reason TEXT]", "Use a paused source again", "", rmd_ctl_source_verb},
     {"source", "retire", "ADDRESS [--reason TEXT]", "Take an address out of service", "What it has open ends first. `source add` brings it back, with the caps that it has used.\n", rmd_ctl_source_verb},
+    {"source", "register", "ADDRESS PROVIDER [--undo] [--reason TEXT]", "An address is registered with a provider that wants that first",
+     "Such providers (T-Online) get nothing from an address before this is said: announce it there, then say so here.\n"
+     "  --undo  it is not registered any more\n", rmd_ctl_source_register},
+    {"warmup", "pause", "ADDRESS|DOMAIN [PROVIDER] --reason TEXT", "Gain no stage until it is resumed", "Mail goes on at the present stage.\n", rmd_ctl_warmup_verb},
+    {"warmup", "resume", "ADDRESS|DOMAIN [PROVIDER] [--reason TEXT]", "Go on with a paused warm-up", "", rmd_ctl_warmup_verb},
+    {"warmup", "set", "ADDRESS|DOMAIN [PROVIDER] --stage N --reason TEXT", "Set a warm-up forward or back", "  --stage N  a stage from 1, or \"warm\"\n", rmd_ctl_warmup_verb},
+    {"warmup", NULL, "[ADDRESS|DOMAIN]", "Warm-ups: stages, caps, gates, and when each lane will be warm",
+     "With a name its gates are shown as well: the rates of its last sending day with their bounds.\n", rmd_ctl_warmup_show},
+    {"plan", NULL, "--volume N/day --mix PROVIDER=PERCENT,... [options]", "How many addresses and days a volume needs",
+     "  --volume N/day     recipients a day that must be reached (\"2M/day\")\n"
+     "  --mix LIST         where they are: google=45,outlook=25,other=30 (per cent; what is missing is `other`)\n"
+     "  --plan NAME        warm-up plan (standard)\n"
+     "  --networks N       networks (/24 or /64) that the addresses stand on (1)\n"
+     "  --per-network N    sources of one network that warm up at once (3; 0: any number)\n"
+     "  --plans FILE       your own plans over the shipped ones\n"
+     "  --providers FILE   your own provider rules over the shipped ones\n"
+     "\n"
+     "Needs no coordinator.\n"
+     "\n"
+     "  remuda plan --volume 2M/day --mix google=45,outlook=25,yahoo=10,other=20 --networks 6\n", rmd_ctl_plan},
+    {"signal", "complaints", "--source ADDRESS|--domain NAME --provider P --day DATE --count N [--reason TEXT]", "Tell how many recipients complained",
+     "  --day DATE  the sending day of the mail that was complained about; the last seven are judged again\n"
+     "  --count N   how many more; 0 says that the provider tells of complaints, and that there were none\n", rmd_ctl_signal_complaints},
     {"node", "add", "NAME --key Z85|FILE", "Enrol a node by its public key", "  --key  what `remuda keygen` printed, or the .pub file\n\n"
      "A revoked node comes back under its name with a new key, and keeps its sources.\n", rmd_ctl_node_add},
     {"node", "list", "", "Nodes: connected, leases, trouble", "", rmd_ctl_node_list},
@@ -67,6 +97,10 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --node-return-wait TIME  how long to wait for a lost node's outcomes (1h)\n"
      "  --domain-cap N           recipients in any 24 hours at each provider for the sending domain\n"
      "  --canonicalization C     of DKIM: relaxed/relaxed\n"
+     "  --domain-warmup PLAN     the sending domain is new: it warms up at each provider (none: no longer)\n"
+     "  --domain-warm-as N       the sending domain is warm: so many recipients a day at each provider\n"
+     "  --domain-since DATE      since when (default: today)\n"
+     "  --cold-lanes yes|never   whether sources that warm up may send its mail (yes)\n"
      "\n"
      "  remuda stream set bulk --pool bulk --sending-domain news.example.net --key s1=/etc/remuda/keys/s1.pem\n", rmd_ctl_stream_set},
     {"stream", "list", "", "Streams", "", rmd_ctl_stream_list},

@@ -98,7 +98,7 @@ static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *before,
 
 /* Options of `add` and `set`. */
 struct source_options {
-    const char *node, *helo, *pool, *bind, *label, *cap, *lane_cap, *lane_caps;
+    const char *node, *helo, *pool, *bind, *label, *cap, *lane_cap, *lane_caps, *warmup, *warm_as, *since;
 };
 
 /* Reads them into a request; rc as rmd_ctl_options. */
@@ -106,7 +106,9 @@ static int source_options(struct rmd_ctl *c, const char **address, struct source
     const struct rmd_ctl_option opt[] = {
         {"node", &k->node, NULL},         {"helo", &k->helo, NULL},           {"pool", &k->pool, NULL},
         {"bind", &k->bind, NULL},         {"label", &k->label, NULL},         {"cap", &k->cap, NULL},
-        {"lane-cap", &k->lane_cap, NULL}, {"lane-caps", &k->lane_caps, NULL}, {0}};
+        {"lane-cap", &k->lane_cap, NULL}, {"lane-caps", &k->lane_caps, NULL},
+        {"warmup", &k->warmup, NULL},     {"warm-as", &k->warm_as, NULL},     {"since", &k->since, NULL},
+        {0}};
     int rc = rmd_ctl_options(c, opt, address, 1, 1);
     if (rc >= 0)
         return rc;
@@ -115,6 +117,8 @@ static int source_options(struct rmd_ctl *c, const char **address, struct source
     set_text(o, "helo", k->helo);
     set_text(o, "bind", k->bind);
     set_text(o, "label", k->label);
+    set_text(o, "warmup", k->warmup);
+    set_text(o, "since", k->since);
     each_piece(k->pool, add_name, &(struct pieces){c, pools});
     if (k->pool)
         json_object_set(o, "pools", pools);
@@ -122,6 +126,7 @@ static int source_options(struct rmd_ctl *c, const char **address, struct source
     json_decref(pools);
     if (set_count(c, o, "cap_per_day", "cap", k->cap) &&
         set_count(c, o, "lane_cap_per_day", "lane-cap", k->lane_cap) &&
+        set_count(c, o, "warm_as", "warm-as", k->warm_as) &&
         each_piece(k->lane_caps, add_lane_cap, &(struct pieces){c, lanes})) {
         *out = o;
         return -1;
@@ -270,13 +275,22 @@ static void show_source(const json_t *s) {
         printf("  reason    %s\n", rmd_json_s(s, "reason"));
     if (*rmd_json_s(s, "trouble"))
         printf("  TROUBLE   %s\n", rmd_json_s(s, "trouble"));
-    struct rmd_table *t =
-        rmd_table_new("LANE|STATE|>CAP/24H|>USED|>OUTSTANDING|MORE IN|>DELIVERED|>DEFERRED|>BOUNCED|>INCIDENT");
+    if (*rmd_json_s(s, "warmup"))
+        printf("  warm-up   plan %s; `remuda warmup %s` tells more\n", rmd_json_s(s, "warmup"),
+               rmd_json_s(s, "address"));
+    if (rmd_json_i(s, "warm_as"))
+        printf("  warm      as %lld a day since %.10s\n", (long long)rmd_json_i(s, "warm_as"),
+               rmd_json_s(s, "warm_since"));
+    struct rmd_table *t = rmd_table_new(
+        "LANE|STATE|WARM-UP|>CAP/24H|>USED|>OUTSTANDING|MORE IN|>DELIVERED|>DEFERRED|>BOUNCED|>INCIDENT");
     json_array_foreach(json_object_get(s, "lanes"), i, l) {
         char wait[32];
         rmd_format_duration(rmd_json_i(l, "frees_in_ms"), wait);
         rmd_table_cell(t, rmd_json_s(l, "provider"));
-        rmd_table_cell(t, rmd_json_s(l, "state"));
+        bool barred =
+            json_is_true(json_object_get(l, "must_register")) && !json_is_true(json_object_get(l, "registered"));
+        rmd_table_cell(t, barred ? "to be registered" : rmd_json_s(l, "state"));
+        rmd_table_cell(t, rmd_json_s(l, "warmup"));
         cap_cell(t, l);
         rmd_table_count(t, (uint64_t)rmd_json_i(l, "used_24h"));
         rmd_table_count(t, (uint64_t)rmd_json_i(l, "outstanding"));
@@ -386,13 +400,27 @@ int rmd_ctl_node_list(struct rmd_ctl *c) {
 int rmd_ctl_stream_set(struct rmd_ctl *c) {
     const char *name, *pool = NULL, *sending = NULL, *ret = NULL, *key = NULL, *url = NULL, *mailto = NULL,
                       *priority = NULL, *age = NULL;
+    const char *warmup = NULL, *warm_as = NULL, *since = NULL, *cold = NULL;
     const char *rmin = NULL, *rmax = NULL, *uncertain = NULL, *wait = NULL, *cap = NULL, *canon = NULL;
-    const struct rmd_ctl_option opt[] = {
-        {"pool", &pool, NULL},         {"sending-domain", &sending, NULL}, {"return-domain", &ret, NULL},
-        {"key", &key, NULL},           {"unsubscribe-url", &url, NULL},    {"unsubscribe-mailto", &mailto, NULL},
-        {"priority", &priority, NULL}, {"age-limit", &age, NULL},          {"retry-min", &rmin, NULL},
-        {"retry-max", &rmax, NULL},    {"uncertain", &uncertain, NULL},    {"node-return-wait", &wait, NULL},
-        {"domain-cap", &cap, NULL},    {"canonicalization", &canon, NULL}, {0}};
+    const struct rmd_ctl_option opt[] = {{"pool", &pool, NULL},
+                                         {"sending-domain", &sending, NULL},
+                                         {"return-domain", &ret, NULL},
+                                         {"key", &key, NULL},
+                                         {"unsubscribe-url", &url, NULL},
+                                         {"unsubscribe-mailto", &mailto, NULL},
+                                         {"priority", &priority, NULL},
+                                         {"age-limit", &age, NULL},
+                                         {"retry-min", &rmin, NULL},
+                                         {"retry-max", &rmax, NULL},
+                                         {"uncertain", &uncertain, NULL},
+                                         {"node-return-wait", &wait, NULL},
+                                         {"domain-cap", &cap, NULL},
+                                         {"canonicalization", &canon, NULL},
+                                         {"domain-warmup", &warmup, NULL},
+                                         {"domain-warm-as", &warm_as, NULL},
+                                         {"domain-since", &since, NULL},
+                                         {"cold-lanes", &cold, NULL},
+                                         {0}};
     int rc = rmd_ctl_options(c, opt, &name, 1, 1);
     if (rc >= 0)
         return rc;
@@ -404,8 +432,12 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     set_text(o, "unsubscribe_mailto", mailto);
     set_text(o, "uncertain_policy", uncertain);
     set_text(o, "canonicalization", canon);
+    set_text(o, "domain_warmup", warmup);
+    set_text(o, "domain_since", since);
+    set_text(o, "cold_lanes", cold);
     bool fine = set_count(c, o, "priority", "priority", priority) &&
                 set_count(c, o, "domain_cap_per_day", "domain-cap", cap) &&
+                set_count(c, o, "domain_warm_as", "domain-warm-as", warm_as) &&
                 set_duration(c, o, "age_limit_ms", "age-limit", age) &&
                 set_duration(c, o, "retry_min_ms", "retry-min", rmin) &&
                 set_duration(c, o, "retry_max_ms", "retry-max", rmax) &&

@@ -30,13 +30,22 @@
  * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S
  * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S
  * POST /v1/sources/ADDRESS/caps    {"cap_per_day","lane_cap_per_day","lane_caps"} -> S
+ *                                   With "warmup":PLAN it warms up from now on; "warm_as":N (recipients a day) with "since":DATE brings in a warm one.
+ *                                   S has "warmup","warm_as","warm_since", its lanes "warmup","must_register","registered"
+ * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S
+ * GET  /v1/warmup[?name=ADDRESS|DOMAIN]  {"day":DATE,"lanes":[{"source" or "domain","provider","plan","state","detail","stage","stages","hold","cap_per_day",
+ *                                   "used_24h","outstanding","hour_cap","hour_used","free","frees_in_ms","distinct","needed","warm_as","warm_since","forecast",
+ *                                   "gates":[{"gate","events","of","rate","low","high","max","verdict"}],"day"}]}; rates are fractions, stage counts from 1
+ * POST /v1/warmup/NAME/pause | resume | set {"provider","stage","reason"}   stage: a number from 1, or "warm"
+ * POST /v1/signals/complaints      {"source" or "domain","provider","day","count","reason"}: how many recipients complained about the mail of that sending day
  * GET  /v1/nodes                   {"nodes":[{"id","name","key","state","connected","hostname","software","trouble","last_heard_ms","leases","messages_leased",
  *                                   "in_doubt","connections","waiting"}]}
  * POST /v1/nodes                   {"name","key"} (key: Z85 public key) -> 201
  * POST /v1/nodes/NAME/revoke | forget  {"reason"}
  * GET  /v1/streams                 {"streams":[T]}  T = {"id","name","pool","sending_domain","return_domain","unsubscribe_url","unsubscribe_mailto","priority",
  *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization",
- *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day"}
+ *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day",
+ *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never"}
  * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
  * POST /v1/streams/NAME/pause | resume {"reason"}
  * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused"}

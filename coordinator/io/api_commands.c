@@ -313,6 +313,24 @@ static bool load_stream(struct rmd_api_request *r, const char *name, Remuda__Str
     return true;
 }
 
+static bool take_warmup(struct rmd_api_request *r, Remuda__StreamRecord *s) {
+    struct rmd_warm_fields f = {s->domain_warmup, s->domain_warm_as, s->domain_warm_since_wall_ms};
+    bool bad = false;
+    const char *cold = rmd_api_string(r, "cold_lanes", &bad);
+    if (bad || !rmd_api_take_warmup(r, "domain_", &f))
+        return false;
+    s->domain_warmup = f.plan;
+    s->domain_warm_as = f.warm_as;
+    s->domain_warm_since_wall_ms = f.since_wall_ms;
+    if (cold && strcmp(cold, "never") != 0 && strcmp(cold, "yes") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "cold_lanes: must be yes or never");
+        return false;
+    }
+    if (cold)
+        s->no_cold_lanes = strcmp(cold, "never") == 0;
+    return true;
+}
+
 void rmd_api_stream_put(struct rmd_api_request *r) {
     bool bad = false;
     struct stream_fields f = {0};
@@ -331,7 +349,7 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
     take_numbers(r, &f.rec, &bad);
     if (!bad && !*f.rec.return_domain)
         f.rec.return_domain = f.rec.sending_domain;
-    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f);
+    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec);
     if (fine && f.rec.n_key == 0) { /* it would leave unsigned */
         rmd_api_fail(r, 400, RMD_EINVAL, "keys: at least one DKIM key is needed (--key SELECTOR=PATH)");
         fine = false;

@@ -23,6 +23,7 @@ struct campaign {
     struct rmd_id id;
     uint32_t stream, state;
     const char *reason;
+    bool engaged;
 };
 
 struct search {
@@ -131,8 +132,11 @@ static void find_in_chunks(struct search *s) {
     uint32_t hash = rmd_fnv32(rmd_slice_str(s->domain));
     for (size_t i = 0; i < s->n_campaigns; i++) {
         s->now = &s->campaign[i];
-        scan_group(s, hash & ~(uint32_t)RMD_GROUP_TAIL);
-        scan_group(s, (uint32_t)RMD_GROUP_TAIL | hash % RMD_INTAKE_TAIL_BUCKETS);
+        bool engaged = s->now->engaged;
+        for (unsigned class = 0; class < (engaged ? RMD_ENGAGEMENT_CLASSES : 1); class ++) {
+            scan_group(s, rmd_group_of(engaged, class, false, hash));
+            scan_group(s, rmd_group_of(engaged, class, true, hash));
+        }
     }
 }
 
@@ -147,6 +151,7 @@ static void add_campaign(void *ctx, const struct rmd_campaign_view *v) {
     c->stream = v->record->stream;
     c->state = v->record->state;
     c->reason = rmd_arena_str(&s->r->arena, rmd_slice_str(v->record->reason));
+    c->engaged = v->record->engagement;
 }
 
 struct streams {

@@ -83,6 +83,17 @@ void rmd_api_source(struct rmd_api_request *r);
 void rmd_api_source_add(struct rmd_api_request *r);
 void rmd_api_source_put(struct rmd_api_request *r);
 void rmd_api_source_verb(struct rmd_api_request *r);
+void rmd_api_warmup(struct rmd_api_request *r);
+void rmd_api_warmup_verb(struct rmd_api_request *r);
+void rmd_api_complaints(struct rmd_api_request *r);
+void rmd_api_source_register(struct rmd_api_request *r);
+/* Fields of a source or stream: prefix "" or "domain_". false: the answer is set. */
+struct rmd_warm_fields {
+    char *plan;
+    uint64_t warm_as;
+    int64_t since_wall_ms;
+};
+bool rmd_api_take_warmup(struct rmd_api_request *r, const char *prefix, struct rmd_warm_fields *f);
 void rmd_api_nodes(struct rmd_api_request *r);
 void rmd_api_node_add(struct rmd_api_request *r);
 void rmd_api_node_verb(struct rmd_api_request *r);

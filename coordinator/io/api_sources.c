@@ -157,6 +157,12 @@ static bool take_source(struct rmd_api_request *r, struct source_fields *f) {
     const char *node = rmd_api_string(r, "node", &bad);
     if (bad || !take_helo(r, f, &bad) || !take_pools(r, f, &bad) || !take_caps(r, f, &bad))
         return false;
+    struct rmd_warm_fields warm = {f->rec.warmup, f->rec.warm_as, f->rec.warm_since_wall_ms};
+    if (!rmd_api_take_warmup(r, "", &warm))
+        return false;
+    f->rec.warmup = warm.plan;
+    f->rec.warm_as = warm.warm_as;
+    f->rec.warm_since_wall_ms = warm.since_wall_ms;
     f->node = node ? node : f->node;
     f->rec.label = label ? (char *)(uintptr_t)label : f->rec.label;
     if (bind)

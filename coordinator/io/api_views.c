@@ -186,6 +186,10 @@ static json_t *stream_json(const Remuda__StreamRecord *s) {
     json_object_set_new(o, "retry_max_ms", json_integer(s->retry_max_ms));
     json_object_set_new(o, "node_return_wait_ms", json_integer(s->node_return_wait_ms));
     json_object_set_new(o, "domain_cap_per_day", json_integer((json_int_t)s->domain_cap_per_day));
+    json_object_set_new(o, "domain_warmup", json_string(s->domain_warmup));
+    json_object_set_new(o, "domain_warm_as", json_integer((json_int_t)s->domain_warm_as));
+    json_object_set_new(o, "domain_since", rmd_json_time(s->domain_warm_since_wall_ms));
+    json_object_set_new(o, "cold_lanes", json_string(s->no_cold_lanes ? "never" : "yes"));
     return o;
 }
 
@@ -218,6 +222,9 @@ static json_t *lane_json(const struct rmd_lane_view *l) {
     json_object_set_new(o, "deferred", json_integer((json_int_t)l->deferred));
     json_object_set_new(o, "bounced", json_integer((json_int_t)l->bounced));
     json_object_set_new(o, "blocked", json_integer((json_int_t)l->blocked));
+    json_object_set_new(o, "warmup", json_string(l->warmup));
+    json_object_set_new(o, "must_register", json_boolean(l->must_register));
+    json_object_set_new(o, "registered", json_boolean(l->registered));
     json_object_set_new(o, "incident", l->incident ? json_integer((json_int_t)l->incident) : json_null());
     return o;
 }
@@ -249,6 +256,9 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
     json_object_set_new(o, "delivered", json_integer((json_int_t)s->delivered));
     json_object_set_new(o, "deferred", json_integer((json_int_t)s->deferred));
     json_object_set_new(o, "bounced", json_integer((json_int_t)s->bounced));
+    json_object_set_new(o, "warmup", json_string(c->warmup));
+    json_object_set_new(o, "warm_as", json_integer((json_int_t)c->warm_as));
+    json_object_set_new(o, "warm_since", rmd_json_time(c->warm_since_wall_ms));
     json_object_set_new(o, "lanes", lanes);
     json_array_append_new(v->list, o);
 }

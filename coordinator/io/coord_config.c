@@ -2,6 +2,7 @@
 #include "coordinator/io/coord_config.h"
 
 #include "coordinator/core/retry.h"
+#include "coordinator/io/sending_day.h"
 #include <base/log.h>
 #include <base/text.h>
 
@@ -41,6 +42,10 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"smtp.allow_special", RMD_CONFIG_LIST, AT(allow_special), "", 0, 0, false, "networks of private or loopback addresses that may be dialled all the same"},
     {"providers", RMD_CONFIG_PATH, AT(providers), "", 0, 0, false, "file of provider rules over the shipped ones"},
     {"rules", RMD_CONFIG_PATH, AT(rules), "", 0, 0, false, "file of verdict rules before the shipped ones"},
+    {"warmup.plans", RMD_CONFIG_PATH, AT(warmup_plans), "", 0, 0, false, "file of warm-up plans over the shipped ones"},
+    {"warmup.time_zone", RMD_CONFIG_STRING, AT(warmup_zone), "", 0, 0, false, "of sending days: a name like Europe/Berlin, or an offset like +02:00; empty: the host's"},
+    {"warmup.day_starts", RMD_CONFIG_STRING, AT(warmup_starts), "04:00", 0, 0, false, "when a sending day begins"},
+    {"warmup.sources_per_network", RMD_CONFIG_INT, AT(warmup_per_network), "3", 0, 20000, false, "sources of one network (/24 or /64) that warm up at once; 0: any number"},
     {"limits.disk_reserve", RMD_CONFIG_BYTES, AT(disk_reserve_bytes), "512MiB", 0, INT64_MAX, false, "submissions are refused when less is free"},
     {"limits.cache", RMD_CONFIG_BYTES, AT(cache_bytes), "64MiB", 1 << 20, INT64_MAX, false, "block cache of the store"},
     {"history.keep", RMD_CONFIG_DURATION, AT(history_keep_ms), "30d", 60000, INT64_MAX, false, "events are kept so long"},
@@ -108,6 +113,12 @@ static void check(const void *conf, struct rmd_config_loader *l) {
     rmd_retry_plan_init(&plan, 1, 1);
     if (rmd_retry_plan_override(&plan, (const char *const *)c->retry_class, &bad) < 0)
         rmd_config_finding(l, "retry.class", "\"%s\" is not class=duration", bad);
+    char why[512];
+    int64_t starts_ms;
+    if (rmd_sending_day_parse(c->warmup_starts, &starts_ms) < 0)
+        rmd_config_finding(l, "warmup.day_starts", "\"%s\" is not a time of day like 04:00", c->warmup_starts);
+    if (rmd_sending_day_check(c->warmup_zone, why, sizeof why) < 0)
+        rmd_config_finding(l, "warmup.time_zone", "%s", why);
     enum rmd_log_level level;
     if (rmd_log_level_parse(c->log_level, &level) < 0)
         rmd_config_finding(l, "log.level", "\"%s\" is not debug, info, warning or error", c->log_level);

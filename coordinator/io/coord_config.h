@@ -22,6 +22,8 @@ struct rmd_coord_config {
     bool smtp_starttls;
     char **allow_special;
     char *providers, *rules;
+    char *warmup_plans, *warmup_zone, *warmup_starts;
+    int64_t warmup_per_network;
     int64_t disk_reserve_bytes, cache_bytes;
     int64_t history_keep_ms, history_max_bytes;
     char *log_level, *user;

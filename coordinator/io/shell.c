@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "coordinator/io/sending_day.h"
 #include "coordinator/io/shell_internal.h"
 #include <base/log.h>
 
@@ -159,6 +160,15 @@ static void serve_requests(struct rmd_shell *s) {
 
 /* ---- the loop */
 
+void rmd_shell_day(struct rmd_shell *s) {
+    int64_t now = s->o.clock->now(s->o.clock->ctx).wall_ms;
+    if (now >= s->day.start_wall_ms && now < s->day.end_wall_ms)
+        return;
+    rmd_sending_day_at(now, s->o.day_starts_ms, &s->day);
+    rmd_shell_step(s, &(struct rmd_coord_event){.kind = RMD_CE_DAY, .day = s->day});
+    rmd_shell_run_pending(s);
+}
+
 static void serve_frames(struct rmd_shell *s) {
     for (int i = 0; i < RMD_SHELL_FRAMES_A_TURN && !s->failed; i++) {
         struct rmd_peer peer;
@@ -206,6 +216,8 @@ static void turn(struct rmd_shell *s) {
     serve_frames(s);
     rmd_dns_cares_process(s->dns);
     rmd_shell_run_pending(s);
+    if (!s->failed)
+        rmd_shell_day(s);
     if (!s->failed && rmd_coord_deadline(s->core) <= s->o.clock->now(s->o.clock->ctx).mono_ms) {
         rmd_shell_step(s, &(struct rmd_coord_event){.kind = RMD_CE_TICK});
         rmd_shell_run_pending(s);

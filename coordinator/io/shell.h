@@ -21,6 +21,7 @@ struct rmd_shell_options {
     struct rmd_store store; /* acquired: epoch is ours; the shell closes it at the end */
     uint64_t epoch;
     struct rmd_coord_options core;
+    int64_t day_starts_ms;             /* after midnight of the process's time zone */
     struct rmd_bus_server_options bus; /* allow and allow_ctx are set by the shell */
     struct rmd_dns_cares_options dns;
     struct rmd_history *history; /* not owned */

@@ -55,6 +55,7 @@ struct rmd_shell {
     atomic_bool stopping;
     int failed; /* why the loop must end, negative */
     struct rmd_time started;
+    struct rmd_sending_day day; /* told last */
 
     pthread_mutex_t lock; /* requests, and the done flags of all requests */
     struct rmd_list requests;
@@ -82,6 +83,8 @@ struct rmd_pending *rmd_shell_pend(struct rmd_shell *s, enum rmd_coord_event_kin
 void rmd_shell_submit(struct rmd_shell *s, struct rmd_batch *batch, uint64_t tag, struct rmd_request *request);
 void rmd_shell_completions(struct rmd_shell *s);
 void rmd_shell_finish_request(struct rmd_shell *s, struct rmd_request *r);
+/* Tells the core which sending day it is, when that changed. */
+void rmd_shell_day(struct rmd_shell *s);
 int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) RMD_CHECKED;
 
 #endif

@@ -188,6 +188,7 @@ int rmd_shell_restore(struct rmd_shell *s, char *err, size_t err_n) {
     }
     s->next_seq = last + 1;
     s->core = rmd_coord_new(&s->o.core, s->o.epoch);
+    rmd_shell_day(s); /* before it serves, so that no day is opened by another calendar */
     for (const char *t = tables; *t; t++) {
         rc = restore_table(s, *t);
         if (rc < 0) {

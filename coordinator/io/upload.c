@@ -266,6 +266,7 @@ static bool begin(struct rmd_api_request *r) {
     rmd_random_bytes(&random, sizeof random);
     u->campaign = rmd_id_make(u->at.wall_ms, random);
     struct rmd_intake_options o = {.tenant = u->tenant,
+                                   .now_wall_ms = u->at.wall_ms,
                                    .campaign = u->campaign,
                                    .to_ascii = rmd_idn_to_ascii,
                                    .rejected = on_reject,
@@ -396,6 +397,7 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     c.rows = rmd_intake_accepted(u->intake);
     c.rejected = rmd_intake_rejected(u->intake);
     c.chunks = rmd_intake_chunks(u->intake);
+    c.engagement = rmd_intake_engaged(u->intake);
     c.from = u->info.from;
     c.subject = u->info.subject;
     c.submission_digest = (ProtobufCBinaryData){.len = RMD_HASH_BYTES, .data = digest};

@@ -17,8 +17,8 @@ static const struct {
     bool percent;
     int64_t min, max;
 } number_table[NUMBERS] = {
-    [HOUR] = {"hour", true, 1, 100},        [USE] = {"use", true, 0, 100},
-    [IDLE] = {"idle_days", false, 1, 3650}, [HOLD] = {"hold_days", false, 0, 365},
+    [HOUR] = {"hour", true, 1, 100},         [USE] = {"use", true, 0, 100},
+    [IDLE] = {"idle_days", false, 1, 3650},  [HOLD] = {"hold_days", false, 0, 365},
     [BACK] = {"back_stages", false, 1, 100}, [CONFIDENCE] = {"confidence", true, 80, 99},
 };
 
@@ -118,7 +118,8 @@ static void read_number(struct reader *r, struct draft *d, enum number k, const 
 static void read_gate(struct reader *r, struct draft *d, int k, const struct rmd_ucl *section) {
     const char *gate = rmd_gate_name((unsigned)k);
     if (section->type != RMD_UCL_OBJECT) {
-        finding(r, r->file, section->line, "%s: %s: is a section: %s { max = 1%%; minimum = 5 }", d->name, gate, gate);
+        finding(r, r->file, section->line, "%s: %s: is a section: %s { max = 1%%; minimum = 5 }", d->name, gate,
+                gate);
         return;
     }
     for (const struct rmd_ucl *it = section->child; it; it = it->next) {
@@ -165,8 +166,9 @@ static void read_list(struct reader *r, struct draft *d, struct list *l, const s
             finding(r, r->file, it->line, "%s: %s: %llu comes after %llu: caps never fall", d->name, node->key,
                     (unsigned long long)v, (unsigned long long)l->cap[l->n - 1]);
         if (l->n && v > 3 * l->cap[l->n - 1])
-            finding(r, r->file, it->line, "%s: %s: %llu comes after %llu: a leap that receivers refuse; at most three times",
-                    d->name, node->key, (unsigned long long)v, (unsigned long long)l->cap[l->n - 1]);
+            finding(r, r->file, it->line,
+                    "%s: %s: %llu comes after %llu: a leap that receivers refuse; at most three times", d->name,
+                    node->key, (unsigned long long)v, (unsigned long long)l->cap[l->n - 1]);
         l->cap[l->n++] = v;
     }
 }
@@ -235,7 +237,8 @@ static bool name_ok(const char *s) {
 static void read_plan(struct reader *r, const struct rmd_ucl *section) {
     if (!name_ok(section->key) || section->type != RMD_UCL_OBJECT) {
         finding(r, r->file, section->line,
-                "plan \"%.40s\": is a section, plan \"name\" { ... }, with 1 to %d small letters, digits, \"-\", \"_\" in its name",
+                "plan \"%.40s\": is a section, plan \"name\" { ... }, with 1 to %d small letters, digits, \"-\", "
+                "\"_\" in its name",
                 section->key, RMD_PLAN_NAME_MAX);
         return;
     }
@@ -271,7 +274,8 @@ static void read_text(struct reader *r, struct rmd_slice text, const char *file)
             for (const struct rmd_ucl *p = it->child; p; p = p->next)
                 read_plan(r, p);
         else
-            finding(r, r->file, it->line, "%s: unknown key; expected plan \"name\" { ... } or default { ... }", it->key);
+            finding(r, r->file, it->line, "%s: unknown key; expected plan \"name\" { ... } or default { ... }",
+                    it->key);
     }
 }
 
@@ -284,8 +288,8 @@ static uint64_t at(const struct list *l, uint32_t stage) {
 static void lint_list(struct reader *r, const struct draft *d, const struct list *l, const char *name) {
     for (uint32_t i = 0; i < l->n; i++)
         if (at(&d->source, i) < l->cap[i]) {
-            finding(r, l->file, l->line, "%s: caps: %s: stage %u allows %llu, and the source in all only %llu", d->name,
-                    name, i + 1, (unsigned long long)l->cap[i], (unsigned long long)at(&d->source, i));
+            finding(r, l->file, l->line, "%s: caps: %s: stage %u allows %llu, and the source in all only %llu",
+                    d->name, name, i + 1, (unsigned long long)l->cap[i], (unsigned long long)at(&d->source, i));
             return;
         }
 }
@@ -294,7 +298,8 @@ static void lint(struct reader *r, const struct draft *d) {
     const struct {
         const struct list *l;
         const char *key;
-    } need[] = {{&d->source, "source"}, {&d->site, "site"}, {&d->fallback, "caps.default"}, {&d->other, "caps.other"}};
+    } need[] = {
+        {&d->source, "source"}, {&d->site, "site"}, {&d->fallback, "caps.default"}, {&d->other, "caps.other"}};
     for (size_t i = 0; i < sizeof need / sizeof need[0]; i++)
         if (!need[i].l->file)
             finding(r, d->file, d->line, "plan \"%s\": %s is missing, and no shipped plan has this name", d->name,
@@ -363,8 +368,8 @@ int rmd_plans_load(const char *path, rmd_provider_known_fn known, void *ctx, str
     if (path && *path && rmd_ucl_read_file(path, &text, err) < 0)
         rc = RMD_EINVAL;
     if (rc == RMD_OK)
-        rc = rmd_plans_parse(rmd_buf_slice(&text), path && *path ? path : "warm-up plans (operator's)", known, ctx, out,
-                             err);
+        rc = rmd_plans_parse(rmd_buf_slice(&text), path && *path ? path : "warm-up plans (operator's)", known, ctx,
+                             out, err);
     rmd_buf_release(&text);
     return rc;
 }

@@ -16,9 +16,12 @@ static const struct {
     const char *name;
     int64_t min, max;
 } key_table[KEYS] = {
-    [CONNECTIONS] = {"connections", 1, 10000},           [PER_SITE] = {"connections_per_site", 1, 10000},
-    [MESSAGES] = {"messages_per_connection", 1, 100000}, [CONNECTS] = {"connects_per_minute", 0, 1000000},
-    [RATE] = {"rate_per_minute", 0, 10000000},           [TLS] = {"tls_required", 0, 1},
+    [CONNECTIONS] = {"connections", 1, 10000},
+    [PER_SITE] = {"connections_per_site", 1, 10000},
+    [MESSAGES] = {"messages_per_connection", 1, 100000},
+    [CONNECTS] = {"connects_per_minute", 0, 1000000},
+    [RATE] = {"rate_per_minute", 0, 10000000},
+    [TLS] = {"tls_required", 0, 1},
     [REGISTER] = {"register_first", 0, 1},
 };
 
