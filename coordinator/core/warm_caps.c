@@ -79,15 +79,20 @@ const char *rmd_warm_binds(struct rmd_coord *c, struct rmd_lane *l, const struct
     return why;
 }
 
-/* A lane that only waits for the next hour, or for its leases, takes the rest of its day then: to give that to the next lane would
- * spread a small volume over many, and none would build a reputation. */
+/* A lane that only waits for the next hour, for what it sent yesterday to age, or for its leases, takes the rest of its day then: to
+ * give that to the next lane would spread a small volume over many, and none would build a reputation. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why) {
     if (q->stream->rec->priority == 0 || !rmd_warm_is_cold(l->warm) ||
-        (why != rmd_why_warm_hour && strcmp(why, "leases outstanding") != 0))
+        (why != rmd_why_warm_hour && why != rmd_why_warm_cap && strcmp(why, "leases outstanding") != 0))
         return 0;
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);
-    return rmd_caps_day_room(&c->ledger, &caps);
+    for (int i = 1; i < RMD_ACCOUNTS; i++)
+        if (!rmd_account_available(&c->ledger, caps.account[i], caps.limit[i]))
+            return 0; /* another cap binds: who knows what it will have left */
+    const struct rmd_warm_day *d = rmd_warm_day_find(&l->warm->w, rmd_warm_day(c));
+    uint64_t taken = (d ? d->offered : 0) + caps.account[0]->outstanding;
+    return caps.limit[0] > taken ? caps.limit[0] - taken : 0;
 }
 
 /* Bulk warms lanes up, and what exceeds goes to the warm ones; what is urgent rather goes from warm ones. */

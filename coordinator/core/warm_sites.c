@@ -60,16 +60,20 @@ static struct rmd_warm_site *site_get(struct rmd_coord *c, struct rmd_source *s,
     return x;
 }
 
-/* The domain's site, or the domain itself when its MX hosts aren't known just now. */
-static uint32_t site_of(struct rmd_coord *c, struct rmd_slice domain) {
-    const struct rmd_domain *d = rmd_map_get(&c->domains, domain);
-    uint64_t site = d && d->site ? d->site : rmd_fnv64(domain);
-    return (uint32_t)(site ^ site >> 32);
+/* The domain's site; the domain itself when DNS has no answer. 0: it is being asked for. */
+static uint32_t site_of(struct rmd_coord *c, const char *domain) {
+    const struct rmd_domain *d = rmd_site_find(c, domain);
+    if (!d->site && d->state == RMD_SITE_WAIT)
+        return 0;
+    uint64_t site = d->site ? d->site : rmd_fnv64(rmd_slice_str(domain));
+    uint32_t id = (uint32_t)(site ^ site >> 32);
+    return id ? id : 1;
 }
 
-static bool take(struct rmd_coord *c, struct rmd_lane *l, struct rmd_slice domain) {
+static bool take(struct rmd_coord *c, struct rmd_lane *l, const char *domain) {
     struct rmd_source *s = l->source;
-    struct rmd_warm_site *x = site_get(c, s, site_of(c, domain));
+    uint32_t site = site_of(c, domain);
+    struct rmd_warm_site *x = site ? site_get(c, s, site) : NULL;
     if (!x)
         return false;
     turn(x, slot_now(c));
@@ -88,14 +92,14 @@ bool rmd_warm_site_take(struct rmd_coord *c, struct rmd_lane *l, const struct rm
     if (!has_ceilings(c, l))
         return true;
     uint32_t at = ch->rows->n_domain_of ? ch->rows->domain_of[row] : 0;
-    return at < ch->rows->n_domain && take(c, l, rmd_slice_str(ch->rows->domain[at]));
+    return at < ch->rows->n_domain && take(c, l, ch->rows->domain[at]);
 }
 
 bool rmd_warm_site_take_own(struct rmd_coord *c, struct rmd_lane *l, const Remuda__DeferredRecord *r) {
     struct rmd_row_head h;
     if (!has_ceilings(c, l) || !rmd_row_head(rmd_slice(r->row.data, r->row.len), &h))
         return true;
-    return take(c, l, rmd_address_domain(h.email));
+    return take(c, l, rmd_arena_str(&c->scratch, rmd_address_domain(h.email)));
 }
 
 void rmd_warm_sites_flush(struct rmd_coord *c, struct rmd_source *s) {

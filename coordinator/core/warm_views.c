@@ -16,7 +16,7 @@ static void caps(struct rmd_coord *c, struct rmd_account *a, uint64_t cap, uint6
 }
 
 static void state(struct rmd_coord *c, const struct rmd_warm_lane *x, struct rmd_warmup_view *v) {
-    bool cold = rmd_warm_is_cold(x), registered = true;
+    bool cold = rmd_warm_is_cold(x), registered, barred;
     v->detail = "";
     if (!cold) {
         v->state = "warm";
@@ -32,11 +32,12 @@ static void state(struct rmd_coord *c, const struct rmd_warm_lane *x, struct rmd
         if (x->w.hold)
             v->detail = rmd_arena_printf(&c->view, "held for %u good days", x->w.hold);
     }
-    if (x->source && rmd_warm_must_register(c, x->source, x->provider, &registered) && !registered) {
+    barred = x->source && rmd_warm_must_register(c, x->source, x->provider, &registered) && !registered;
+    if (barred) {
         v->state = "not registered";
         v->detail = "must be registered with the provider first";
     }
-    bool runs = cold && registered && !x->w.paused && !(x->source && x->source->warm_waits);
+    bool runs = cold && !barred && !x->w.paused && !(x->source && x->source->warm_waits);
     v->forecast_day = runs ? rmd_warm_day(c) + rmd_warm_days_left(&x->scheme, &x->w) : INT64_MIN;
 }
 

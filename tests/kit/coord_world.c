@@ -5,6 +5,7 @@
 
 #include <base/text.h>
 
+#include "coordinator/core/intake.h"
 #include "coordinator/core/keys.h"
 #include "proto/site.h"
 #include "tests/kit/sign_fake.h"
@@ -850,34 +851,30 @@ static void put_domain(struct loading *in, const char *domain, uint32_t at, uint
         put_chunk(in, domain, group, seq, number, m, step_by);
 }
 
-struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *domains, uint32_t n, uint32_t first) {
-    struct loading in = {.w = w, .id = rmd_id_make(w->now.wall_ms, (uint32_t)++w->submissions)};
-    uint32_t n_domains = 0;
-    while (domains[n_domains])
-        n_domains++;
-    for (uint32_t d = 0; d < n_domains; d++)
-        put_domain(&in, domains[d], d, n_domains, n, first);
+static struct rmd_id commit_submission(struct loading *in, const char *stream, uint32_t n, bool engagement) {
+    struct cw *w = in->w;
     const Remuda__StreamRecord *s = rmd_coord_stream_by_name(w->core, 1, stream);
     assert(s);
     Remuda__CampaignRecord r = REMUDA__CAMPAIGN_RECORD__INIT;
     uint8_t hash[RMD_HASH_BYTES] = {7};
-    r.id = bytes(in.id.b, sizeof in.id.b);
+    r.id = bytes(in->id.b, sizeof in->id.b);
     r.tenant = 1;
     r.stream = s->id;
     r.name = (char *)(uintptr_t) "test";
     r.state = RMD_CAMPAIGN_ACTIVE;
     r.rows = n;
-    r.chunks = in.chunks;
+    r.engagement = engagement;
+    r.chunks = in->chunks;
     r.accepted_wall_ms = r.created_wall_ms = w->now.wall_ms;
     r.template_hash = bytes(hash, sizeof hash);
-    struct rmd_key k = rmd_key_campaign(1, &in.id);
+    struct rmd_key k = rmd_key_campaign(1, &in->id);
     struct rmd_buf b = {0};
     rmd_pb_encode(&r, &b);
-    rmd_batch_put(&in.batch, rmd_key_slice(&k), rmd_buf_slice(&b));
+    rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
     rmd_buf_release(&b);
     while (sync_one(w)) {
     }
-    int rc = w->store.ops->submit(w->store.s, &in.batch, w->epoch, ++w->seq);
+    int rc = w->store.ops->submit(w->store.s, &in->batch, w->epoch, ++w->seq);
     assert(rc == RMD_OK);
     rmd_store_fake_sync(w->disk, 1);
     struct rmd_completion done;
@@ -886,7 +883,50 @@ struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *dom
     struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .campaign = &r};
     rc = cw_command(w, &m);
     assert(w->died || rc == RMD_OK);
-    return in.id;
+    return in->id;
+}
+
+struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *domains, uint32_t n, uint32_t first) {
+    struct loading in = {.w = w, .id = rmd_id_make(w->now.wall_ms, (uint32_t)++w->submissions)};
+    uint32_t n_domains = 0;
+    while (domains[n_domains])
+        n_domains++;
+    for (uint32_t d = 0; d < n_domains; d++)
+        put_domain(&in, domains[d], d, n_domains, n, first);
+    return commit_submission(&in, stream, n, false);
+}
+
+static const char *ascii(void *ctx, struct rmd_slice domain, char out[256]) {
+    (void)ctx;
+    return rmd_copy_slice(out, 256, domain) ? NULL : "too long";
+}
+
+static int take_batch(void *ctx, struct rmd_batch *b) {
+    struct loading *in = ctx;
+    assert(!in->batch.ops); /* lists of tests are small */
+    in->batch = *b;
+    *b = (struct rmd_batch){0};
+    return RMD_OK;
+}
+
+struct rmd_id cw_submit_csv(struct cw *w, const char *stream, const char *csv) {
+    struct loading in = {.w = w, .id = rmd_id_make(w->now.wall_ms, (uint32_t)++w->submissions)};
+    struct rmd_intake_options o = {.tenant = 1,
+                                   .campaign = in.id,
+                                   .now_wall_ms = w->now.wall_ms,
+                                   .to_ascii = ascii,
+                                   .batch = take_batch,
+                                   .ctx = &in};
+    struct rmd_intake *i = rmd_intake_new(&o);
+    int rc = rmd_intake_feed(i, rmd_slice_str(csv));
+    assert(rc == RMD_OK);
+    rc = rmd_intake_finish(i);
+    assert(rc == RMD_OK && rmd_intake_rejected(i) == 0);
+    uint32_t n = (uint32_t)rmd_intake_accepted(i);
+    bool engaged = rmd_intake_engaged(i);
+    in.chunks = rmd_intake_chunks(i);
+    rmd_intake_free(i);
+    return commit_submission(&in, stream, n, engaged);
 }
 
 /* ---------------------------------------------------------------- judging */

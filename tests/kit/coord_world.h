@@ -117,6 +117,8 @@ void cw_kill_node(struct cw *w, struct cw_node *n);
 void cw_revive_node(struct cw *w, struct cw_node *n, bool new_boot, bool new_journal);
 /* n recipients user<i>@domain, i from first; in chunks as intake makes them. Several domains: round robin. */
 struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *domains, uint32_t n, uint32_t first);
+/* The same from a list as operators submit it: through intake. */
+struct rmd_id cw_submit_csv(struct cw *w, const char *stream, const char *csv);
 void cw_answer_all(struct cw *w, struct cw_node *n); /* for nodes that hold */
 void cw_answer_some(struct cw *w, struct cw_node *n, uint32_t most);
 void cw_report(struct cw *w, struct cw_node *n, uint64_t from_n, uint64_t to_n);

@@ -55,7 +55,8 @@ static void days_begin_at_the_boundary(void **state) {
 
 static void what_is_no_zone(void **state) {
     (void)state;
-    static const char *const bad[] = {"Europe/Atlantis", "/etc/passwd", "../../etc/passwd", "+2", "+02:60", "+15:00", "-99:00"};
+    static const char *const bad[] = {"Europe/Atlantis", "/etc/passwd", "../../etc/passwd", "+2", "+02:60",
+                                      "+15:00",          "-99:00"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char err[512] = "";
         assert_true(rmd_sending_day_check(bad[i], err, sizeof err) < 0);

@@ -42,10 +42,10 @@ static void bounds_are_wilsons(void **state) {
         uint64_t k, n;
         uint32_t confidence, low, high; /* by the formula in floating point */
     } row[] = {
-        {0, 0, 95, 0, 1000000},           {0, 100, 95, 0, 26343},        {1, 100, 95, 2234, 43582},
-        {5, 100, 95, 24547, 99161},       {10, 100, 95, 60719, 160356},  {50, 100, 95, 418848, 581152},
-        {100, 100, 95, 973657, 1000000},  {10, 100, 99, 49526, 191546},  {10, 100, 80, 77497, 128130},
-        {1000, 1000000, 90, 960, 1041},   {1, 1000000, 95, 0, 4},
+        {0, 0, 95, 0, 1000000},          {0, 100, 95, 0, 26343},       {1, 100, 95, 2234, 43582},
+        {5, 100, 95, 24547, 99161},      {10, 100, 95, 60719, 160356}, {50, 100, 95, 418848, 581152},
+        {100, 100, 95, 973657, 1000000}, {10, 100, 99, 49526, 191546}, {10, 100, 80, 77497, 128130},
+        {1000, 1000000, 90, 960, 1041},  {1, 1000000, 95, 0, 4},
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         uint32_t low, high;
@@ -132,7 +132,10 @@ static void days_without_mail(void **state) {
         int64_t gap; /* days between the last one with mail and the next */
         enum rmd_warm_move move;
         uint32_t stage;
-    } row[] = {{0, RMD_WARM_ADVANCED, 3}, {1, RMD_WARM_ADVANCED, 3}, {29, RMD_WARM_ADVANCED, 3}, {30, RMD_WARM_RESTARTED, 0},
+    } row[] = {{0, RMD_WARM_ADVANCED, 3},
+               {1, RMD_WARM_ADVANCED, 3},
+               {29, RMD_WARM_ADVANCED, 3},
+               {30, RMD_WARM_RESTARTED, 0},
                {400, RMD_WARM_RESTARTED, 0}};
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         struct rmd_warm w;
@@ -302,14 +305,10 @@ static void volumes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds_are_wilsons),
-        cmocka_unit_test(a_day_is_judged),
-        cmocka_unit_test(a_plan_is_walked_to_its_end),
-        cmocka_unit_test(days_without_mail),
-        cmocka_unit_test(late_complaints_judge_again),
-        cmocka_unit_test(complaints_are_unknown_until_somebody_tells),
-        cmocka_unit_test(distinct_recipients),
-        cmocka_unit_test(volumes),
+        cmocka_unit_test(bounds_are_wilsons),          cmocka_unit_test(a_day_is_judged),
+        cmocka_unit_test(a_plan_is_walked_to_its_end), cmocka_unit_test(days_without_mail),
+        cmocka_unit_test(late_complaints_judge_again), cmocka_unit_test(complaints_are_unknown_until_somebody_tells),
+        cmocka_unit_test(distinct_recipients),         cmocka_unit_test(volumes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
