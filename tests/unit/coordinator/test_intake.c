@@ -92,6 +92,94 @@ static int feed(struct world *w, const char *text) {
     return rc < 0 ? rc : rmd_intake_finish(w->intake);
 }
 
+/* Groups in the order of their keys: the most recently engaged recipients first, in the tail as well. */
+struct ordered_chunk {
+    uint32_t group;
+    char first[64];
+    size_t n;
+};
+struct ordered {
+    struct ordered_chunk v[256];
+    size_t n;
+};
+
+static int keep_order(void *ctx, struct rmd_batch *b) {
+    struct ordered *o = ctx;
+    size_t pos = 0;
+    struct rmd_batch_op op;
+    struct rmd_arena arena = {0};
+    while (rmd_batch_next(b, &pos, &op)) {
+        const Remuda__Chunk *c = rmd_pb_decode(&remuda__chunk__descriptor, op.value, &arena);
+        const Remuda__Row *row =
+            rmd_pb_decode(&remuda__row__descriptor, rmd_slice(c->row[0].data, c->row[0].len), &arena);
+        assert_true(o->n < 256);
+        o->v[o->n].group = rmd_get_be32(op.key.p + 1 + 4 + 16);
+        o->v[o->n].n = c->n_row;
+        rmd_copy(o->v[o->n++].first, 64, row->email);
+    }
+    rmd_arena_release(&arena);
+    rmd_batch_release(b);
+    return RMD_OK;
+}
+
+static int by_group(const void *a, const void *b) {
+    const struct ordered_chunk *x = a, *y = b;
+    return x->group < y->group ? -1 : x->group > y->group;
+}
+
+static void the_list_says_who_was_engaged(void **state) {
+    (void)state;
+    const int64_t day = 86400000, now = INT64_C(20500) * day;
+    static const struct {
+        int64_t days;
+        unsigned class;
+    } age[] = {{-3, 0}, {0, 0}, {7, 0}, {8, 1}, {30, 1}, {31, 2}, {90, 2}, {91, 3}, {365, 3}, {366, 4}, {9000, 4}};
+    for (size_t i = 0; i < sizeof age / sizeof age[0]; i++)
+        assert_int_equal(rmd_engagement_class(now - age[i].days * day, now), age[i].class);
+    struct ordered o = {0};
+    struct rmd_buf csv = {0}, rejects = {0};
+    struct rmd_intake_options opt = {
+        .tenant = 1, .now_wall_ms = now, .to_ascii = rmd_idn_to_ascii, .batch = keep_order, .ctx = &o};
+    struct rmd_intake *i = rmd_intake_new(&opt);
+    static const int64_t ages[] = {400, 2, 60, 200, 20};
+    rmd_buf_addf(&csv, "Engaged_At,email\n");
+    for (int k = 0; k < 600; k++) { /* 100 of each class at one big domain, and a tail of small ones */
+        char at[32] = "";
+        if (k % 6 < 5)
+            rmd_date_rfc3339(now - ages[k % 6] * day, at);
+        rmd_buf_addf(&csv, "%s,c%d.%d@big.example\n", at, k % 6, k);
+        if (k % 6 == 1 || k % 6 == 0)
+            rmd_buf_addf(&csv, "%s,t%d.%d@small%d.example\n", at, k % 6, k, k);
+    }
+    assert_int_equal(rmd_intake_feed(i, rmd_buf_slice(&csv)), RMD_OK);
+    assert_int_equal(rmd_intake_finish(i), RMD_OK);
+    assert_true(rmd_intake_engaged(i));
+    assert_int_equal(rmd_intake_accepted(i), 800);
+    qsort(o.v, o.n, sizeof o.v[0], by_group);
+    static const char want[] = "c1t1c4c2c3c0t0c5"; /* by class: within a week, a month, ..., not known */
+    char got[sizeof want] = "", last[3] = "";
+    for (size_t k = 0; k < o.n; k++) {
+        if (strncmp(last, o.v[k].first, 2) != 0) {
+            rmd_copy(last, sizeof last, o.v[k].first);
+            assert_true(rmd_copy(got + strlen(got), sizeof got - strlen(got), last));
+        }
+        assert_int_equal(rmd_group_is_tail(true, o.v[k].group), o.v[k].first[0] == 't');
+    }
+    assert_string_equal(got, want);
+    assert_int_equal(o.v[0].n, 100);
+    assert_int_equal(rmd_group_of(true, 0, false, rmd_fnv32(rmd_slice_str("big.example"))), o.v[0].group);
+    rmd_intake_free(i);
+    rmd_buf_release(&csv);
+    rmd_buf_release(&rejects);
+    struct world w = {0}; /* what isn't a date is named, and "" is nobody's fault */
+    begin(&w);
+    assert_int_equal(feed(&w, "email,engaged_at\nann@example.org,yesterday\nbob@example.org,\n"), RMD_OK);
+    assert_string_equal(rmd_buf_str(&w.rejects),
+                        "2 ann@example.org: engaged_at is neither a date like 2026-11-23 nor a time like "
+                        "2026-11-23T10:00:00Z\n");
+    end(&w);
+}
+
 static void bad_rows_are_named_and_good_ones_stay(void **state) {
     (void)state;
     struct world w = {.require = 1};
@@ -203,6 +291,7 @@ static void a_full_disk_stops_the_intake(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_list_says_who_was_engaged),
         cmocka_unit_test(bad_rows_are_named_and_good_ones_stay),
         cmocka_unit_test(unusable_headers_say_why),
         cmocka_unit_test(big_domains_get_chunks_and_the_tail_is_shared),

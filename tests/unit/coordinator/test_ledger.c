@@ -246,11 +246,51 @@ static void caps_hold_under_random_operation(void **state) {
     rmd_ledger_release(&l);
 }
 
+static void an_hour_has_its_own_limit(void **state) {
+    (void)state;
+    enum { HOUR = 3600000, MINUTE = 60000 };
+    struct rmd_ledger l;
+    rmd_ledger_init(&l);
+    rmd_ledger_start(&l, 1000 * (int64_t)HOUR, 0);
+    struct rmd_account *a = rmd_ledger_account(&l, RMD_ACCOUNT_LANE, 1, 1);
+    struct rmd_caps c = {.account = {a, rmd_ledger_account(&l, RMD_ACCOUNT_SOURCE, 1, 0),
+                                     rmd_ledger_account(&l, RMD_ACCOUNT_NETWORK, 1, 1),
+                                     rmd_ledger_account(&l, RMD_ACCOUNT_DOMAIN, 1, 1)},
+                         .limit = {100},
+                         .hour = {20}};
+    assert_int_equal(rmd_caps_room(&l, &c), 20);
+    assert_int_equal(rmd_caps_day_room(&l, &c), 100);
+    rmd_caps_grant(&c, 15);
+    assert_int_equal(rmd_caps_room(&l, &c), 5); /* outstanding counts */
+    rmd_caps_return(&c, 15);
+    rmd_caps_book(&l, &c, 15);
+    rmd_ledger_tick(&l, 30 * MINUTE);
+    rmd_caps_book(&l, &c, 5);
+    assert_int_equal(rmd_caps_room(&l, &c), 0);
+    assert_int_equal(rmd_account_hour_used(&l, a), 20);
+    assert_int_equal(rmd_account_hour_frees_ms(&l, a, 20), 35 * MINUTE); /* its bucket must be wholly older */
+    rmd_ledger_tick(&l, 65 * MINUTE - 1);
+    assert_int_equal(rmd_caps_room(&l, &c), 0);
+    rmd_ledger_tick(&l, 65 * MINUTE);
+    assert_int_equal(rmd_caps_room(&l, &c), 15);
+    assert_int_equal(rmd_account_hour_frees_ms(&l, a, 20), 0);
+    rmd_ledger_tick(&l, 95 * MINUTE);
+    assert_int_equal(rmd_caps_room(&l, &c), 20);
+    for (int i = 0; i < 4; i++) { /* the day binds in the end */
+        rmd_caps_book(&l, &c, 20);
+        rmd_ledger_tick(&l, (160 + 65 * i) * (int64_t)MINUTE);
+    }
+    assert_int_equal(rmd_caps_room(&l, &c), 0);
+    assert_int_equal(rmd_account_hour_available(&l, a, 20), 20);
+    rmd_caps_grant(&c, 30);
+    assert_true(rmd_account_hour_frees_ms(&l, a, 20) == RMD_NEVER); /* when leases report */
+    rmd_ledger_release(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(room_follows_the_formula),
-        cmocka_unit_test(buckets_survive_a_restart),
-        cmocka_unit_test(time_stands_still_until_a_node_attests),
+        cmocka_unit_test(room_follows_the_formula),         cmocka_unit_test(buckets_survive_a_restart),
+        cmocka_unit_test(an_hour_has_its_own_limit),        cmocka_unit_test(time_stands_still_until_a_node_attests),
         cmocka_unit_test(caps_hold_under_random_operation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
