@@ -98,11 +98,11 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
 
 /* ---- RCPT arrives */
 
-static void count(struct sim *s, struct sim_account *a, uint64_t limit, const char *what, const char *name,
-                  const char *at) {
+static void count(struct sim *s, struct sim_account *a, int64_t window_ms, uint64_t limit, const char *what,
+                  const char *name, const char *at) {
     if (!limit)
         return;
-    while (a->n && a->v[a->head] <= s->now_ms - SIM_DAY_MS) {
+    while (a->n && a->v[a->head] <= s->now_ms - window_ms) {
         a->head = (a->head + 1) % a->cap;
         a->n--;
     }
@@ -118,8 +118,8 @@ static void count(struct sim *s, struct sim_account *a, uint64_t limit, const ch
     }
     a->v[(a->head + a->n++) % a->cap] = s->now_ms;
     if (a->n > limit)
-        sim_broken(s, "a cap is never exceeded", "%s %s%s%s: %zu recipients in 24 hours, the cap is %" PRIu64, what,
-                   name, *at ? " at " : "", at, a->n, limit);
+        sim_broken(s, "a cap is never exceeded", "%s %s%s%s: %zu recipients in %d hours, the cap is %" PRIu64, what,
+                   name, *at ? " at " : "", at, a->n, (int)(window_ms / 3600000), limit);
 }
 
 static void check_caps(struct sim *s, const struct sim_conn *c) {
@@ -128,11 +128,18 @@ static void check_caps(struct sim *s, const struct sim_conn *c) {
     const char *provider = s->provider[c->provider].name;
     char net[16];
     rmd_format(net, sizeof net, "20.0.%u.0/24", x->net + 1);
-    count(s, &s->lane[c->source][c->provider], x->lane_cap, "lane", x->address, provider);
-    count(s, &s->total[c->source], x->cap, "source", x->address, "");
-    count(s, &s->network[x->net][c->provider], s->network_cap, "network", net, provider);
-    count(s, &s->sender[c->campaign->stream][c->provider], st->domain_cap ? st->domain_cap : s->domain_cap,
-          "sending domain", st->domain, provider);
+    uint64_t lane[2] = {x->lane_cap}, source[2] = {x->cap},
+             sender[2] = {st->domain_cap ? st->domain_cap : s->domain_cap};
+    sim_warm_limits(s, c, lane, source, sender);
+    count(s, &s->lane[c->source][c->provider], SIM_DAY_MS, lane[0], "lane", x->address, provider);
+    count(s, &s->total[c->source], SIM_DAY_MS, source[0], "source", x->address, "");
+    count(s, &s->network[x->net][c->provider], SIM_DAY_MS, s->network_cap, "network", net, provider);
+    count(s, &s->sender[c->campaign->stream][c->provider], SIM_DAY_MS, sender[0], "sending domain", st->domain,
+          provider);
+    count(s, &s->warm.lane_hour[c->source][c->provider], HOUR_MS, lane[1], "lane", x->address, provider);
+    count(s, &s->warm.total_hour[c->source], HOUR_MS, source[1], "source", x->address, "");
+    count(s, &s->warm.sender_hour[c->campaign->stream][c->provider], HOUR_MS, sender[1], "sending domain", st->domain,
+          provider);
 }
 
 /* A cap that may be spent sends what waits for this source to another one. The ledger's day is longer than a day by some minutes, and what a
@@ -158,8 +165,9 @@ static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, 
 static bool in_service(const struct sim *s, const struct sim_conn *c, uint32_t source, int64_t since_ms) {
     const struct sim_source *x = &s->source[source];
     const struct sim_node *nd = &s->node[x->node];
-    if (half_spent(s, source, c->provider, c->campaign->stream))
-        return false;
+    if (half_spent(s, source, c->provider, c->campaign->stream) || s->source[source].warms ||
+        s->stream[c->campaign->stream].warms)
+        return false; /* caps of warm-ups are spent most of the time */
     if (nd->partitioned || !nd->session || x->refused_until_ms > since_ms || nd->disturbed_ms >= since_ms - STABLE_MS)
         return false;
     for (uint32_t i = 0; i < s->n_blocks; i++)
@@ -198,6 +206,7 @@ void sim_check_rcpt(struct sim *s, struct sim_conn *c) {
                    "u%u, %" PRId64 " ms after the suppression was acknowledged", c->address,
                    s->now_ms - a->suppressed_ms);
     check_caps(s, c);
+    sim_warm_rcpt(s, c);
     check_moves(s, c, m);
 }
 
@@ -266,6 +275,7 @@ static const char *twice(const struct sim *s, const struct sim_conn *c, const st
 void sim_check_accepted(struct sim *s, struct sim_conn *c) {
     struct sim_message *m = message_of(c);
     s->n_accept++;
+    sim_warm_accepted(s, c);
     if (m->accepts) {
         const char *why = twice(s, c, m);
         sim_say(s, "%s: u%u got row %" PRIu64 " of campaign %u again", s->provider[c->provider].name, c->address,
@@ -457,6 +467,7 @@ void sim_check_end(struct sim *s) {
 }
 
 void sim_check_free(struct sim *s) {
+    sim_warm_free(s);
     for (uint32_t i = 0; i < SIM_SOURCES; i++) {
         for (uint32_t p = 0; p < SIM_PROVIDERS; p++)
             free(s->lane[i][p].v);

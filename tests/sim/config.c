@@ -46,6 +46,8 @@ const struct rmd_rules *sim_rules(void) {
     add_rule(r, "slow", "slow down", "421 4.7.0 slow down", "rate_limited", "lane", NULL, true, "slow", 60000, false);
     add_rule(r, "rest", "rest please", "421 4.7.0 rest please", "rate_limited", "lane", NULL, true, "rest", 600000,
              false);
+    add_rule(r, "unfamiliar", "unfamiliar", "451 4.7.1 unfamiliar source", "rate_limited", "lane", NULL, true,
+             "retry", 0, false);
     add_rule(r, "grey", "greylisted", "450 4.2.0 greylisted", "greylisted", "recipient", NULL, false, "retry_same", 0,
              false);
     add_rule(r, "spam", "looks like spam", "550 5.7.1 looks like spam", "spam_content", "message", "campaign", true,
@@ -244,6 +246,7 @@ void sim_config(struct sim *s) {
     streams(s);
     addresses(s);
     options(s);
+    sim_warm_config(s);
     make_template(s);
 }
 

@@ -276,6 +276,8 @@ static bool stream_record(struct sim *s, struct sim_op *op, struct rmd_command *
     r->uncertain_policy = x->uncertain_policy;
     r->node_return_wait_ms = x->return_wait_ms;
     r->domain_cap_per_day = x->domain_cap;
+    r->domain_warmup = (char *)(uintptr_t)(x->warms ? "sim" : "");
+    r->no_cold_lanes = x->no_cold;
     r->n_key = 1;
     r->key = keys;
     cmd->kind = RMD_CMD_STREAM_PUT;
@@ -294,6 +296,8 @@ static void source_record(struct sim *s, struct sim_op *op, struct rmd_command *
     r->pool = pool;
     r->cap_per_day = x->cap;
     r->lane_cap_per_day = x->lane_cap;
+    r->warmup = (char *)(uintptr_t)(x->warms ? "sim" : "");
+    r->warm_as = x->warm_as;
     cmd->kind = RMD_CMD_SOURCE_ADD;
     cmd->name = s->node[x->node].name;
     cmd->source = r;

@@ -77,6 +77,7 @@ struct sim_provider {
     bool content_4xx, content_5xx; /* refuses campaigns that look like spam */
     int64_t liar_from_ms, liar_to_ms;
     int64_t silent_from_ms, silent_to_ms; /* accepts connections and says nothing */
+    bool wary;                            /* of sources that warm up: refuses some of what they send */
 };
 
 struct sim_domain {
@@ -89,6 +90,8 @@ struct sim_source {
     uint32_t node, net, id; /* id: the coordinator's */
     uint64_t cap, lane_cap;
     struct rmd_addr addr;
+    bool warms;
+    uint64_t warm_as;
     int64_t refused_until_ms; /* anything about its lanes: its being in service isn't sure */
 };
 
@@ -97,7 +100,7 @@ struct sim_stream {
     uint32_t id, priority, uncertain_policy;
     int64_t age_ms, retry_min_ms, retry_max_ms, return_wait_ms;
     uint64_t domain_cap;
-    bool paused;
+    bool paused, warms, no_cold;
     int64_t paused_ack_ms;
 };
 
@@ -149,6 +152,17 @@ struct sim_address {
 struct sim_account { /* RCPT times of one cap, as a ring */
     int64_t *v;
     size_t head, n, cap;
+};
+
+struct sim_warm { /* warm.c */
+    bool on;
+    struct rmd_plan plan;
+    const struct rmd_plan *plans[1];
+    uint32_t per_network;
+    uint64_t seen[SIM_SOURCES][SIM_PROVIDERS]; /* RCPTs, by receivers that are wary */
+    uint64_t accepted[SIM_SOURCES][SIM_PROVIDERS], sender_accepted[SIM_STREAMS][SIM_PROVIDERS];
+    struct sim_account lane_hour[SIM_SOURCES][SIM_PROVIDERS], total_hour[SIM_SOURCES],
+        sender_hour[SIM_STREAMS][SIM_PROVIDERS];
 };
 
 /* ---- hosts */
@@ -262,6 +276,7 @@ struct sim {
 
     struct sim_account lane[SIM_SOURCES][SIM_PROVIDERS], total[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS],
         sender[SIM_STREAMS][SIM_PROVIDERS];
+    struct sim_warm warm;
     uint32_t ops_open;
     struct rmd_list ops;
 
@@ -358,6 +373,16 @@ void sim_op_forget(struct sim *s, uint32_t node);
 void sim_op_revoke(struct sim *s, uint32_t node);
 bool sim_op_busy(const struct sim *s);
 void sim_op_free(struct sim *s);
+
+/* ---- warm.c */
+void sim_warm_config(struct sim *s);
+bool sim_warm_refuses(struct sim *s, struct sim_conn *c); /* the receiver is wary of this source */
+/* Of 24 hours and of one; what isn't about a warm-up is left as it is. */
+void sim_warm_limits(const struct sim *s, const struct sim_conn *c, uint64_t lane[2], uint64_t source[2],
+                     uint64_t sender[2]);
+void sim_warm_rcpt(struct sim *s, struct sim_conn *c);
+void sim_warm_accepted(struct sim *s, const struct sim_conn *c);
+void sim_warm_free(struct sim *s);
 
 /* ---- faults.c */
 void sim_faults_period(struct sim *s, int64_t length_ms);

@@ -186,7 +186,10 @@ static void on_rcpt(struct sim *s, struct sim_conn *c, const char *line) {
     bool lies = s->now_ms >= p->liar_from_ms && s->now_ms < p->liar_to_ms;
     if (refuse_block(s, c, RMD_STAGE_RCPT))
         return;
-    if (a->unknown || lies) {
+    if (sim_warm_refuses(s, c)) {
+        s->source[c->source].refused_until_ms = s->now_ms + 1800000;
+        say(s, c, 0, "451 4.7.1 unfamiliar source");
+    } else if (a->unknown || lies) {
         a->told_unknown = true;
         sim_check_refused(s, c, SIM_REFUSED_FOR_GOOD);
         say(s, c, 0, "550 5.1.1 user unknown");
