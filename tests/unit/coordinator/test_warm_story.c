@@ -249,6 +249,37 @@ static void sixty_days(void **state) {
     done(w);
 }
 
+/* The wall clock leaps about; what a monotonic clock has counted decides. */
+static void steps_of_the_clock_gain_nothing(void **state) {
+    (void)state;
+    struct cw *w = world();
+    add(w, "203.0.113.7", "story", 0);
+    cw_submit(w, "bulk", google, 2000, 0);
+    cw_pass(w, 6 * HOUR, STEP); /* its first day is used */
+    assert_int_equal(w->n_rcpts, 20);
+    int64_t day = rmd_coord_sending_day(w->core);
+    w->now.wall_ms += DAY; /* ahead: half a day hasn't passed yet */
+    cw_pass(w, HOUR, STEP);
+    w->now.wall_ms -= 3 * DAY; /* back, too far */
+    cw_pass(w, HOUR, STEP);
+    w->now.wall_ms += 2 * DAY;
+    cw_pass(w, HOUR, STEP);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 1);
+    cw_pass(w, 4 * HOUR, STEP);
+    w->now.wall_ms += DAY; /* ahead, after thirteen hours: the day counts as over, once */
+    cw_pass(w, HOUR, STEP);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 2);
+    assert_int_equal(rmd_coord_sending_day(w->core), day + 1);
+    w->now.wall_ms -= DAY; /* and back: the day that it leapt to isn't opened again */
+    cw_pass(w, DAY, STEP);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 2);
+    cw_pass(w, DAY, STEP);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 3);
+    assert_int_equal(rmd_coord_sending_day(w->core), day + 2);
+    assert_int_equal(cw_events(w, "warmup.advanced"), 2);
+    done(w);
+}
+
 /* ---- who gets what */
 
 static void small_volumes_concentrate(void **state) {
@@ -484,6 +515,7 @@ static void what_binds_is_said(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixty_days),
+        cmocka_unit_test(steps_of_the_clock_gain_nothing),
         cmocka_unit_test(small_volumes_concentrate),
         cmocka_unit_test(nothing_waits_for_a_lane_when_it_is_urgent),
         cmocka_unit_test(engaged_recipients_come_first),
