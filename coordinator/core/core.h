@@ -159,7 +159,7 @@ struct rmd_domain {
     uint32_t failures;
     int64_t until_mono_ms;
     int64_t no_v4_until_mono_ms, no_v6_until_mono_ms; /* a node found no address of this family that it can reach */
-    uint64_t site; /* as last found; 0: not yet */
+    uint64_t site;                                    /* as last found; 0: not yet */
     char *detail;
 };
 

@@ -106,9 +106,8 @@ static int source_options(struct rmd_ctl *c, const char **address, struct source
     const struct rmd_ctl_option opt[] = {
         {"node", &k->node, NULL},         {"helo", &k->helo, NULL},           {"pool", &k->pool, NULL},
         {"bind", &k->bind, NULL},         {"label", &k->label, NULL},         {"cap", &k->cap, NULL},
-        {"lane-cap", &k->lane_cap, NULL}, {"lane-caps", &k->lane_caps, NULL},
-        {"warmup", &k->warmup, NULL},     {"warm-as", &k->warm_as, NULL},     {"since", &k->since, NULL},
-        {0}};
+        {"lane-cap", &k->lane_cap, NULL}, {"lane-caps", &k->lane_caps, NULL}, {"warmup", &k->warmup, NULL},
+        {"warm-as", &k->warm_as, NULL},   {"since", &k->since, NULL},         {0}};
     int rc = rmd_ctl_options(c, opt, address, 1, 1);
     if (rc >= 0)
         return rc;
