@@ -259,6 +259,7 @@ static bool source_change(struct rmd_coord *c, const struct rmd_command *m, stru
     rmd_str_set(&r->reason, old->reason);
     r->created_wall_ms = old->created_wall_ms;
     r->warmup_wall_ms = strcmp(r->warmup, old->warmup) == 0 ? old->warmup_wall_ms : c->now.wall_ms;
+    bool now_warm = r->warm_as && !old->warm_as;
     if (!r->n_registered) { /* what a person arranged with a provider stays */
         r->registered = old->registered;
         r->n_registered = old->n_registered;
@@ -268,6 +269,8 @@ static bool source_change(struct rmd_coord *c, const struct rmd_command *m, stru
     remuda__source_record__free_unpacked(old, NULL);
     s->rec = r;
     rmd_warm_source(c, s);
+    if (now_warm)
+        rmd_warm_is_warm(c, s);
     rmd_warm_changed(c);
     s->node = node;
     s->family = rmd_source_family(r);

@@ -30,7 +30,8 @@ enum {
     RMD_SORT_WAIT_ALONE_MS = 60000, /* a chunk of one big domain waits longer: it would become many records */
     RMD_DNS_RETRY_MIN_MS = 5000,
     RMD_DNS_RETRY_MAX_MS = 900000,
-    RMD_DQ_WINDOW = 256, /* records of a deferred queue loaded ahead */
+    RMD_QUEUE_ROTATE_MS = 30000, /* chunks whose sites are at their ceilings make room for others so often */
+    RMD_DQ_WINDOW = 256,         /* records of a deferred queue loaded ahead */
     RMD_DEALS_PER_STEP = 64,
     RMD_DRAIN_PER_STEP = 2048, /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
@@ -207,6 +208,7 @@ struct rmd_cq {
     bool scanning, from_start, pass_loaded;
     uint64_t put_tag;  /* last commit that queued something without loading it */
     uint64_t wait_tag; /* no scan before this commit is durable */
+    int64_t rotated_mono_ms;
 };
 
 struct rmd_ditem {
@@ -544,6 +546,8 @@ void rmd_entry_known(struct rmd_coord *c, struct rmd_entry *e,
                      struct rmd_slice value); /* what the store says of it */
 void rmd_entry_unref(struct rmd_coord *c, struct rmd_entry *e);
 void rmd_queue_load(struct rmd_coord *c);
+/* What is loaded is of no use just now (its sites are at their ceilings): others come in its place. */
+void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q);
 void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_coord_event *e);
 void rmd_queue_flush(struct rmd_coord *c, uint64_t tag);
 void rmd_queue_evict(struct rmd_coord *c);

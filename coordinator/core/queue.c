@@ -304,6 +304,36 @@ static void scan(struct rmd_coord *c, struct rmd_cq *q) {
     rmd_core_scan(c, RMD_READ_CQ, q, &from, &to, RMD_COORD_WINDOW_CHUNKS, 0, false);
 }
 
+/* Clean entries leave memory; they are on disk, and counted. */
+static bool unload(struct rmd_coord *c, struct rmd_cq *q) {
+    bool any = false;
+    if (q->scanning)
+        return false;
+    rmd_list_for_safe(et, &q->entries) {
+        struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
+        if (e->refs || e->dirty || e->dirty_tag > c->persisted)
+            continue;
+        q->loaded -= e->n;
+        q->n_entries--;
+        c->windows--;
+        entry_free(c, e);
+        any = true;
+    }
+    return any;
+}
+
+void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q) {
+    int64_t again = q->rotated_mono_ms + RMD_QUEUE_ROTATE_MS;
+    if (q->n_entries < RMD_COORD_WINDOW_CHUNKS || q->queued <= q->loaded || !rmd_campaign_deals(c, q->campaign))
+        return;
+    if (q->rotated_mono_ms && c->now.mono_ms < again) {
+        rmd_core_wake(c, again);
+        return;
+    }
+    if (unload(c, q)) /* the cursor goes on from where it is */
+        q->rotated_mono_ms = c->now.mono_ms;
+}
+
 /* A paused campaign gives its windows up when others need them; the cursor starts again. */
 static void unload_paused(struct rmd_coord *c) {
     rmd_list_for(kt, &c->all_campaigns) {
@@ -312,18 +342,8 @@ static void unload_paused(struct rmd_coord *c) {
             continue;
         rmd_list_for(it, &k->cqs) {
             struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);
-            if (q->scanning)
-                continue;
-            rmd_list_for_safe(et, &q->entries) {
-                struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
-                if (e->refs || e->dirty || e->dirty_tag > c->persisted)
-                    continue;
-                q->loaded -= e->n;
-                q->n_entries--;
-                c->windows--;
-                entry_free(c, e);
+            if (unload(c, q))
                 q->cursor.n = 0;
-            }
         }
     }
 }

@@ -249,15 +249,19 @@ static bool has_ready(const struct rmd_pq *q) {
 static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_sched_candidates(c, q);
     uint64_t reserved = 0;
+    bool found_nothing = false;
     for (size_t i = 0; i < q->n_candidates; i++) {
         struct rmd_lane *l = q->candidate[i];
         const char *why = rmd_sched_lane_why(c, q, l);
         uint32_t n = why ? 0 : deal_lane(c, q, l, reserved);
         if (n)
             return n;
+        found_nothing |= !why && rmd_warm_is_cold(l->warm);
         if (why && q->has_cold)
             reserved += rmd_warm_keeps(c, q, l, why);
     }
+    if (found_nothing && q->provider_id == c->other)
+        rmd_list_for(it, &q->cqs) rmd_queue_rotate(c, rmd_container(it, struct rmd_cq, in_pq));
     return 0;
 }
 

@@ -77,9 +77,10 @@ extern const char rmd_why_warm_cap[], rmd_why_warm_hour[], rmd_why_kept[];
 /* ---- warm_lanes.c */
 void rmd_warm_init_core(struct rmd_coord *c);
 void rmd_warm_free(struct rmd_coord *c);
-void rmd_warm_source(struct rmd_coord *c, struct rmd_source *s); /* after it was added, or restored */
-void rmd_warm_attach(struct rmd_coord *c, struct rmd_lane *l);   /* a lane was made */
-void rmd_warm_streams(struct rmd_coord *c);                      /* streams changed: which domains warm up */
+void rmd_warm_source(struct rmd_coord *c, struct rmd_source *s);  /* after it was added, or restored */
+void rmd_warm_is_warm(struct rmd_coord *c, struct rmd_source *s); /* says the operator, of all its lanes */
+void rmd_warm_attach(struct rmd_coord *c, struct rmd_lane *l);    /* a lane was made */
+void rmd_warm_streams(struct rmd_coord *c);                       /* streams changed: which domains warm up */
 struct rmd_warm_lane *rmd_warm_domain_lane(struct rmd_coord *c, const struct rmd_stream *st, size_t provider);
 void rmd_warm_step(struct rmd_coord *c); /* closes days; before anything of a step is counted */
 void rmd_warm_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,

@@ -98,6 +98,16 @@ void rmd_warm_source(struct rmd_coord *c, struct rmd_source *s) {
         s->warm_waits = false;
 }
 
+void rmd_warm_is_warm(struct rmd_coord *c, struct rmd_source *s) {
+    for (size_t i = 0; i < c->o.n_providers; i++) {
+        struct rmd_warm_lane *x = s->lane[i] ? s->lane[i]->warm : NULL;
+        if (!rmd_warm_is_cold(x))
+            continue;
+        rmd_warm_set(&x->w, rmd_warm_day(c), x->scheme.caps->n);
+        rmd_warm_dirty(c, x);
+    }
+}
+
 /* A domain warms up when any of its streams says so; the first one's plan holds. */
 void rmd_warm_streams(struct rmd_coord *c) {
     uint32_t it = 0;

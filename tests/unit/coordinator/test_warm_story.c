@@ -386,6 +386,34 @@ static void sites_of_other_have_ceilings(void **state) {
     done(w);
 }
 
+/* More sites than a campaign's window has chunks: those at their ceilings make room for the others. */
+static void many_sites_of_other(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t cold = add(w, "203.0.113.7", "story", 0);
+    static char name[24][24];
+    const char *domains[25] = {0};
+    for (unsigned i = 0; i < 24; i++) {
+        char mx[32];
+        assert_true(rmd_format(name[i], sizeof name[i], "s%u.test", i) > 0);
+        assert_true(rmd_format(mx, sizeof mx, "mx.s%u.test", i) > 0);
+        cw_domain(w, name[i], mx);
+        domains[i] = name[i];
+    }
+    struct rmd_command m = {.kind = RMD_CMD_WARMUP_SET, .name = "203.0.113.7", .number = 7, .reason = "known"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    cw_submit(w, "bulk", domains, 24 * 40, 0);
+    cw_pass(w, 12 * HOUR, STEP);
+    assert_int_equal(sent_by(w, cold, 0), 200);
+    for (unsigned i = 0; i < 24; i++) {
+        size_t n = 0;
+        for (size_t k = 0; k < w->n_rcpts; k++)
+            n += rmd_has_suffix(strchr(w->rcpt[k].email, '@') + 1, name[i]);
+        assert_in_range(n, 0, 12);
+    }
+    done(w);
+}
+
 static void places_in_a_network(void **state) {
     (void)state;
     struct cw *w = world();
@@ -520,6 +548,7 @@ int main(void) {
         cmocka_unit_test(nothing_waits_for_a_lane_when_it_is_urgent),
         cmocka_unit_test(engaged_recipients_come_first),
         cmocka_unit_test(sites_of_other_have_ceilings),
+        cmocka_unit_test(many_sites_of_other),
         cmocka_unit_test(places_in_a_network),
         cmocka_unit_test(a_provider_that_wants_to_know_first),
         cmocka_unit_test(domains_warm_up_too),
