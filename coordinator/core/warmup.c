@@ -237,11 +237,11 @@ static void judge_again(const struct rmd_scheme *s, struct rmd_warm *w, uint32_t
     if (from == w->n_days || !w->day[from].judged)
         return;
     uint32_t stage = w->day[from].stage, hold = w->day[from].hold;
-    struct rmd_judgement j = {.stage = stage, .hold = hold}, worst = *out;
+    struct rmd_judgement worst = *out;
     for (uint32_t i = from; i < w->n_days && w->day[i].judged; i++) {
         if (w->day[i].stage < stage) /* it never stood higher than it stood */
             stage = w->day[i].stage;
-        j = judge(s, w, i, stage, hold, w->paused);
+        struct rmd_judgement j = judge(s, w, i, stage, hold, w->paused);
         if (j.gate != RMD_GATE_KINDS && (worst.gate == RMD_GATE_KINDS || j.value.verdict > worst.value.verdict))
             worst = j;
         stage = j.stage;
