@@ -49,9 +49,13 @@ void sim_warm_config(struct sim *s) {
         s->stream[i].warms = !rmd_rng_below(&rng, 4);
         s->stream[i].no_cold = s->stream[i].priority == 0 && rmd_rng_below(&rng, 2);
     }
-    for (uint32_t p = 0; p < s->n_providers; p++) /* of refusals that nobody could report, no gate knows */
-        s->provider[p].wary =
-            !rmd_rng_below(&rng, 2) && !s->faults.host_loss && !s->faults.forget && !s->faults.revoke;
+    /* Of refusals that nobody could report, no gate knows. A stage may be used within an hour here, so that gates have
+     * days to judge. */
+    bool wary = rmd_rng_below(&rng, 3) && !s->faults.host_loss && !s->faults.forget && !s->faults.revoke;
+    for (uint32_t p = 0; wary && p < s->n_providers; p++)
+        s->provider[p].wary = rmd_rng_below(&rng, 3) > 0;
+    if (wary)
+        w->plan.hour_percent = 100;
 }
 
 bool sim_warm_refuses(struct sim *s, struct sim_conn *c) {
