@@ -44,10 +44,21 @@ static const char *const types[] = {
     "source.quarantined",
     "source.trouble",
     "source.mended",
+    "source.registered",
+    "source.unregistered",
     "stream.active",
     "stream.paused",
     "suppression.added",
     "suppression.removed",
+    "warmup.advanced",
+    "warmup.held",
+    "warmup.back",
+    "warmup.warm",
+    "warmup.restarted",
+    "warmup.paused",
+    "warmup.resumed",
+    "warmup.set",
+    "warmup.complaints",
 };
 
 static void set_text(json_t *o, const char *key, const char *s) {
