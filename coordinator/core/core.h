@@ -556,6 +556,8 @@ void rmd_key_of_chunk(const struct rmd_chunk *ch, struct rmd_chunk_ref *ref);
 
 /* ---- deferred.c */
 struct rmd_dq *rmd_dq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s, uint32_t sticky);
+void rmd_dq_count(struct rmd_coord *c, struct rmd_dq *q,
+                  int by); /* a record more or less, stored or counted at start */
 struct rmd_id rmd_deferred_id(const Remuda__DeferredRecord *r);
 /* Stores it (key from its fields), counts it. The record stays the caller's. */
 void rmd_deferred_put(struct rmd_coord *c, struct rmd_campaign *k, Remuda__DeferredRecord *r);

@@ -41,14 +41,26 @@ static struct rmd_key key_of(const struct rmd_dq *q, const Remuda__DeferredRecor
                             r->not_before_wall_ms, &id);
 }
 
+void rmd_dq_count(struct rmd_coord *c, struct rmd_dq *q, int by) {
+    q->count = (uint64_t)((int64_t)q->count + by);
+    q->pq->deferred = (uint64_t)((int64_t)q->pq->deferred + by);
+    if (!q->sticky)
+        return;
+    struct rmd_account *const a[] = {
+        rmd_ledger_account(&c->ledger, RMD_ACCOUNT_LANE, q->sticky, q->pq->provider_id),
+        rmd_ledger_account(&c->ledger, RMD_ACCOUNT_SOURCE, q->sticky, 0),
+    };
+    for (size_t i = 0; i < sizeof a / sizeof a[0]; i++)
+        a[i]->kept = (uint64_t)((int64_t)a[i]->kept + by);
+}
+
 void rmd_deferred_put(struct rmd_coord *c, struct rmd_campaign *k, Remuda__DeferredRecord *r) {
     struct rmd_dq *q = rmd_dq_get(c, r->provider, k->stream, r->sticky_source);
     if (r->not_before_wall_ms <= q->cursor_wall_ms)
         r->not_before_wall_ms = q->cursor_wall_ms + 1;
     struct rmd_key key = key_of(q, r);
     rmd_core_put(c, &key, r);
-    q->count++;
-    q->pq->deferred++;
+    rmd_dq_count(c, q, 1);
     k->deferred++;
     q->put_tag = c->tag + 1;
     if (r->not_before_wall_ms < q->inflight_wall_ms)
@@ -62,9 +74,7 @@ void rmd_deferred_delete(struct rmd_coord *c, struct rmd_campaign *k, const Remu
     struct rmd_key key = key_of(q, r);
     rmd_core_delete(c, &key);
     if (q->count)
-        q->count--;
-    if (q->pq->deferred)
-        q->pq->deferred--;
+        rmd_dq_count(c, q, -1);
     if (k->deferred)
         k->deferred--;
 }

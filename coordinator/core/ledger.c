@@ -189,6 +189,17 @@ uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c) {
     return room;
 }
 
+uint64_t rmd_caps_room_for_new(const struct rmd_ledger *l, const struct rmd_caps *c) {
+    uint64_t room = rmd_caps_room(l, c);
+    for (int i = 0; i < RMD_ACCOUNTS && room; i++) {
+        uint64_t x = rmd_account_available(l, c->account[i], c->limit[i]), kept = c->account[i]->kept;
+        x = !c->limit[i] ? UINT64_MAX : x > kept ? x - kept : 0;
+        if (x < room)
+            room = x;
+    }
+    return room;
+}
+
 void rmd_caps_grant(const struct rmd_caps *c, uint64_t n) {
     for (int i = 0; i < RMD_ACCOUNTS; i++)
         c->account[i]->outstanding += n;

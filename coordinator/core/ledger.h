@@ -40,6 +40,7 @@ struct rmd_account {
     uint8_t kind;
     uint32_t a, b;
     uint64_t outstanding;
+    uint64_t kept;                    /* recipients that will be tried again here: their room isn't for new ones */
     uint64_t used;                    /* sum of live buckets */
     struct rmd_ledger_bucket *bucket; /* rising index; [head, n) count, [0, head) are old and await deletion */
     uint32_t head, n, cap;
@@ -88,6 +89,7 @@ int64_t rmd_account_hour_frees_ms(const struct rmd_ledger *l, struct rmd_account
 /* Room in all accounts, for the day and for the hour; room for the day alone. */
 uint64_t rmd_caps_day_room(const struct rmd_ledger *l, const struct rmd_caps *c);
 uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c);
+uint64_t rmd_caps_room_for_new(const struct rmd_ledger *l, const struct rmd_caps *c); /* less what is kept */
 void rmd_caps_grant(const struct rmd_caps *c, uint64_t n);
 void rmd_caps_return(const struct rmd_caps *c, uint64_t n); /* n grants end; nothing was sent */
 void rmd_caps_book(struct rmd_ledger *l, const struct rmd_caps *c, uint64_t rcpts); /* in the present bucket */

@@ -317,8 +317,7 @@ static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
     }
     struct rmd_dq *q = rmd_dq_get(c, rmd_get_be32(row->key.p + 5), s, rmd_get_be32(row->key.p + 13));
     int64_t at = (int64_t)rmd_get_be64(row->key.p + 17);
-    q->count++;
-    q->pq->deferred++;
+    rmd_dq_count(c, q, 1);
     k->deferred++;
     if (at < q->next_wall_ms)
         q->next_wall_ms = at;

@@ -48,10 +48,12 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
     }
 }
 
-static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l) {
+/* fresh: for recipients that weren't tried yet. The room of those that will be tried again from this source is theirs:
+ * new ones that took it would send them elsewhere, where whoever greylisted them greylists them anew. */
+static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l, bool fresh) {
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);
-    uint64_t r = rmd_caps_room(&c->ledger, &caps);
+    uint64_t r = fresh ? rmd_caps_room_for_new(&c->ledger, &caps) : rmd_caps_room(&c->ledger, &caps);
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
     uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
@@ -63,6 +65,14 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
 /* A source that could be used but for the moment: for stickiness and avoidance. */
 static bool standing(const struct rmd_source *s, const struct rmd_lane *l) {
     return s->rec->state == RMD_SOURCE_ACTIVE && s->all.state == RMD_LANE_OPEN && (!l || l->state == RMD_LANE_OPEN);
+}
+
+static bool retries_ready(const struct rmd_pq *q) {
+    rmd_list_for(it, &q->dqs) {
+        if (rmd_container(it, struct rmd_dq, in_pq)->n_items)
+            return true;
+    }
+    return false;
 }
 
 const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
@@ -94,10 +104,12 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     const char *barred = rmd_warm_bars(c, q->stream, l);
     if (barred)
         return barred;
-    if (!room(c, q, l)) {
+    if (!room(c, q, l, false)) {
         const char *warm = rmd_warm_binds(c, l, q->stream);
         return warm ? warm : "lane caps";
     }
+    if (!room(c, q, l, true) && !retries_ready(q))
+        return "lane caps: what room is left is kept for retries";
     uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
     if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
         l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
@@ -208,7 +220,7 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
 
 /* reserved: recipients of the queue that lanes before this one will take. */
 static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint64_t reserved) {
-    uint64_t r = room(c, q, l), spare = q->queued > reserved ? q->queued - reserved : 0;
+    uint64_t r = room(c, q, l, false), spare = q->queued > reserved ? q->queued - reserved : 0;
     uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES;
     rmd_list_for(it, &q->dqs) {
         struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
@@ -216,6 +228,10 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         if (n)
             return n;
     }
+    r = room(c, q, l, true);
+    max = r < max ? (uint32_t)r : max;
+    if (!max)
+        return 0;
     rmd_list_for_safe(it, &q->cqs) {
         struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
@@ -354,7 +370,7 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
         if (!why)
             return q->queued ? "" : "time of the next attempt";
         reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
-        if (!first || strcmp(why, "lane caps") == 0 || strcmp(why, "leases outstanding") == 0 ||
+        if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
             why == rmd_why_warm_cap || why == rmd_why_warm_hour)
             first = why; /* what would help at once says most */
     }

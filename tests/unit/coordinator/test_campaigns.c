@@ -84,6 +84,37 @@ static void a_lane_holds_no_more_of_a_big_one(void **state) {
     done(w);
 }
 
+static void greylists(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                      Remuda__Outcome *o) {
+    (void)w, (void)n;
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->email[i], email) == 0 && !l->attempt[i])
+            cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_GREYLISTED, RMD_ACTION_RETRY_SAME, RMD_SCOPE_LANE,
+                            false);
+    }
+}
+
+/* Room in a cap is kept for those that must be tried again from the same source: everybody is greylisted once. */
+static void new_recipients_leave_room_for_retries(void **state) {
+    (void)state;
+    struct cw *w = world(0);
+    cw_node_add(w, "n1");
+    w->answer = greylists;
+    enum { CAP = 4000 };
+    cw_source(w, "203.0.113.7", "n1", CAP);
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, CAP, 0);
+    cw_pass(w, 2 * 3600 * 1000, 5000);
+    /* Tried twice, a cap is half as many recipients. What was under way when the first refusals came is over that. */
+    const Remuda__CampaignRecord *r = cw_campaign(w, &id, NULL);
+    assert_in_range(r->delivered, CAP / 2 - RMD_COORD_LANE_MESSAGES, CAP / 2);
+    cw_source(w, "198.51.100.7", "n1", CAP + 4 * RMD_COORD_LANE_MESSAGES);
+    cw_pass(w, 2 * 3600 * 1000, 5000);
+    r = cw_campaign(w, &id, NULL);
+    assert_int_equal(r->delivered, CAP);
+    assert_in_range(r->deferrals, CAP, CAP + 2 * RMD_COORD_LANE_MESSAGES);
+    done(w);
+}
+
 static void finished_campaigns_leave_memory_and_stay_in_the_store(void **state) {
     (void)state;
     struct cw *w = world(0);
@@ -141,6 +172,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lane_holds_many_small_campaigns),
         cmocka_unit_test(a_lane_holds_no_more_of_a_big_one),
+        cmocka_unit_test(new_recipients_leave_room_for_retries),
         cmocka_unit_test(finished_campaigns_leave_memory_and_stay_in_the_store),
         cmocka_unit_test(old_campaigns_are_forgotten),
     };
