@@ -140,6 +140,8 @@ static int show_explain(struct rmd_ctl *c, const json_t *a, const char *what) {
         printf("%s is suppressed for %s%s: `remuda suppress check` tells why\n", what,
                *stream ? "stream " : "all streams", stream);
     }
+    if (json_is_true(json_object_get(a, "truncated")))
+        puts("(older ones are left out; `remuda events --recipient ADDRESS --last 0` has them all)");
     json_array_foreach(list, i, m) show_match(m);
     if (json_array_size(list) || suppressed)
         return CTL_OK;

@@ -12,7 +12,7 @@
 
 enum {
     EVENTS_MAX = 200,
-    CAMPAIGNS_MAX = 200,
+    CAMPAIGNS_MAX = 20000, /* unfinished ones */
     CHUNKS_MAX = 2000,
     MATCHES_MAX = 50,
     UNRESOLVED_MAX = 100000, /* keys read to find a recipient whose domain has no answer from DNS */
@@ -41,7 +41,7 @@ struct search {
     struct rmd_leased_view leased;
     struct rmd_id id; /* of the match that is being explained */
     int64_t not_before_wall_ms;
-    bool found;
+    bool found, truncated;
 };
 
 /* ---- history */
@@ -53,8 +53,10 @@ static json_t *match_of(struct search *s, const struct rmd_id *message) {
     rmd_id_format(message, text);
     json_array_foreach(s->matches, i,
                        m) if (strcmp(json_string_value(json_object_get(m, "message")), text) == 0) return m;
-    if (json_array_size(s->matches) == MATCHES_MAX)
-        return NULL;
+    if (json_array_size(s->matches) == MATCHES_MAX) { /* the newest say most */
+        json_array_remove(s->matches, 0);
+        s->truncated = true;
+    }
     struct rmd_id campaign = rmd_id_campaign(message);
     char campaign_text[27];
     rmd_id_format(&campaign, campaign_text);
@@ -144,7 +146,10 @@ static void find_in_chunks(struct search *s) {
 
 static void add_campaign(void *ctx, const struct rmd_campaign_view *v) {
     struct search *s = ctx;
-    if (s->n_campaigns == CAMPAIGNS_MAX || v->record->id.len != sizeof s->campaign[0].id.b)
+    if (v->record->finished_wall_ms || v->record->id.len != sizeof s->campaign[0].id.b)
+        return; /* history alone tells of finished ones */
+    s->truncated |= s->n_campaigns == CAMPAIGNS_MAX;
+    if (s->n_campaigns == CAMPAIGNS_MAX)
         return;
     struct campaign *c = &s->campaign[s->n_campaigns++];
     memcpy(c->id.b, v->record->id.data, sizeof c->id.b);
@@ -325,7 +330,10 @@ void rmd_api_explain(struct rmd_api_request *r) {
     s.suppressed = json_array();
     s.campaign = rmd_arena_alloc(&r->arena, CAMPAIGNS_MAX * sizeof *s.campaign);
     struct rmd_history_filter f = {.address_hash = s.hash, .message = s.message};
-    rmd_history_read(rmd_shell_history(r->http->o.shell), &f, EVENTS_MAX, on_event, &s);
+    struct rmd_history *history = rmd_shell_history(r->http->o.shell);
+    f.after = rmd_history_back(history, &f, EVENTS_MAX);
+    s.truncated = f.after > 0;
+    rmd_history_read(history, &f, EVENTS_MAX, on_event, &s);
     if (!s.domain && json_array_size(s.matches)) {
         const char *to = json_string_value(json_object_get(json_array_get(s.matches, 0), "recipient"));
         s.address = rmd_arena_str(&r->arena, rmd_slice_str(to));
@@ -343,6 +351,7 @@ void rmd_api_explain(struct rmd_api_request *r) {
     json_object_set_new(r->out, "suppressed", json_boolean(json_array_size(s.suppressed)));
     json_object_set_new(r->out, "suppressed_streams", s.suppressed);
     json_object_set_new(r->out, "matches", s.matches);
+    json_object_set_new(r->out, "truncated", json_boolean(s.truncated));
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
     rmd_buf_release(&s.lines);

@@ -30,6 +30,20 @@ class Text(ClusterCase):
 class Explain(Text):
     providers = {"small": {"domains": ["a.test"]}, "slow": {"domains": ["slow.test"], "delay_data": "4s"}}
 
+    def test_the_newest_is_told_however_much_there_was(self):
+        for _ in range(55):
+            last = self.deliver(["often@a.test"])
+        answer = self.cluster.explain("often@a.test")
+        self.assertEqual((len(answer["matches"]), answer["truncated"]), (50, True))
+        self.assertEqual(answer["matches"][-1]["campaign"], last["id"])
+        self.cluster.remuda("stream", "pause", "bulk")
+        self.addCleanup(self.cluster.remuda, "stream", "resume", "bulk")
+        waiting = self.send(["often@a.test"])
+        self.cluster.until(lambda: self.cluster.explain("often@a.test")["matches"][-1]["campaign"] == waiting["id"] or None,
+                           "the one that waits is the last")
+        self.assertIn("older ones are left out", self.cluster.remuda("explain", "often@a.test", as_json=False).out)
+        self.cluster.remuda("campaign", "cancel", waiting["id"])
+
     def test_a_paused_campaign_is_what_its_recipients_wait_for(self):
         self.cluster.stream("resting", self.world.keys["news.example"], pool="empty")
         ident = self.send("rest@a.test", stream="resting")["id"]
