@@ -25,6 +25,7 @@ void rmd_rules_free(struct rmd_rules *r) {
         return;
     rmd_pattern_index_release(&r->index);
     rmd_map_release(&r->provider_index);
+    rmd_map_release(&r->sets);
     rmd_arena_release(&r->arena);
     free(r->provider);
     free(r->added);
@@ -67,6 +68,27 @@ int rmd_rules_provider(struct rmd_rules *r, const char *name, char *err, size_t 
 
 int rmd_rules_provider_find(const struct rmd_rules *r, const char *name) {
     return (int)(uintptr_t)rmd_map_get_str(&r->provider_index, name) - 1;
+}
+
+/* ---------------------------------------------------------------- sets of words */
+
+int rmd_rules_set(struct rmd_rules *r, const char *name, const char *const *word, char *err, size_t err_n) {
+    size_t n = 0;
+    if (!is_name(name)) {
+        (void)rmd_format(err, err_n, "a set's name has 1 to 63 characters of a-z, 0-9, - and _");
+        return RMD_EINVAL;
+    }
+    while (word[n])
+        n++;
+    if (n < 2 || n > RMD_RULES_SET_MAX) {
+        (void)rmd_format(err, err_n, "set %s: has fewer than 2 or more than %d words", name, RMD_RULES_SET_MAX);
+        return RMD_EINVAL;
+    }
+    const char **copy = rmd_arena_alloc(&r->arena, (n + 1) * sizeof *copy);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = rmd_arena_str(&r->arena, rmd_slice_str(word[i]));
+    rmd_map_set(&r->sets, rmd_slice_str(name), copy);
+    return RMD_OK;
 }
 
 /* ---------------------------------------------------------------- adding a rule */
@@ -220,20 +242,22 @@ static int add_texts(struct adding *a) {
     rule->n_sample = list_length(def->sample);
     if (rule->n_pattern > RMD_RULE_PATTERNS_MAX || rule->n_sample > RMD_RULE_SAMPLES_MAX)
         return refuse(a, "has more than %d patterns or %d samples", RMD_RULE_PATTERNS_MAX, RMD_RULE_SAMPLES_MAX);
-    if (a->r->n_text_patterns + (unsigned)rule->n_pattern > RMD_RULES_PATTERNS_MAX)
-        return refuse(a, "all rules together have more than %d patterns", RMD_RULES_PATTERNS_MAX);
     if (rule->n_sample == 0)
         return refuse(a, "has no sample");
     if (rule->n_pattern == 0 && !rule->n_code && !rule->n_enhanced && !rule->stages && !rule->n_provider)
         return refuse(a, "asks for nothing and would match every reply");
+    rule->pattern = copy_list(&a->r->arena, def->pattern, rule->n_pattern);
+    rule->sample = copy_list(&a->r->arena, def->sample, rule->n_sample);
+    rule->source = def->source ? rmd_arena_str(&a->r->arena, rmd_slice_str(def->source)) : NULL;
+    rule->weak = def->weak;
+    if (a->r->n_text_patterns + (unsigned)rule->n_pattern > RMD_RULES_PATTERNS_MAX)
+        return refuse(a, "all rules together have more than %d patterns", RMD_RULES_PATTERNS_MAX);
     for (int i = 0; i < rule->n_pattern; i++) {
         struct rmd_pattern probe;
-        const char *why = rmd_pattern_compile(&a->r->arena, def->pattern[i], &probe);
+        const char *why = rmd_pattern_compile(&a->r->arena, &a->r->sets, def->pattern[i], &probe);
         if (why)
             return refuse(a, "pattern \"%s\" %s", def->pattern[i], why);
     }
-    rule->pattern = copy_list(&a->r->arena, def->pattern, rule->n_pattern);
-    rule->sample = copy_list(&a->r->arena, def->sample, rule->n_sample);
     return RMD_OK;
 }
 
@@ -272,6 +296,21 @@ static struct rmd_rule *find_added(const struct rmd_rules *r, int layer, const c
     return NULL;
 }
 
+/* Stable. */
+static void weak_last(struct rmd_rules *r) {
+    struct rmd_rule **weak = rmd_alloc((r->n + 1) * sizeof *weak);
+    uint32_t n_weak = 0;
+    r->n_strong = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        if (r->rule[i]->weak)
+            weak[n_weak++] = r->rule[i];
+        else
+            r->rule[r->n_strong++] = r->rule[i];
+    if (n_weak)
+        memcpy(r->rule + r->n_strong, weak, n_weak * sizeof *weak);
+    free(weak);
+}
+
 static void put_in_order(struct rmd_rules *r) {
     free(r->rule);
     r->rule = rmd_alloc((r->n_added + 1) * sizeof *r->rule);
@@ -284,6 +323,7 @@ static void put_in_order(struct rmd_rules *r) {
             struct rmd_rule *instead = find_added(r, RMD_RULES_OPERATOR, r->added[i]->name);
             r->rule[r->n++] = instead ? instead : r->added[i];
         }
+    weak_last(r);
 }
 
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) {
@@ -301,7 +341,7 @@ int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char
             r->bare[r->n_bare++] = i;
         for (int k = 0; k < rule->n_pattern; k++) {
             struct rmd_pattern *p = &r->patterns[r->n_patterns++];
-            const char *why = rmd_pattern_compile(&r->arena, rule->pattern[k], p);
+            const char *why = rmd_pattern_compile(&r->arena, &r->sets, rule->pattern[k], p);
             assert(!why); /* add() compiled it before */
             p->rule = i;
         }
@@ -354,7 +394,7 @@ static void consider(void *ctx, uint32_t pattern) {
         return;
     rmd_bit_set(q->tried, pattern);
     if (rmd_rule_accepts(q->r->rule[p->rule], q->s) &&
-        (p->key_n == p->n || rmd_pattern_matches(p, q->s->text, q->s->n)))
+        ((p->key_n == p->n && !p->key_brace) || rmd_pattern_matches(p, q->s->text, q->s->n)))
         q->best = p->rule;
 }
 
@@ -372,7 +412,7 @@ uint32_t rmd_rules_find(const struct rmd_rules *r, const struct rmd_subject *s) 
     return q.best;
 }
 
-static bool before_mail(enum rmd_stage stage) {
+bool rmd_stage_before_mail(enum rmd_stage stage) {
     return stage == RMD_STAGE_CONNECT || stage == RMD_STAGE_GREETING || stage == RMD_STAGE_EHLO ||
            stage == RMD_STAGE_STARTTLS;
 }
@@ -381,7 +421,7 @@ static void by_code(const struct rmd_reply *reply, struct rmd_verdict *out) {
     *out = (struct rmd_verdict){.class = RMD_CLASS_OTHER, .scope = RMD_SCOPE_RECIPIENT, .rule = "code"};
     if (reply->code < 400) {
         out->class = RMD_CLASS_DELIVERED;
-    } else if (before_mail(reply->stage)) {
+    } else if (rmd_stage_before_mail(reply->stage)) {
         out->scope = RMD_SCOPE_DESTINATION;
         out->action = RMD_ACTION_NEXT_MX;
     } else {
@@ -390,8 +430,28 @@ static void by_code(const struct rmd_reply *reply, struct rmd_verdict *out) {
     }
 }
 
-void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
-                        struct rmd_verdict *out) {
+void rmd_verdict_settle(struct rmd_verdict *v) {
+    if (!v->permanent && (v->action == RMD_ACTION_FAIL || v->action == RMD_ACTION_SUPPRESS))
+        v->action = RMD_ACTION_RETRY;
+    if (v->permanent && v->action == RMD_ACTION_RETRY)
+        v->action = RMD_ACTION_FAIL;
+    if (v->action == RMD_ACTION_RETRY_SAME || v->action == RMD_ACTION_NEXT_MX)
+        v->permanent = false;
+}
+
+static void by_rule(const struct rmd_rule *rule, const struct rmd_reply *reply, struct rmd_verdict *out) {
+    *out = rule->verdict;
+    if (rule->permanent >= 0) {
+        out->permanent = rule->permanent;
+        return;
+    }
+    out->permanent = reply->code >= 500 && !rmd_stage_before_mail(reply->stage);
+    rmd_verdict_settle(out);
+}
+
+void rmd_rules_explain(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
+                       struct rmd_verdict *out, struct rmd_why *why) {
+    *why = (struct rmd_why){0};
     by_code(reply, out);
     if (reply->code < 400 || reply->code > 599)
         return;
@@ -399,19 +459,39 @@ void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply
     rmd_subject_init(&s, reply);
     s.provider = *provider ? rmd_rules_provider_find(r, provider) : -1;
     uint32_t at = rmd_rules_find(r, &s);
+    if (at >= r->n_strong && r->model && rmd_model_ask(r->model, &s, &why->model)) {
+        rmd_model_verdict(why->model.class, reply->code, reply->stage, out);
+        return;
+    }
+    why->model.n_reasons = 0;
     if (at == r->n)
         return;
     const struct rmd_rule *rule = r->rule[at];
-    *out = rule->verdict;
-    if (rule->permanent >= 0) {
-        out->permanent = rule->permanent;
+    by_rule(rule, reply, out);
+    why->file = rule->file;
+    why->line = rule->line;
+    why->source = rule->source;
+    for (int i = 0; i < rule->n_pattern && !why->pattern; i++)
+        if (rmd_pattern_matches(&r->patterns[rule->first_pattern + (unsigned)i], s.text, s.n))
+            why->pattern = rule->pattern[i];
+}
+
+void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
+                        struct rmd_verdict *out) {
+    by_code(reply, out);
+    if (reply->code < 400 || reply->code > 599)
         return;
-    }
-    out->permanent = reply->code >= 500 && !before_mail(reply->stage);
-    if (!out->permanent && (out->action == RMD_ACTION_FAIL || out->action == RMD_ACTION_SUPPRESS))
-        out->action = RMD_ACTION_RETRY;
-    if (out->permanent && out->action == RMD_ACTION_RETRY)
-        out->action = RMD_ACTION_FAIL;
-    if (out->action == RMD_ACTION_RETRY_SAME || out->action == RMD_ACTION_NEXT_MX)
-        out->permanent = false;
+    struct rmd_subject s;
+    struct rmd_model_answer answer;
+    rmd_subject_init(&s, reply);
+    s.provider = *provider ? rmd_rules_provider_find(r, provider) : -1;
+    uint32_t at = rmd_rules_find(r, &s);
+    if (at >= r->n_strong && r->model && rmd_model_ask(r->model, &s, &answer))
+        rmd_model_verdict(answer.class, reply->code, reply->stage, out);
+    else if (at < r->n)
+        by_rule(r->rule[at], reply, out);
+}
+
+void rmd_rules_model(struct rmd_rules *r, const struct rmd_model *m) {
+    r->model = m;
 }

@@ -3,12 +3,18 @@
  * A rule set is compiled once from text and shared read-only by threads. The first rule that matches wins. A rule can
  * ask for provider names, stages, a reply code or its first digit(s) ("4", "55", "421"), an enhanced code with "x" as
  * a wildcard (a whole part, or its last digits: "4.7.x", "4.7.85x"), and patterns: each is ASCII-case-insensitive
- * text in which "*" stands for any text, "#" for a run of digits, and white space for any white space; a rule matches
- * when any of its patterns occurs anywhere in the reply's text (after the code).
- * "\\*", "\\#" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is
+ * text in which "*" stands for any text, "~" for at most 40 bytes of any text, "?" for at most three (a letter with an accent, in any encoding), "#" for a run of
+ * digits, "^" for the edge of a word, "{a|b|}" for one of its alternatives, "{box}" for one of the
+ * words of the set box, and white space for any white space; a rule matches
+ * when any of its patterns occurs anywhere in the reply's text (after the code). "doesn't" is "does not", "can't" and
+ * "cannot" are "can not", in both.
+ * "\\*", "\\#", "\\~", "\\^", "\\?", "\\{", "\\|", "\\}" and "\\\\" stand for themselves. Codes at the start of a line don't belong to the text, a line end is
  * white space, and there is white space at both ends: " ptr " finds the word alone.
  *
  * An answer that Remuda made up itself (code 0) never matches a rule: rmd_rules_own() has its own table.
+ *
+ * In order: all rules that aren't weak; then the learned model (model.h), where there is one; then the weak rules, which
+ * know little more than a code or a word of many meanings; then the code alone. The model overrides no rule.
  *
  * The text is libucl (parsed in proto/io/rules_file.c, one struct rmd_rule_def a rule); compile() lints: every rule
  * carries at least one sample that it must match and win, patterns that an earlier rule always shadows are errors,
@@ -16,14 +22,16 @@
 #ifndef REMUDA_RULES_H
 #define REMUDA_RULES_H
 
+#include "proto/model.h"
 #include "proto/verdict.h"
 #include <base/coll.h>
 
 enum {
     RMD_RULES_MAX = 4096,
     RMD_RULES_PATTERNS_MAX = 16384, /* of all rules together */
-    RMD_RULE_PATTERNS_MAX = 64,
-    RMD_RULE_PATTERN_BYTES_MAX = 256,
+    RMD_RULE_PATTERNS_MAX = 128,
+    RMD_RULES_SET_MAX = 128, /* words */
+    RMD_RULE_PATTERN_BYTES_MAX = 1024,
     RMD_RULE_SAMPLES_MAX = 16,
     RMD_RULE_LIST_MAX = 16, /* providers, stages, codes, enhanced codes of one rule */
 };
@@ -54,6 +62,8 @@ struct rmd_rule_def {
      * recipient; `fail` and `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
     int permanent;
     int layer; /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
+    const char *source; /* who says so: a provider's documentation, a facts page; NULL: nobody in particular */
+    bool weak;          /* asked after the model */
 };
 
 struct rmd_rules;
@@ -64,6 +74,8 @@ int rmd_rules_add(struct rmd_rules *r, const struct rmd_rule_def *def, char *err
 /* Declares a provider's name, so that rules may use it ("other" is known). RMD_EINVAL for an empty or malformed name.
  */
 int rmd_rules_provider(struct rmd_rules *r, const char *name, char *err, size_t err_n) RMD_CHECKED;
+/* Defines a set of words, for "{name}" in patterns that are added later; a later definition replaces. */
+int rmd_rules_set(struct rmd_rules *r, const char *name, const char *const *word, char *err, size_t err_n) RMD_CHECKED;
 /* Builds the index and lints all samples. Every finding goes to `finding`; RMD_EINVAL when there was any. */
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) RMD_CHECKED;
 void rmd_rules_free(struct rmd_rules *r);
@@ -74,6 +86,19 @@ size_t rmd_rules_count(const struct rmd_rules *r);
  * host. Never fails. */
 void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
                         struct rmd_verdict *out);
+
+/* The same, and why: for people. Strings are the set's and the model's. */
+struct rmd_why {
+    const char *file; /* NULL: no rule */
+    int line;
+    const char *pattern; /* as written; NULL: by codes alone */
+    const char *source;
+    struct rmd_model_answer model; /* n_reasons > 0: the model decided */
+};
+void rmd_rules_explain(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
+                       struct rmd_verdict *out, struct rmd_why *why);
+/* The model to ask behind the rules that aren't weak; outlives the set. NULL: none. */
+void rmd_rules_model(struct rmd_rules *r, const struct rmd_model *m);
 
 /* The verdict of an error of our own at a stage: kind names what happened. */
 #define RMD_OWN_ERRORS(X)                                                                \

@@ -147,21 +147,35 @@ static bool covers(const struct rmd_rule *wide, const struct rmd_rule *narrow) {
 struct shadow {
     const struct rmd_rules *r;
     const struct rmd_rule *rule;
-    const struct rmd_pattern *pattern;
     uint32_t at;
+    const uint8_t *text;
+    size_t n;
     const struct rmd_rule *by;
 };
 
-/* A compiled pattern is a text as well, in which "any text" and "digits" are bytes that only such wildcards match:
- * when an earlier pattern matches it, it matches whatever this pattern matches. */
+enum { EXPANSIONS_MAX = 4096 }; /* a pattern that stands for more texts is taken to be alive */
+
+/* A pattern without alternatives is a text as well, in which "any text" and "digits" are bytes that only such wildcards
+ * match: when an earlier pattern matches it, it matches whatever this pattern matches. */
 static void consider(void *ctx, uint32_t pattern) {
     struct shadow *q = ctx;
     const struct rmd_pattern *p = &q->r->patterns[pattern];
     const struct rmd_rule *by = q->r->rule[p->rule];
     if (q->by || p->rule >= q->at || by->layer != q->rule->layer || !covers(by, q->rule))
         return;
-    if (rmd_pattern_matches(p, q->pattern->prog, q->pattern->n))
+    if (rmd_pattern_matches(p, q->text, q->n))
         q->by = by;
+}
+
+/* A pattern is dead when all that it stands for is: the first text that isn't ends the search. */
+static bool shadowed(void *ctx, const uint8_t *text, size_t n) {
+    struct shadow *q = ctx;
+    q->text = text;
+    q->n = n;
+    q->by = NULL;
+    if (n < RMD_SUBJECT_BYTES)
+        rmd_pattern_index_walk(&q->r->index, text, n, consider, q);
+    return q->by != NULL;
 }
 
 static void check_shadows(struct lint *l, uint32_t at) {
@@ -174,10 +188,9 @@ static void check_shadows(struct lint *l, uint32_t at) {
         }
     }
     for (int i = 0; i < rule->n_pattern; i++) {
-        struct shadow q = {
-            .r = l->r, .rule = rule, .at = at, .pattern = &l->r->patterns[rule->first_pattern + (unsigned)i]};
-        rmd_pattern_index_walk(&l->r->index, q.pattern->prog, q.pattern->n, consider, &q);
-        if (q.by)
+        struct shadow q = {.r = l->r, .rule = rule, .at = at};
+        struct rmd_expansion x = {.fn = shadowed, .ctx = &q, .max = EXPANSIONS_MAX};
+        if (rmd_pattern_expand(&l->r->patterns[rule->first_pattern + (unsigned)i], &x))
             report(l, rule, "pattern \"%s\" is always shadowed by rule %s (%s:%d)", rule->pattern[i], q.by->name,
                    q.by->file, q.by->line);
     }

@@ -10,7 +10,9 @@
 
 #include <base/text.h>
 
-enum { KEY_MAX = 20 }; /* longer keys only make the automaton bigger */
+enum { KEY_MAX = 20 };    /* longer keys only make the automaton bigger */
+enum { NEAR_BYTES = 40 }; /* what "~" may skip */
+enum { FEW_BYTES = 3 };   /* what "?" may skip: a letter in any encoding, or written in two */
 
 static bool is_blank(uint8_t c) {
     return c <= ' ' || c == 0x7f;
@@ -20,87 +22,375 @@ static bool is_digit(uint8_t c) {
     return c >= '0' && c <= '9';
 }
 
-/* ---------------------------------------------------------------- patterns */
+/* ---------------------------------------------------------------- compiling a pattern */
 
-static void choose_key(struct rmd_pattern *p) {
-    size_t start = 0;
-    for (size_t i = 0; i <= p->n; i++) {
-        if (i < p->n && p->prog[i] > RMD_PATTERN_DIGITS)
-            continue;
-        size_t n = i - start;
-        if (n > p->key_n) {
-            p->key_at = (uint16_t)start;
-            p->key_n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n);
-        }
-        start = i + 1;
+/* A compiled pattern is a string of bytes: literal text, the wildcards of rules_internal.h, and alternatives as ALT a
+ * OR b END. It is made of pieces, between ANY and NEAR; a piece holds alternatives, an alternative nothing but text,
+ * digits and edges. */
+
+/* Appends one byte of text in the form in which texts and patterns meet: a run of blanks is one, and "doesn't",
+ * "can't" and "cannot" are written in two words. Returns the new length. */
+static size_t put(uint8_t *out, size_t n, uint8_t c) {
+    if (c == ' ' && n && out[n - 1] == ' ')
+        return n;
+    if (c == 't' && n >= 4 && out[n - 1] == '\'' && out[n - 2] == 'n') { /* the n goes, but for "can't" */
+        n -= out[n - 3] == 'a' && out[n - 4] == 'c' ? 1 : 2;
+        memcpy(out + n, " no", 3);
+        n += 3;
+    } else if (c == 't' && n >= 5 && memcmp(out + n - 5, "canno", 5) == 0) {
+        memcpy(out + n - 2, " no", 3);
+        n++;
+    }
+    out[n++] = c;
+    return n;
+}
+
+static uint8_t meta(char c) {
+    switch (c) {
+    case '*':
+        return RMD_PATTERN_ANY;
+    case '#':
+        return RMD_PATTERN_DIGITS;
+    case '~':
+        return RMD_PATTERN_NEAR;
+    case '^':
+        return RMD_PATTERN_EDGE;
+    case '?':
+        return RMD_PATTERN_FEW;
+    case '{':
+        return RMD_PATTERN_ALT;
+    case '|':
+        return RMD_PATTERN_OR;
+    case '}':
+        return RMD_PATTERN_END;
+    default:
+        return 0;
     }
 }
 
-const char *rmd_pattern_compile(struct rmd_arena *arena, const char *text, struct rmd_pattern *out) {
-    uint8_t prog[RMD_RULE_PATTERN_BYTES_MAX];
-    size_t n = 0;
-    if (strlen(text) > sizeof prog)
-        return "is longer than 256 bytes";
-    for (const char *s = text; *s; s++) {
-        uint8_t c = (uint8_t)*s;
-        if (c == '*') {
-            c = RMD_PATTERN_ANY;
-            if (n == 0 || !s[1])
-                return "has a * at an end, where it means nothing";
-        } else if (c == '#') {
-            c = RMD_PATTERN_DIGITS;
-        } else if (c == '\\') {
-            if (s[1] != '*' && s[1] != '#' && s[1] != '\\')
-                return "has a backslash that is not before *, # or a backslash";
-            c = (uint8_t) * ++s;
-        } else if (is_blank(c)) {
-            if (n && prog[n - 1] == ' ')
-                continue;
-            c = ' ';
-        } else {
-            c = (uint8_t)rmd_lower((char)c);
-        }
-        prog[n++] = c;
+struct compiler {
+    const struct rmd_map *sets;
+    uint8_t prog[RMD_PATTERN_PROG_MAX + 8];
+    size_t n;
+    bool inside; /* of a brace */
+    int depth;   /* of sets in sets */
+};
+
+/* Where a bare name in braces ends: "{box}"; 0 when it is no such thing. */
+static size_t set_name(const char *s) {
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+    return n && s[n] == '}' ? n : 0;
+}
+
+static const char *compile_text(struct compiler *c, const char *s);
+
+static const char *compile_set(struct compiler *c, const char *name, size_t n) {
+    const char *const *word = rmd_map_get(c->sets, rmd_slice(name, n));
+    const char *why = NULL;
+    if (!word)
+        return "names a set of words that nothing defines";
+    c->prog[c->n++] = RMD_PATTERN_ALT;
+    c->inside = true;
+    for (size_t i = 0; word[i] && !why; i++) {
+        if (i)
+            c->prog[c->n++] = RMD_PATTERN_OR;
+        why = compile_text(c, word[i]);
     }
-    *out = (struct rmd_pattern){.prog = rmd_arena_dup(arena, prog, n ? n : 1), .n = (uint16_t)n};
+    c->inside = false;
+    c->prog[c->n++] = RMD_PATTERN_END;
+    return why;
+}
+
+static const char *compile_meta(struct compiler *c, uint8_t m) {
+    if ((m == RMD_PATTERN_ANY || m == RMD_PATTERN_NEAR || m == RMD_PATTERN_ALT) && c->inside)
+        return "has *, ~ or { inside braces";
+    if ((m == RMD_PATTERN_OR || m == RMD_PATTERN_END) && !c->inside)
+        return "has a | or } outside of braces";
+    c->inside = m == RMD_PATTERN_ALT || (c->inside && m != RMD_PATTERN_END);
+    c->prog[c->n++] = m;
+    return NULL;
+}
+
+static const char *compile_text(struct compiler *c, const char *s) {
+    const char *why = NULL;
+    for (; *s && !why; s++) {
+        if (c->n >= RMD_PATTERN_PROG_MAX)
+            return "is too long, with all its words";
+        size_t name = *s == '{' ? set_name(s + 1) : 0;
+        if (name && !c->inside) {
+            why = compile_set(c, s + 1, name);
+            s += name + 1;
+        } else if (meta(*s)) {
+            why = compile_meta(c, meta(*s));
+        } else {
+            if (*s == '\\' && !(s[1] == '\\' || (s[1] && meta(s[1]))))
+                return "has a backslash that is not before *, #, ~, ^, ?, {, |, } or a backslash";
+            s += *s == '\\';
+            c->n = put(c->prog, c->n, is_blank((uint8_t)*s) ? ' ' : (uint8_t)rmd_lower(*s));
+        }
+    }
+    return why;
+}
+
+/* The longest run of plain text in prog[from..to). */
+static size_t longest(const uint8_t *prog, size_t from, size_t to, size_t *at) {
+    size_t best = 0, start = from;
+    for (size_t i = from; i <= to; i++) {
+        if (i < to && prog[i] > RMD_PATTERN_LAST)
+            continue;
+        if (i - start > best) {
+            best = i - start;
+            *at = start;
+        }
+        start = i + 1;
+    }
+    return best;
+}
+
+static size_t piece_end(const struct rmd_pattern *p, size_t i) {
+    while (i < p->n && p->prog[i] != RMD_PATTERN_ANY && p->prog[i] != RMD_PATTERN_NEAR)
+        i++;
+    return i;
+}
+
+static size_t alt_end(const uint8_t *prog, size_t i) {
+    while (prog[i] != RMD_PATTERN_OR && prog[i] != RMD_PATTERN_END)
+        i++;
+    return i;
+}
+
+static size_t brace_end(const uint8_t *prog, size_t i) {
+    while (prog[i] != RMD_PATTERN_END)
+        i++;
+    return i;
+}
+
+/* Which bytes a piece may begin with: most places of a text are out of the question at once. */
+static void first_bytes(const uint8_t *prog, size_t i, size_t end, uint8_t first[32]) {
+    while (i < end && prog[i] == RMD_PATTERN_EDGE)
+        i++;
+    bool brace = i < end && prog[i] == RMD_PATTERN_ALT;
+    size_t close = brace ? brace_end(prog, i) : i;
+    for (size_t k = brace ? i + 1 : i; k <= close; k = brace ? alt_end(prog, k) + 1 : close + 1) {
+        uint8_t c = k < end ? prog[k] : 0;
+        if (c <= RMD_PATTERN_LAST) { /* digits, an edge, an empty alternative, ...: anything */
+            memset(first, 0xff, 32);
+            return;
+        }
+        rmd_bit_set(first, c);
+    }
+}
+
+static void find_first_bytes(struct rmd_arena *arena, struct rmd_pattern *p) {
+    size_t pieces = 0, piece = 0;
+    for (size_t i = 0; i < p->n; i = piece_end(p, i) + 1)
+        pieces++;
+    uint8_t *first = rmd_arena_alloc(arena, 32 * (pieces + 1));
+    for (size_t i = 0; i < p->n; i = piece_end(p, i) + 1)
+        first_bytes(p->prog, i, piece_end(p, i), first + 32 * piece++);
+    p->first = first;
+}
+
+/* What the index finds a pattern by: a text that must occur, or the alternatives of a brace, one of which must. */
+static void choose_key(struct rmd_pattern *p) {
+    for (size_t i = 0; i < p->n;) {
+        bool brace = p->prog[i] == RMD_PATTERN_ALT;
+        size_t end = i, n = KEY_MAX, at = i;
+        if (brace) {
+            end = brace_end(p->prog, i);
+            for (size_t k = i + 1; k <= end; k = alt_end(p->prog, k) + 1) {
+                size_t of_alt = longest(p->prog, k, alt_end(p->prog, k), &at);
+                n = of_alt < n ? of_alt : n;
+            }
+            n -= n > 0; /* a single text is the better key */
+        } else {
+            while (end < p->n && p->prog[end] != RMD_PATTERN_ALT)
+                end++;
+            n = longest(p->prog, i, end, &at);
+        }
+        if (n > p->key_n) {
+            p->key_at = (uint16_t)(brace ? i : at);
+            p->key_n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n);
+            p->key_brace = brace;
+        }
+        i = brace ? end + 1 : end;
+    }
+}
+
+const char *rmd_pattern_compile(struct rmd_arena *arena, const struct rmd_map *sets, const char *text,
+                                struct rmd_pattern *out) {
+    struct compiler c = {.sets = sets};
+    if (strlen(text) > RMD_RULE_PATTERN_BYTES_MAX)
+        return "is longer than 1024 bytes";
+    const char *why = compile_text(&c, text);
+    size_t n = c.n;
+    if (!why && c.inside)
+        why = "has a { without its }";
+    if (why)
+        return why;
+    if (n && (c.prog[0] == RMD_PATTERN_ANY || c.prog[0] == RMD_PATTERN_NEAR || c.prog[n - 1] == RMD_PATTERN_ANY ||
+              c.prog[n - 1] == RMD_PATTERN_NEAR))
+        return "has a * or ~ at an end, where it means nothing";
+    *out = (struct rmd_pattern){.prog = rmd_arena_dup(arena, c.prog, n ? n : 1), .n = (uint16_t)n};
     choose_key(out);
-    if (out->key_n < 3)
+    find_first_bytes(arena, out);
+    if (out->key_n + out->key_brace < 3)
         return "has no run of three characters that must occur";
-    if (prog[n - 1] == '.' || (n > 1 && prog[n - 1] == ' ' && prog[n - 2] == '.'))
+    if (c.prog[n - 1] == '.' || (n > 1 && c.prog[n - 1] == ' ' && c.prog[n - 2] == '.'))
         return "ends with a dot, which receivers add and drop";
     return NULL;
 }
 
-/* Matches prog[0..n) without RMD_PATTERN_ANY at text + at; the end of the match, or 0. */
-static size_t match_at(const uint8_t *prog, size_t n, const uint8_t *text, size_t at, size_t text_n) {
-    for (size_t i = 0; i < n; i++) {
-        if (prog[i] == RMD_PATTERN_DIGITS) {
-            size_t from = at;
-            while (at < text_n && (is_digit(text[at]) || text[at] == RMD_PATTERN_DIGITS))
-                at++;
-            if (at == from)
-                return 0;
-        } else {
-            if (at >= text_n || text[at] != prog[i])
-                return 0;
-            at++;
-        }
+/* Writes prog[i..] into text behind n bytes, alternatives one after the other. */
+static bool write_out(const struct rmd_pattern *p, size_t i, uint8_t *text, size_t n, struct rmd_expansion *x) {
+    while (i < p->n && p->prog[i] != RMD_PATTERN_ALT)
+        text[n++] = p->prog[i++];
+    if (i == p->n)
+        return ++x->n <= x->max && x->fn(x->ctx, text, n);
+    size_t end = brace_end(p->prog, i);
+    for (size_t k = i + 1; k <= end;) {
+        size_t stop = alt_end(p->prog, k);
+        memcpy(text + n, p->prog + k, stop - k);
+        if (!write_out(p, end + 1, text, n + stop - k, x))
+            return false;
+        k = stop + 1;
     }
+    return true;
+}
+
+bool rmd_pattern_expand(const struct rmd_pattern *p, struct rmd_expansion *x) {
+    uint8_t text[RMD_PATTERN_PROG_MAX + 8];
+    return write_out(p, 0, text, 0, x);
+}
+
+/* ---------------------------------------------------------------- matching */
+
+#define NO_MATCH SIZE_MAX
+
+static bool is_word(uint8_t c) {
+    return is_digit(c) || (c >= 'a' && c <= 'z') || c >= 0x80;
+}
+
+/* Texts have a blank at both ends, so a word's edge is never an end of the text; patterns that are held against
+ * patterns have none. */
+static size_t match_one(uint8_t c, const uint8_t *text, size_t at, size_t text_n) {
+    if (c == RMD_PATTERN_EDGE)
+        return at == 0 || at >= text_n || (is_word(text[at - 1]) && is_word(text[at])) ? NO_MATCH : at;
+    if (c == RMD_PATTERN_DIGITS) {
+        size_t from = at;
+        while (at < text_n && (is_digit(text[at]) || text[at] == RMD_PATTERN_DIGITS))
+            at++;
+        return at == from ? NO_MATCH : at;
+    }
+    return at < text_n && text[at] == c ? at + 1 : NO_MATCH;
+}
+
+struct place {
+    const uint8_t *prog;
+    const uint8_t *text;
+    size_t text_n;
+};
+
+/* Matches prog[i..end) and then prog[next..stop) at text + at: where it ends, or NO_MATCH. The first alternative, and
+ * the fewest bytes for "?", with which the rest matches are taken. */
+static size_t match_seq(const struct place *m, size_t i, size_t end, size_t next, size_t stop, size_t at) {
+    for (;; i++) {
+        if (i == end) { /* of an alternative: on behind its brace; or of all */
+            if (next == stop)
+                return at;
+            i = next;
+            end = next = stop;
+        }
+        uint8_t c = m->prog[i];
+        if (c == RMD_PATTERN_FEW) {
+            for (size_t k = 0; k <= FEW_BYTES && at + k <= m->text_n; k++) {
+                size_t after = match_seq(m, i + 1, end, next, stop, at + k);
+                if (after != NO_MATCH)
+                    return after;
+            }
+            return NO_MATCH;
+        }
+        if (c == RMD_PATTERN_ALT) {
+            size_t close = brace_end(m->prog, i);
+            for (size_t k = i + 1; k <= close; k = alt_end(m->prog, k) + 1) {
+                if (m->prog[k] > RMD_PATTERN_LAST && (at >= m->text_n || m->text[at] != m->prog[k]))
+                    continue;
+                size_t after = match_seq(m, k, alt_end(m->prog, k), close + 1, end, at);
+                if (after != NO_MATCH)
+                    return after;
+            }
+            return NO_MATCH;
+        }
+        at = match_one(c, m->text, at, m->text_n);
+        if (at == NO_MATCH)
+            return at;
+    }
+}
+
+/* Matches prog[i..end), a piece, at text + at. */
+static size_t match_at(const uint8_t *prog, size_t i, size_t end, const uint8_t *text, size_t at, size_t text_n) {
+    struct place m = {.prog = prog, .text = text, .text_n = text_n};
+    return match_seq(&m, i, end, end, end, at);
+}
+
+/* The last place that "~" reaches. A pattern that stands for a text may skip any length itself: no further than that.
+ */
+static size_t near_limit(const uint8_t *text, size_t n, size_t at) {
+    size_t limit = at + NEAR_BYTES > n ? n : at + NEAR_BYTES;
+    while (at < limit && text[at] > RMD_PATTERN_LAST)
+        at++;
     return at;
+}
+
+/* The places where the next piece may begin are kept as a range after each match of the one before, so that no choice
+ * is ever taken back: [from, to] of all of them, and in between those that are reached. */
+static bool matches_near(const struct rmd_pattern *p, const uint8_t *text, size_t n) {
+    uint8_t may[RMD_SUBJECT_BYTES / 8 + 1], next[RMD_SUBJECT_BYTES / 8 + 1];
+    size_t low = 0, high = n, piece = 0; /* low to high: places to try */
+    assert(n < RMD_SUBJECT_BYTES);
+    memset(may, 0xff, rmd_bit_bytes(n + 1));
+    for (size_t i = 0, end; i < p->n; i = end + 1) {
+        end = piece_end(p, i);
+        size_t next_low = n + 1, next_high = 0, done = 0;
+        const uint8_t *first = p->first + 32 * piece++;
+        memset(next, 0, rmd_bit_bytes(n + 1));
+        for (size_t at = low; at <= high && at < n; at++) {
+            if (!rmd_bit_get(first, text[at]) || !rmd_bit_get(may, at))
+                continue;
+            size_t after = match_at(p->prog, i, end, text, at, n);
+            if (after == NO_MATCH)
+                continue;
+            if (end >= p->n)
+                return true;
+            size_t limit = p->prog[end] == RMD_PATTERN_ANY ? n : near_limit(text, n, after);
+            for (size_t k = after > done ? after : done; k <= limit; k++)
+                rmd_bit_set(next, k);
+            done = limit + 1 > done ? limit + 1 : done;
+            next_low = after < next_low ? after : next_low;
+            next_high = limit > next_high ? limit : next_high;
+        }
+        memcpy(may, next, rmd_bit_bytes(n + 1));
+        low = next_low;
+        high = next_high;
+        if (low > high)
+            return false;
+    }
+    return false;
 }
 
 /* The pieces between "any text" are found one after the other, each as early as possible: that finds a match if there
  * is one. */
 bool rmd_pattern_matches(const struct rmd_pattern *p, const uint8_t *text, size_t n) {
+    if (memchr(p->prog, RMD_PATTERN_NEAR, p->n))
+        return matches_near(p, text, n);
     size_t at = 0;
-    for (size_t i = 0; i < p->n;) {
-        size_t end = i;
-        while (end < p->n && p->prog[end] != RMD_PATTERN_ANY)
-            end++;
-        size_t after = 0;
-        for (; at < n && !after; at++)
-            after = match_at(p->prog + i, end - i, text, at, n);
-        if (!after)
+    const uint8_t *first = p->first;
+    for (size_t i = 0; i < p->n; first += 32) {
+        size_t end = piece_end(p, i), after = NO_MATCH;
+        for (; at < n && after == NO_MATCH; at++)
+            if (rmd_bit_get(first, text[at]))
+                after = match_at(p->prog, i, end, text, at, n);
+        if (after == NO_MATCH)
             return false;
         at = after;
         i = end + 1;
@@ -167,8 +457,11 @@ void rmd_subject_init(struct rmd_subject *s, const struct rmd_reply *reply) {
         at += skip;
         for (; at < n && p[at] != '\n'; at++) {
             uint8_t c = is_blank(p[at]) ? ' ' : (uint8_t)rmd_lower((char)p[at]);
-            if (c != ' ' || s->text[s->n - 1] != ' ')
-                s->text[s->n++] = c;
+            if (n - at >= 3 && memcmp(p + at, "\xe2\x80\x99", 3) == 0) { /* a typographic apostrophe */
+                c = '\'';
+                at += 2;
+            }
+            s->n = put(s->text, s->n, c);
             /* lines that somebody joined with blanks before us: "... 550-5.1.1 ..." */
             skip = c == ' ' ? code_prefix(p + at + 1, n - at - 1, reply->code) : 0;
             if (skip && (skip = skip_enhanced(p + at + 1, n - at - 1, skip)) > 0)
@@ -217,30 +510,60 @@ static void complete(struct rmd_pattern_index *x) {
     free(queue);
 }
 
+/* Calls fn for each key of a pattern: its text, or the alternatives of its brace. */
+static void each_key(const struct rmd_pattern *p, void (*fn)(void *ctx, const uint8_t *key, size_t n), void *ctx) {
+    if (!p->key_brace) {
+        fn(ctx, p->prog + p->key_at, p->key_n);
+        return;
+    }
+    size_t end = brace_end(p->prog, p->key_at);
+    for (size_t k = p->key_at + 1u; k <= end; k = alt_end(p->prog, k) + 1) {
+        size_t at = k, n = longest(p->prog, k, alt_end(p->prog, k), &at);
+        fn(ctx, p->prog + at, n > KEY_MAX ? KEY_MAX : n);
+    }
+}
+
+struct building {
+    struct rmd_pattern_index *x;
+    size_t bytes, keys;
+    uint32_t pattern;
+};
+
+static void measure(void *ctx, const uint8_t *key, size_t n) {
+    struct building *b = ctx;
+    b->bytes += n;
+    b->keys++;
+    for (size_t k = 0; k < n; k++) {
+        uint8_t *column = &b->x->column[key[k]];
+        if (!*column)
+            *column = (uint8_t)b->x->columns++; /* fewer than 256: the bytes of wildcards occur in no key */
+    }
+}
+
+static void enter(void *ctx, const uint8_t *key, size_t n) {
+    struct building *b = ctx;
+    struct rmd_pattern_index *x = b->x;
+    uint32_t state = add_key(x, key, n), e = (uint32_t)++b->keys; /* entries count from 1, so that 0 ends a list */
+    x->out_pattern[e] = b->pattern;
+    x->out_more[e] = x->first[state];
+    x->first[state] = e;
+}
+
 void rmd_pattern_index_build(struct rmd_pattern_index *x, const struct rmd_pattern *patterns, uint32_t n) {
+    struct building b = {.x = x};
     memset(x, 0, sizeof *x);
-    size_t states = 1;
     x->columns = 1;
-    for (uint32_t i = 0; i < n; i++) {
-        states += patterns[i].key_n;
-        for (size_t k = 0; k < patterns[i].key_n; k++) {
-            uint8_t *column = &x->column[patterns[i].prog[patterns[i].key_at + k]];
-            if (!*column)
-                *column = (uint8_t)x->columns++; /* at most 253: 0, 1 and 2 occur in no key */
-        }
-    }
-    x->next = rmd_alloc(states * x->columns * sizeof *x->next);
-    x->first = rmd_alloc(states * sizeof *x->first);
-    x->suffix = rmd_alloc(states * sizeof *x->suffix);
-    x->out_pattern = rmd_alloc((n + 1) * sizeof *x->out_pattern);
-    x->out_more = rmd_alloc((n + 1) * sizeof *x->out_more);
+    for (uint32_t i = 0; i < n; i++)
+        each_key(&patterns[i], measure, &b);
+    x->next = rmd_alloc((b.bytes + 1) * x->columns * sizeof *x->next);
+    x->first = rmd_alloc((b.bytes + 1) * sizeof *x->first);
+    x->suffix = rmd_alloc((b.bytes + 1) * sizeof *x->suffix);
+    x->out_pattern = rmd_alloc((b.keys + 1) * sizeof *x->out_pattern);
+    x->out_more = rmd_alloc((b.keys + 1) * sizeof *x->out_more);
     x->states = 1;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t state = add_key(x, patterns[i].prog + patterns[i].key_at, patterns[i].key_n);
-        x->out_pattern[i + 1] = i; /* entries count from 1, so that 0 ends a list */
-        x->out_more[i + 1] = x->first[state];
-        x->first[state] = i + 1;
-    }
+    b.keys = 0;
+    for (b.pattern = 0; b.pattern < n; b.pattern++)
+        each_key(&patterns[b.pattern], enter, &b);
     complete(x);
 }
 

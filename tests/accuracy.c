@@ -1,122 +1,115 @@
-/* Measures the shipped verdict rules against a table of real replies: precision, recall and F1 a class on rows with
- * one right answer, accuracy on all rows with every answer that a careful reader could defend, the three costly
- * errors by name, and speed.
+/* Accuracy of the verdict rules on a table of replies with classes: precision and recall for each class on the rows
+ * with one right answer, accuracy on all rows with every answer that a careful reader could defend, the costly errors
+ * by name, and speed; and for tests/model/evaluate.py what each row looks like without its own source project.
  *
- *     accuracy TABLE [--misses]
+ *     accuracy TABLE [--misses | --rows]
  *
  * TABLE: tab-separated with a header line; the columns class, accept (alternatives by "|", "*": not scored), strict,
- * code, provider, stage, origin and reply are read. A table that isn't there is said so and is no failure: the
- * replies aren't part of the project. */
+ * provider, stage, origin, source, id and reply are read. A reply is read as `remuda classify` reads it: its code comes from
+ * its text. A table that isn't there is said so and is no failure: the replies aren't part of the project.
+ *
+ * --rows writes, tab-separated, one row each: id, source project, class, accept, strict, then six answers "class/rule": of the
+ * rules that aren't weak with all rules, without rules that match replies of this row's source alone, and the same
+ * by single patterns; then the weak rules' in the same way; then the tokens that the model reads, separated by "|".
+ * A rule counts as known apart from a source when it matches a reply of another source, or names who says so
+ * (`source`), or asks for codes alone. Rows "#memorised" name rules that match a single reply and cite nobody. */
 #include <errno.h>
 #include <stdio.h>
 
 #include <base/text.h>
 
 #include "proto/io/rules_file.h"
+#include "proto/reply_text.h"
+#include "proto/rules_internal.h"
+#include "proto/tsv.h"
 
-enum { COLUMNS_MAX = 32, LINE_MAX_BYTES = 64 << 10, ROWS_MAX = 20000 };
+enum { ROWS_MAX = 20000, SOURCES_MAX = 64, LINE_BYTES = 256 << 10 };
 
 struct row {
-    int class, code;
+    int class, source;
     bool strict, unscored, from_receiver;
-    char *accept, *provider, *stage, *reply, *id;
+    char *accept, *provider, *reply, *id;
+    enum rmd_stage stage;
 };
 
 struct table {
     struct row *v;
     size_t n;
+    char *source[SOURCES_MAX];
+    int n_sources;
 };
 
-static const char *const wanted[] = {"class", "accept", "strict", "code", "provider",
-                                     "stage", "origin", "reply",  "id"};
-enum { C_CLASS, C_ACCEPT, C_STRICT, C_CODE, C_PROVIDER, C_STAGE, C_ORIGIN, C_REPLY, C_ID, C_COUNT };
+static const char *const wanted[] = {"class",  "accept", "strict", "provider", "stage",
+                                     "origin", "reply",  "id",     "source",   NULL};
+enum { C_CLASS, C_ACCEPT, C_STRICT, C_PROVIDER, C_STAGE, C_ORIGIN, C_REPLY, C_ID, C_SOURCE };
 
-static size_t split(char *line, char *field[COLUMNS_MAX]) {
-    size_t n = 0;
-    line[strcspn(line, "\r\n")] = 0;
-    for (char *p = line; p && n < COLUMNS_MAX;) {
-        field[n++] = p;
-        p = strchr(p, '\t');
-        if (p)
-            *p++ = 0;
-    }
-    return n;
+static char *text_of(const struct rmd_tsv *t, int column) {
+    return rmd_strndup(t->value[column].p ? t->value[column].p : (const uint8_t *)"", t->value[column].n);
 }
 
-/* The code of the text wins over the column, which may come from elsewhere in a bounce. */
-static int code_of(const char *reply, const char *column) {
-    uint64_t code = 0;
-    if (strspn(reply, "0123456789") == 3 && rmd_parse_u64(rmd_slice(reply, 3), &code) == RMD_OK && code >= 400 &&
-        code < 600)
-        return (int)code;
-    if (strlen(column) == 3 && rmd_parse_u64(rmd_slice_str(column), &code) == RMD_OK && code >= 400 && code < 600)
-        return (int)code;
-    return *reply == '4' ? 450 : 550;
+/* "sisimai/go-sisimai file:12": the project is what counts. */
+static int source_of(struct table *t, struct rmd_slice s) {
+    size_t n = 0;
+    while (n < s.n && s.p[n] != ' ')
+        n++;
+    for (int i = 0; i < t->n_sources; i++)
+        if (rmd_slice_eq(rmd_slice_str(t->source[i]), rmd_slice(s.p, n)))
+            return i;
+    if (t->n_sources == SOURCES_MAX)
+        return SOURCES_MAX - 1;
+    t->source[t->n_sources] = rmd_strndup(s.p ? s.p : (const uint8_t *)"", n);
+    return t->n_sources++;
+}
+
+static void add_row(struct table *t, const struct rmd_tsv *tsv) {
+    int class = rmd_class_parse(tsv->value[C_CLASS]);
+    if (class < 0 || t->n == ROWS_MAX)
+        return;
+    struct row *row = &t->v[t->n++];
+    row->class = class;
+    row->strict = rmd_slice_eq(tsv->value[C_STRICT], rmd_slice_str("1"));
+    row->unscored = rmd_slice_eq(tsv->value[C_ACCEPT], rmd_slice_str("*"));
+    row->from_receiver = !rmd_tsv_has(tsv, C_ORIGIN) || rmd_slice_eq(tsv->value[C_ORIGIN], rmd_slice_str("reply"));
+    row->source = source_of(t, tsv->value[C_SOURCE]);
+    row->accept = text_of(tsv, C_ACCEPT);
+    row->provider = text_of(tsv, C_PROVIDER);
+    row->reply = text_of(tsv, C_REPLY);
+    row->id = text_of(tsv, C_ID);
+    row->stage = rmd_stage_of_word(tsv->value[C_STAGE]);
+    if (row->stage == RMD_STAGE_DATA)
+        row->stage = RMD_STAGE_DOT;
 }
 
 static bool read_table(FILE *f, struct table *t) {
-    static char line[LINE_MAX_BYTES];
-    char *field[COLUMNS_MAX];
-    size_t at[C_COUNT], n;
-    if (!fgets(line, sizeof line, f))
-        return false;
-    n = split(line, field);
-    for (size_t c = 0; c < C_COUNT; c++) {
-        for (at[c] = 0; at[c] < n && strcmp(field[at[c]], wanted[c]) != 0; at[c]++)
-            ;
-        if (at[c] == n) {
-            fprintf(stderr, "accuracy: the table has no column \"%s\"\n", wanted[c]);
-            return false;
-        }
-    }
+    static char line[LINE_BYTES];
+    struct rmd_tsv tsv;
+    rmd_tsv_init(&tsv, wanted);
     t->v = rmd_alloc(ROWS_MAX * sizeof *t->v);
-    while (t->n < ROWS_MAX && fgets(line, sizeof line, f)) {
-        struct row *row = &t->v[t->n];
-        if (split(line, field) < n)
-            continue;
-        row->class = rmd_class_parse(rmd_slice_str(field[at[C_CLASS]]));
-        if (row->class < 0)
-            continue;
-        row->strict = strcmp(field[at[C_STRICT]], "1") == 0;
-        row->unscored = strcmp(field[at[C_ACCEPT]], "*") == 0;
-        row->from_receiver = strcmp(field[at[C_ORIGIN]], "reply") == 0;
-        row->code = code_of(field[at[C_REPLY]], field[at[C_CODE]]);
-        row->accept = rmd_strdup(field[at[C_ACCEPT]]);
-        row->provider = rmd_strdup(field[at[C_PROVIDER]]);
-        row->stage = rmd_strdup(field[at[C_STAGE]]);
-        row->reply = rmd_strdup(field[at[C_REPLY]]);
-        row->id = rmd_strdup(field[at[C_ID]]);
-        t->n++;
-    }
-    return t->n > 0;
+    while (fgets(line, sizeof line, f))
+        if (rmd_tsv_line(&tsv, rmd_slice_str(line)) == RMD_OK)
+            add_row(t, &tsv);
+    if (rmd_tsv_end(&tsv) == RMD_OK)
+        add_row(t, &tsv);
+    bool ok = rmd_tsv_has(&tsv, C_CLASS) && rmd_tsv_has(&tsv, C_ACCEPT) && rmd_tsv_has(&tsv, C_STRICT) &&
+              rmd_tsv_has(&tsv, C_REPLY);
+    if (!ok)
+        fprintf(stderr, "accuracy: the table needs the columns class, accept, strict and reply\n");
+    rmd_tsv_release(&tsv);
+    return ok && t->n > 0;
 }
 
-/* Names of the table that Remuda calls otherwise. */
-static const char *provider_of(const char *name) {
-    static const char *const same[][2] = {
-        {"yahooinc", "yahoo"},   {"microsoft", "outlook"}, {"exchangeonline", "office365"},      {"webde", "gmx"},
-        {"franceptt", "orange"}, {"tencent", "qq"},        {"emailsecuritycloud", "messagelabs"}};
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (strcmp(name, same[i][0]) == 0)
-            return same[i][1];
-    return name;
-}
-
-static enum rmd_stage stage_of(const char *name) {
-    static const struct {
-        const char *name;
-        enum rmd_stage stage;
-    } stages[] = {{"CONN", RMD_STAGE_GREETING}, {"HELO", RMD_STAGE_EHLO}, {"EHLO", RMD_STAGE_EHLO},
-                  {"MAIL", RMD_STAGE_MAIL},     {"RCPT", RMD_STAGE_RCPT}, {"DATA", RMD_STAGE_DOT}};
-    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
-        if (strcmp(name, stages[i].name) == 0)
-            return stages[i].stage;
-    return RMD_STAGE_RCPT;
+static void read_reply(const struct row *row, struct rmd_reply *reply) {
+    rmd_reply_read(rmd_slice_str(row->reply), reply);
+    if (row->stage != RMD_STAGE_NONE)
+        reply->stage = row->stage;
+    if (reply->stage == RMD_STAGE_NONE)
+        reply->stage = RMD_STAGE_RCPT;
 }
 
 static void classify(const struct rmd_rules *rules, const struct row *row, struct rmd_verdict *v) {
-    struct rmd_reply reply = {.code = row->code, .text = rmd_slice_str(row->reply), .stage = stage_of(row->stage)};
-    rmd_rules_classify(rules, &reply, provider_of(row->provider), v);
+    struct rmd_reply reply;
+    read_reply(row, &reply);
+    rmd_rules_classify(rules, &reply, rmd_provider_of_word(row->provider), v);
 }
 
 static bool accepts(const struct row *row, int class) {
@@ -210,12 +203,140 @@ static void print_speed(const struct rmd_rules *rules, const struct table *t) {
            s / (double)n * 1e6, rmd_rules_count(rules), sum);
 }
 
+/* ---------------------------------------------------------------- what is known apart from a source */
+
+struct known {
+    const struct rmd_rules *rules;
+    uint64_t *of_rule, *of_pattern; /* sources, as bits, whose replies a rule or pattern as written matches */
+    uint32_t *lines;                /* replies that a rule matches */
+    uint32_t *first;                /* of a rule's patterns in of_pattern */
+};
+
+static void subject_of(const struct rmd_rules *r, const struct row *row, struct rmd_subject *s) {
+    struct rmd_reply reply;
+    const char *provider = rmd_provider_of_word(row->provider);
+    read_reply(row, &reply);
+    rmd_subject_init(s, &reply);
+    s->provider = *provider ? rmd_rules_provider_find(r, provider) : -1;
+}
+
+/* Calls fn for each pattern as written (once for a rule without any) of each rule that matches. */
+static void each_match(const struct rmd_rules *r, const struct rmd_subject *s,
+                       void (*fn)(void *ctx, uint32_t rule, int pattern), void *ctx) {
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct rmd_rule *rule = r->rule[i];
+        if (!rmd_rule_accepts(rule, s))
+            continue;
+        if (!rule->n_pattern)
+            fn(ctx, i, 0);
+        for (int k = 0; k < rule->n_pattern; k++)
+            if (rmd_pattern_matches(&r->patterns[rule->first_pattern + (unsigned)k], s->text, s->n))
+                fn(ctx, i, k);
+    }
+}
+
+struct learning {
+    struct known *k;
+    int source;
+    uint32_t last;
+};
+
+static void learn(void *ctx, uint32_t rule, int pattern) {
+    struct learning *l = ctx;
+    l->k->of_rule[rule] |= 1ull << l->source;
+    l->k->of_pattern[l->k->first[rule] + (unsigned)pattern] |= 1ull << l->source;
+    if (l->last != rule + 1)
+        l->k->lines[rule]++;
+    l->last = rule + 1;
+}
+
+static void know(struct known *k, const struct rmd_rules *r, const struct table *t) {
+    uint32_t patterns = 0;
+    *k = (struct known){.rules = r,
+                        .of_rule = rmd_alloc((r->n + 1) * sizeof *k->of_rule),
+                        .lines = rmd_alloc((r->n + 1) * sizeof *k->lines),
+                        .first = rmd_alloc((r->n + 1) * sizeof *k->first)};
+    for (uint32_t i = 0; i < r->n; i++) {
+        k->first[i] = patterns;
+        patterns += (uint32_t)(r->rule[i]->n_pattern ? r->rule[i]->n_pattern : 1);
+    }
+    k->of_pattern = rmd_alloc((patterns + 1) * sizeof *k->of_pattern);
+    for (size_t i = 0; i < t->n; i++) {
+        struct rmd_subject s;
+        struct learning l = {.k = k, .source = t->v[i].source};
+        subject_of(r, &t->v[i], &s);
+        each_match(r, &s, learn, &l);
+    }
+}
+
+struct asking {
+    const struct known *k;
+    uint64_t others;
+    uint32_t best[2][3]; /* strong, weak: all rules, by rule, by pattern */
+};
+
+static void offer(struct asking *a, uint32_t rule, int level) {
+    uint32_t *best = &a->best[a->k->rules->rule[rule]->weak][level];
+    if (rule < *best)
+        *best = rule;
+}
+
+static void answer(void *ctx, uint32_t rule, int pattern) {
+    struct asking *a = ctx;
+    const struct rmd_rule *r = a->k->rules->rule[rule];
+    bool cited = r->source || !r->n_pattern;
+    offer(a, rule, 0);
+    if (cited || (a->k->of_rule[rule] & a->others))
+        offer(a, rule, 1);
+    if (cited || (a->k->of_pattern[a->k->first[rule] + (unsigned)pattern] & a->others))
+        offer(a, rule, 2);
+}
+
+static void print_token(void *ctx, const char *token) {
+    printf("%s%s", *(bool *)ctx ? "|" : "", token);
+    *(bool *)ctx = true;
+}
+
+static void print_rows(const struct rmd_rules *r, const struct table *t) {
+    struct known k;
+    know(&k, r, t);
+    for (uint32_t i = 0; i < r->n; i++)
+        if (k.lines[i] == 1 && !r->rule[i]->source && r->rule[i]->n_pattern)
+            printf("#memorised\t%s\t%s:%d\n", r->rule[i]->name, r->rule[i]->file, r->rule[i]->line);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct row *row = &t->v[i];
+        struct rmd_subject s;
+        struct asking a = {.k = &k, .others = ~(1ull << row->source)};
+        for (int j = 0; j < 6; j++)
+            a.best[j / 3][j % 3] = r->n;
+        subject_of(r, row, &s);
+        each_match(r, &s, answer, &a);
+        printf("%s\t%s\t%s\t%s\t%d", row->id, t->source[row->source], rmd_class_name((unsigned)row->class),
+               row->accept, row->strict);
+        for (int j = 0; j < 6; j++) {
+            uint32_t best = a.best[j / 3][j % 3];
+            if (best == r->n)
+                printf("\t-");
+            else
+                printf("\t%s/%s", rmd_class_name(r->rule[best]->verdict.class), r->rule[best]->name);
+        }
+        bool more = false;
+        printf("\t");
+        rmd_model_tokens(&s, print_token, &more);
+        printf("\t%s\n", row->reply);
+    }
+    free(k.of_rule);
+    free(k.of_pattern);
+    free(k.lines);
+    free(k.first);
+}
+
 int main(int argc, char **argv) {
     struct rmd_buf err = {0};
     struct table t = {0};
     struct score s = {0};
     if (argc < 2) {
-        fprintf(stderr, "usage: accuracy TABLE [--misses]\n");
+        fprintf(stderr, "usage: accuracy TABLE [--misses | --rows]\n");
         return 2;
     }
     struct rmd_rules *rules = rmd_rules_shipped(rmd_slice(NULL, 0), "", &err);
@@ -230,27 +351,31 @@ int main(int argc, char **argv) {
         return 0;
     }
     bool ok = read_table(f, &t), misses = argc > 2 && strcmp(argv[2], "--misses") == 0;
+    bool rows = argc > 2 && strcmp(argv[2], "--rows") == 0;
     fclose(f);
-    for (size_t i = 0; i < t.n; i++) {
+    if (ok && rows)
+        print_rows(rules, &t);
+    for (size_t i = 0; i < t.n && !rows; i++) {
         struct rmd_verdict v;
         classify(rules, &t.v[i], &v);
         count(&s, &t.v[i], &v);
         if (misses && !t.v[i].unscored && !accepts(&t.v[i], (int)v.class))
-            printf("%s%s %s, got %s by %s: %d %.300s\n", v.move ? "MOVED " : "", t.v[i].id, t.v[i].accept,
-                   rmd_class_name(v.class), v.rule, t.v[i].code, t.v[i].reply);
+            printf("%s%s %s, got %s by %s: %.300s\n", v.move ? "MOVED " : "", t.v[i].id, t.v[i].accept,
+                   rmd_class_name(v.class), v.rule, t.v[i].reply);
     }
-    if (ok) {
+    if (ok && !rows) {
         print_score(&s, t.n);
         print_speed(rules, &t);
     }
     for (size_t i = 0; i < t.n; i++) {
         free(t.v[i].accept);
         free(t.v[i].provider);
-        free(t.v[i].stage);
         free(t.v[i].reply);
         free(t.v[i].id);
     }
     free(t.v);
+    for (int i = 0; i < t.n_sources; i++)
+        free(t.source[i]);
     rmd_rules_free(rules);
     rmd_buf_release(&err);
     return ok ? 0 : 1;

@@ -136,7 +136,13 @@ static bool read_condition_key(struct reader *r, const struct rmd_ucl *node, str
             *lists[i].to = list_of(r, node);
             return true;
         }
-    return false;
+    if (strcmp(node->key, "weak") == 0)
+        def->weak = bool_of(r, node);
+    else if (strcmp(node->key, "source") == 0)
+        def->source = text_of(r, node);
+    else
+        return false;
+    return true;
 }
 
 static const struct rmd_ucl *find_verdict(struct reader *r, const char *name) {
@@ -196,6 +202,12 @@ static void read_providers(struct reader *r, const struct rmd_ucl *node) {
             finding(r, node->line, "%s", err);
 }
 
+static void read_set(struct reader *r, const struct rmd_ucl *node) {
+    char err[256];
+    if (rmd_rules_set(r->rules, node->key, list_of(r, node), err, sizeof err) != RMD_OK)
+        finding(r, node->line, "%s", err);
+}
+
 static void each_member(struct reader *r, const struct rmd_ucl *root, const char *key,
                         void (*fn)(struct reader *r, const struct rmd_ucl *node)) {
     const struct rmd_ucl *section = rmd_ucl_find(root, key);
@@ -223,8 +235,9 @@ static void read_text(struct reader *r, struct rmd_slice text, const char *name,
     for (const struct rmd_ucl *m = root->child; m; m = m->next)
         if (strcmp(m->key, "providers") == 0)
             read_providers(r, m);
-        else if (strcmp(m->key, "verdict") != 0 && strcmp(m->key, "rule") != 0)
+        else if (strcmp(m->key, "verdict") != 0 && strcmp(m->key, "rule") != 0 && strcmp(m->key, "words") != 0)
             finding(r, m->line, "nothing reads the key \"%s\"", m->key);
+    each_member(r, root, "words", read_set);
     each_member(r, root, "verdict", read_verdict);
     each_member(r, root, "rule", read_rule);
     for (int i = 0; i < r->n_verdict; i++)

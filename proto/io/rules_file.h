@@ -1,6 +1,7 @@
 /* Verdict rules as text: libucl files into a compiled set (what a rule means: proto/rules.h).
  *
  *     providers = ["google", "yahoo"]              # names that rules of this file may use
+ *     words { box = ["mailbox", "inbox"] }         # "{box}" in patterns
  *     verdict "ip-listed" {                        # what happens; several rules may name it
  *         class = ip_blocklisted; scope = source; at_provider = true; action = quarantine; duration = 24h
  *         move = true; permanent = false           # permanent left out: by the code
@@ -8,6 +9,8 @@
  *     rule "listed-in-zone" {
  *         verdict = ip-listed                      # keys of a verdict may stand in the rule too, and win
  *         pattern = ["blocked using"]              # also provider, stage, code, enhanced: a value or a list
+ *         weak = false                             # true: asked after the learned model, before the code alone
+ *         source = "its page of error codes"       # who says so; nothing is decided by it, but it is shown
  *         sample = ["554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.example"]
  *     }
  *
