@@ -61,7 +61,7 @@ $(BUILD)/obj/%.o: %.c Makefile $(GEN_C)
 	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 # Data that .incbin embeds: the compiler does not tell make about it.
-$(BUILD)/obj/proto/io/rules_file.o: proto/rules/verdicts.conf
+$(BUILD)/obj/proto/io/rules_file.o: proto/rules/verdicts.conf proto/rules/words.model
 $(BUILD)/obj/proto/site.o: proto/providers_shipped.conf
 $(BUILD)/obj/proto/plan.o: proto/plans_shipped.conf
 

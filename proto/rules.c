@@ -26,6 +26,7 @@ void rmd_rules_free(struct rmd_rules *r) {
     rmd_pattern_index_release(&r->index);
     rmd_map_release(&r->provider_index);
     rmd_map_release(&r->sets);
+    rmd_model_free(r->model);
     rmd_arena_release(&r->arena);
     free(r->provider);
     free(r->added);
@@ -298,17 +299,16 @@ static struct rmd_rule *find_added(const struct rmd_rules *r, int layer, const c
 
 /* Stable. */
 static void weak_last(struct rmd_rules *r) {
-    struct rmd_rule **weak = rmd_alloc((r->n + 1) * sizeof *weak);
-    uint32_t n_weak = 0;
-    r->n_strong = 0;
-    for (uint32_t i = 0; i < r->n; i++)
-        if (r->rule[i]->weak)
-            weak[n_weak++] = r->rule[i];
-        else
-            r->rule[r->n_strong++] = r->rule[i];
-    if (n_weak)
-        memcpy(r->rule + r->n_strong, weak, n_weak * sizeof *weak);
-    free(weak);
+    struct rmd_rule **sorted = rmd_alloc((r->n + 1) * sizeof *sorted);
+    uint32_t n = 0;
+    for (int weak = 0; weak < 2; weak++) {
+        for (uint32_t i = 0; i < r->n; i++)
+            if (r->rule[i]->weak == weak)
+                sorted[n++] = r->rule[i];
+        r->n_strong = weak ? r->n_strong : n;
+    }
+    free(r->rule);
+    r->rule = sorted;
 }
 
 static void put_in_order(struct rmd_rules *r) {
@@ -492,6 +492,7 @@ void rmd_rules_classify(const struct rmd_rules *r, const struct rmd_reply *reply
         by_rule(r->rule[at], reply, out);
 }
 
-void rmd_rules_model(struct rmd_rules *r, const struct rmd_model *m) {
+void rmd_rules_model(struct rmd_rules *r, struct rmd_model *m) {
+    rmd_model_free(r->model);
     r->model = m;
 }

@@ -13,8 +13,8 @@
  *
  * An answer that Remuda made up itself (code 0) never matches a rule: rmd_rules_own() has its own table.
  *
- * In order: all rules that aren't weak; then the learned model (model.h), where there is one; then the weak rules, which
- * know little more than a code or a word of many meanings; then the code alone. The model overrides no rule.
+ * In order: all rules that aren't weak; the learned model (model.h), where there is one; the weak rules, which know a code
+ * alone, or words like "refused"; then nothing but the code's first digit. The model overrides no rule that isn't weak.
  *
  * The text is libucl (parsed in proto/io/rules_file.c, one struct rmd_rule_def a rule); compile() lints: every rule
  * carries at least one sample that it must match and win, patterns that an earlier rule always shadows are errors,
@@ -97,8 +97,8 @@ struct rmd_why {
 };
 void rmd_rules_explain(const struct rmd_rules *r, const struct rmd_reply *reply, const char *provider,
                        struct rmd_verdict *out, struct rmd_why *why);
-/* The model to ask behind the rules that aren't weak; outlives the set. NULL: none. */
-void rmd_rules_model(struct rmd_rules *r, const struct rmd_model *m);
+/* The model to ask behind the rules that know words; the set's from now on. NULL: none. */
+void rmd_rules_model(struct rmd_rules *r, struct rmd_model *m);
 
 /* The verdict of an error of our own at a stage: kind names what happened. */
 #define RMD_OWN_ERRORS(X)                                                                \

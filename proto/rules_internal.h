@@ -104,9 +104,9 @@ struct rmd_rules {
     struct rmd_map sets;           /* name -> words */
     struct rmd_rule **added;       /* as added */
     uint32_t n_provider, n_added, n_text_patterns;
-    struct rmd_rule **rule; /* in order, after compile(): the weak ones last */
-    uint32_t n, n_strong;
-    const struct rmd_model *model; /* asked between the two, or NULL */
+    struct rmd_rule **rule; /* in order, after compile() */
+    uint32_t n, n_strong;    /* the first n_strong come before the model */
+    struct rmd_model *model; /* or NULL */
     struct rmd_pattern *patterns;
     uint32_t n_patterns;
     uint32_t *bare; /* rules without patterns, in order */

@@ -9,8 +9,8 @@
  * its text. A table that isn't there is said so and is no failure: the replies aren't part of the project.
  *
  * --rows writes, tab-separated, one row each: id, source project, class, accept, strict, then six answers "class/rule": of the
- * rules that aren't weak with all rules, without rules that match replies of this row's source alone, and the same
- * by single patterns; then the weak rules' in the same way; then the tokens that the model reads, separated by "|".
+ * rules before the model with all rules, without rules that match replies of this row's source alone, and the same
+ * by single patterns; then of the rules behind the model in the same way; then the tokens that the model reads, separated by "|".
  * A rule counts as known apart from a source when it matches a reply of another source, or names who says so
  * (`source`), or asks for codes alone. Rows "#memorised" name rules that match a single reply and cite nobody. */
 #include <errno.h>
@@ -272,11 +272,11 @@ static void know(struct known *k, const struct rmd_rules *r, const struct table 
 struct asking {
     const struct known *k;
     uint64_t others;
-    uint32_t best[2][3]; /* strong, weak: all rules, by rule, by pattern */
+    uint32_t best[2][3]; /* before, behind the model: all rules, by rule, by pattern */
 };
 
 static void offer(struct asking *a, uint32_t rule, int level) {
-    uint32_t *best = &a->best[a->k->rules->rule[rule]->weak][level];
+    uint32_t *best = &a->best[rule >= a->k->rules->n_strong][level];
     if (rule < *best)
         *best = rule;
 }

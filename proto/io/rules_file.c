@@ -11,23 +11,28 @@
 #include <base/text.h>
 
 #include "proto/io/ucl.h"
+#include "proto/model.h"
 
-__asm__(".pushsection .rodata\n"
-        ".balign 8\n"
-        ".global rmd_verdicts_shipped\n"
-        ".type rmd_verdicts_shipped, @object\n"
-        "rmd_verdicts_shipped:\n"
-        ".incbin \"proto/rules/verdicts.conf\"\n"
-        ".Lrmd_verdicts_shipped_end:\n"
-        ".byte 0\n"
-        ".size rmd_verdicts_shipped, . - rmd_verdicts_shipped\n"
-        ".balign 8\n"
-        ".global rmd_verdicts_shipped_n\n"
-        ".type rmd_verdicts_shipped_n, @object\n"
-        "rmd_verdicts_shipped_n:\n"
-        ".quad .Lrmd_verdicts_shipped_end - rmd_verdicts_shipped\n"
-        ".size rmd_verdicts_shipped_n, 8\n"
-        ".popsection\n");
+#define EMBED(name, path)                  \
+    __asm__(".pushsection .rodata\n"       \
+            ".balign 8\n"                  \
+            ".global " #name "\n"          \
+            ".type " #name ", @object\n"   \
+            #name ":\n"                    \
+            ".incbin \"" path "\"\n"       \
+            ".L" #name "_end:\n"           \
+            ".byte 0\n"                    \
+            ".size " #name ", . - " #name "\n" \
+            ".balign 8\n"                  \
+            ".global " #name "_n\n"        \
+            ".type " #name "_n, @object\n" \
+            #name "_n:\n"                  \
+            ".quad .L" #name "_end - " #name "\n" \
+            ".size " #name "_n, 8\n"       \
+            ".popsection\n")
+
+EMBED(rmd_verdicts_shipped, "proto/rules/verdicts.conf");
+EMBED(rmd_model_shipped, "proto/rules/words.model");
 
 struct named_verdict {
     const struct rmd_ucl *node;
@@ -260,8 +265,13 @@ static struct rmd_rules *build(struct rmd_slice shipped, struct rmd_slice text, 
     r->rules = rules;
     r->arena = &arena;
     r->err = err;
-    if (shipped.n)
+    if (shipped.n) {
         read_text(r, shipped, "verdicts.conf", RMD_RULES_SHIPPED);
+        struct rmd_model *model =
+            rmd_model_parse(rmd_slice(rmd_model_shipped, rmd_model_shipped_n), "words.model", err);
+        r->findings += model == NULL;
+        rmd_rules_model(rules, model);
+    }
     if (text.n)
         read_text(r, text, name, RMD_RULES_OPERATOR);
     if (!r->findings && rmd_rules_compile(rules, compile_finding, r) != RMD_OK)

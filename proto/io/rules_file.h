@@ -9,7 +9,7 @@
  *     rule "listed-in-zone" {
  *         verdict = ip-listed                      # keys of a verdict may stand in the rule too, and win
  *         pattern = ["blocked using"]              # also provider, stage, code, enhanced: a value or a list
- *         weak = false                             # true: asked after the learned model, before the code alone
+ *         weak = false                             # true: asked after the learned model
  *         source = "its page of error codes"       # who says so; nothing is decided by it, but it is shown
  *         sample = ["554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.example"]
  *     }
@@ -24,9 +24,9 @@
 
 enum { RMD_RULES_FILE_VERDICTS_MAX = 256, RMD_RULES_FILE_FINDINGS_MAX = 200 };
 
-/* The rules as shipped: text (proto/rules/verdicts.conf), NUL behind it. */
-extern const char rmd_verdicts_shipped[];
-extern const size_t rmd_verdicts_shipped_n;
+/* As shipped: the rules' text (proto/rules/verdicts.conf) and the learned model's (proto/rules/words.model), NUL behind. */
+extern const char rmd_verdicts_shipped[], rmd_model_shipped[];
+extern const size_t rmd_verdicts_shipped_n, rmd_model_shipped_n;
 
 /* The shipped rules with the operator's text over them, compiled. text.n == 0: as shipped. name stands for the
  * operator's file in findings. NULL: err has the findings, one a line. The caller frees the set with

@@ -16,8 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import learn
 
-MARGIN = 60
-WORDS = 2
 REPUTATION = {"ip_blocklisted", "domain_blocklisted", "spam_content", "auth_failed"}
 
 
@@ -75,14 +73,14 @@ def trained_without(args):
 
 
 def combine(level, model_of):
-    """Rules that aren't weak, the model, the weak rules, the code."""
+    """Rules that know words, the model, rules that know codes, the code."""
     def answer(r):
         strong, weak = r.answers[level], r.answers[3 + level]
         if strong:
             return strong[0]
         if model_of:
             cls, margin, words = learn.ask(model_of(r), r.tokens)
-            if margin >= MARGIN and words >= WORDS:
+            if margin >= learn.MARGIN and words >= learn.WORDS:
                 return cls
         return weak[0] if weak else "other"
     return answer

@@ -10,7 +10,9 @@ ROUNDS = 40
 RATE = 0.5
 DECAY = 0.0004          # of each weight and step: keeps rare tokens modest
 PRUNE = 8               # hundredths: smaller weights say nothing
-STEP_MAX = 600
+WEIGHT_MAX = 600
+MARGIN = 30             # hundredths by which an answer must lead the second one
+WORDS = 2               # known words that an answer needs
 
 
 class Row:
@@ -85,7 +87,7 @@ def to_integers(weights):
     out = {}
     for t, w in weights.items():
         mean = sum(w) / len(w)  # the same for every class tells nothing
-        q = {c: max(-STEP_MAX, min(STEP_MAX, round(100 * (x - mean)))) for c, x in enumerate(w)}
+        q = {c: max(-WEIGHT_MAX, min(WEIGHT_MAX, round(100 * (x - mean)))) for c, x in enumerate(w)}
         q = {c: x for c, x in q.items() if abs(x) >= PRUNE}
         if q:
             out[t] = q
