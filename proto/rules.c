@@ -384,17 +384,19 @@ struct search {
     const struct rmd_rules *r;
     const struct rmd_subject *s;
     uint32_t best;
-    uint8_t tried[RMD_RULES_PATTERNS_MAX / 8];
+    uint8_t seen[2 * RMD_RULES_PATTERNS_MAX / 8]; /* keys */
 };
 
-static void consider(void *ctx, uint32_t pattern) {
+static void consider(void *ctx, uint32_t entry) {
     struct search *q = ctx;
-    const struct rmd_pattern *p = &q->r->patterns[pattern];
-    if (p->rule >= q->best || rmd_bit_get(q->tried, pattern))
+    const struct rmd_pattern *p = &q->r->patterns[entry / 2];
+    if (p->rule >= q->best || rmd_bit_get(q->seen, entry))
         return;
-    rmd_bit_set(q->tried, pattern);
+    rmd_bit_set(q->seen, entry);
+    if (p->key[1].n && !rmd_bit_get(q->seen, entry ^ 1))
+        return;
     if (rmd_rule_accepts(q->r->rule[p->rule], q->s) &&
-        ((p->key_n == p->n && !p->key_brace) || rmd_pattern_matches(p, q->s->text, q->s->n)))
+        ((p->key[0].n == p->n && !p->key[0].brace) || rmd_pattern_matches(p, q->s->text, q->s->n)))
         q->best = p->rule;
 }
 
@@ -403,7 +405,7 @@ uint32_t rmd_rules_find(const struct rmd_rules *r, const struct rmd_subject *s) 
     q.r = r;
     q.s = s;
     q.best = r->n;
-    memset(q.tried, 0, rmd_bit_bytes(r->n_patterns));
+    memset(q.seen, 0, rmd_bit_bytes((size_t)r->n_patterns * 2));
     if (r->n_patterns)
         rmd_pattern_index_walk(&r->index, s->text, s->n, consider, &q);
     for (uint32_t i = 0; i < r->n_bare && r->bare[i] < q.best; i++)

@@ -25,8 +25,10 @@ struct rmd_pattern {
     const uint8_t *prog;
     const uint8_t *first; /* of each piece: 256 bits, the bytes that it may begin with */
     uint16_t n;
-    uint16_t key_at, key_n; /* the literal by which the index finds it, or a brace, one of whose literals occurs */
-    bool key_brace;
+    struct rmd_pattern_key {
+        uint16_t at, n; /* n 0: none */
+        bool brace;
+    } key[2]; /* texts that must occur, by which the index finds it */
     uint32_t rule; /* index into the ordered rules */
 };
 
@@ -65,15 +67,16 @@ struct rmd_pattern_index {
     uint32_t columns, states;
     uint32_t *next;        /* states x columns */
     uint32_t *first;       /* states: first entry of `out`, 0: none */
-    uint32_t *out_pattern; /* pattern */
+    uint32_t *out;         /* 2 x pattern + which of its keys */
     uint32_t *out_more;    /* next entry, 0: end */
     uint32_t *suffix;      /* states: nearest suffix state that has output, 0: none */
 };
 void rmd_pattern_index_build(struct rmd_pattern_index *x, const struct rmd_pattern *patterns, uint32_t n);
 void rmd_pattern_index_release(struct rmd_pattern_index *x);
-/* Calls fn for each occurrence of a key; a pattern may come more than once. */
+/* Calls fn for each occurrence of a key, as 2 x pattern + which key; one may come more than once. A pattern with two keys
+ * can't match before both came. */
 void rmd_pattern_index_walk(const struct rmd_pattern_index *x, const uint8_t *text, size_t n,
-                            void (*fn)(void *ctx, uint32_t pattern), void *ctx);
+                            void (*fn)(void *ctx, uint32_t entry), void *ctx);
 
 /* --- rules.c: the set */
 

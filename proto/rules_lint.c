@@ -157,9 +157,9 @@ enum { EXPANSIONS_MAX = 4096 }; /* a pattern that stands for more texts is taken
 
 /* A pattern without alternatives is a text as well, in which "any text" and "digits" are bytes that only such wildcards
  * match: when an earlier pattern matches it, it matches whatever this pattern matches. */
-static void consider(void *ctx, uint32_t pattern) {
+static void consider(void *ctx, uint32_t entry) {
     struct shadow *q = ctx;
-    const struct rmd_pattern *p = &q->r->patterns[pattern];
+    const struct rmd_pattern *p = &q->r->patterns[entry / 2];
     const struct rmd_rule *by = q->r->rule[p->rule];
     if (q->by || p->rule >= q->at || by->layer != q->rule->layer || !covers(by, q->rule))
         return;

@@ -191,29 +191,33 @@ static void find_first_bytes(struct rmd_arena *arena, struct rmd_pattern *p) {
     p->first = first;
 }
 
-/* What the index finds a pattern by: a text that must occur, or the alternatives of a brace, one of which must. */
-static void choose_key(struct rmd_pattern *p) {
+/* What a text must hold for a pattern to match: a text, or one of the alternatives of a brace. The two longest are kept, of
+ * different elements: few texts hold both and don't match. */
+static void choose_keys(struct rmd_pattern *p) {
     for (size_t i = 0; i < p->n;) {
-        bool brace = p->prog[i] == RMD_PATTERN_ALT;
+        struct rmd_pattern_key k = {.at = (uint16_t)i, .brace = p->prog[i] == RMD_PATTERN_ALT};
         size_t end = i, n = KEY_MAX, at = i;
-        if (brace) {
+        if (k.brace) {
             end = brace_end(p->prog, i);
-            for (size_t k = i + 1; k <= end; k = alt_end(p->prog, k) + 1) {
-                size_t of_alt = longest(p->prog, k, alt_end(p->prog, k), &at);
+            for (size_t a = i + 1; a <= end; a = alt_end(p->prog, a) + 1) {
+                size_t of_alt = longest(p->prog, a, alt_end(p->prog, a), &at);
                 n = of_alt < n ? of_alt : n;
             }
-            n -= n > 0; /* a single text is the better key */
+            k.n = (uint16_t)(n - (n > 0)); /* a single text is the better key */
+            end++;
         } else {
             while (end < p->n && p->prog[end] != RMD_PATTERN_ALT)
                 end++;
             n = longest(p->prog, i, end, &at);
+            k.at = (uint16_t)at;
+            k.n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n);
         }
-        if (n > p->key_n) {
-            p->key_at = (uint16_t)(brace ? i : at);
-            p->key_n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n);
-            p->key_brace = brace;
-        }
-        i = brace ? end + 1 : end;
+        int to = k.n > p->key[0].n ? 0 : k.n > p->key[1].n ? 1 : 2;
+        if (to == 0)
+            p->key[1] = p->key[0];
+        if (to < 2)
+            p->key[to] = k;
+        i = end;
     }
 }
 
@@ -232,9 +236,9 @@ const char *rmd_pattern_compile(struct rmd_arena *arena, const struct rmd_map *s
               c.prog[n - 1] == RMD_PATTERN_NEAR))
         return "has a * or ~ at an end, where it means nothing";
     *out = (struct rmd_pattern){.prog = rmd_arena_dup(arena, c.prog, n ? n : 1), .n = (uint16_t)n};
-    choose_key(out);
+    choose_keys(out);
     find_first_bytes(arena, out);
-    if (out->key_n + out->key_brace < 3)
+    if (out->key[0].n + out->key[0].brace < 3)
         return "has no run of three characters that must occur";
     if (c.prog[n - 1] == '.' || (n > 1 && c.prog[n - 1] == ' ' && c.prog[n - 2] == '.'))
         return "ends with a dot, which receivers add and drop";
@@ -510,15 +514,16 @@ static void complete(struct rmd_pattern_index *x) {
     free(queue);
 }
 
-/* Calls fn for each key of a pattern: its text, or the alternatives of its brace. */
-static void each_key(const struct rmd_pattern *p, void (*fn)(void *ctx, const uint8_t *key, size_t n), void *ctx) {
-    if (!p->key_brace) {
-        fn(ctx, p->prog + p->key_at, p->key_n);
+/* Calls fn for each text of a key. */
+static void each_text(const struct rmd_pattern *p, const struct rmd_pattern_key *k,
+                      void (*fn)(void *ctx, const uint8_t *key, size_t n), void *ctx) {
+    if (!k->brace) {
+        fn(ctx, p->prog + k->at, k->n);
         return;
     }
-    size_t end = brace_end(p->prog, p->key_at);
-    for (size_t k = p->key_at + 1u; k <= end; k = alt_end(p->prog, k) + 1) {
-        size_t at = k, n = longest(p->prog, k, alt_end(p->prog, k), &at);
+    size_t end = brace_end(p->prog, k->at);
+    for (size_t a = k->at + 1u; a <= end; a = alt_end(p->prog, a) + 1) {
+        size_t at = a, n = longest(p->prog, a, alt_end(p->prog, a), &at);
         fn(ctx, p->prog + at, n > KEY_MAX ? KEY_MAX : n);
     }
 }
@@ -526,7 +531,7 @@ static void each_key(const struct rmd_pattern *p, void (*fn)(void *ctx, const ui
 struct building {
     struct rmd_pattern_index *x;
     size_t bytes, keys;
-    uint32_t pattern;
+    uint32_t entry; /* 2 x pattern + which key */
 };
 
 static void measure(void *ctx, const uint8_t *key, size_t n) {
@@ -544,26 +549,33 @@ static void enter(void *ctx, const uint8_t *key, size_t n) {
     struct building *b = ctx;
     struct rmd_pattern_index *x = b->x;
     uint32_t state = add_key(x, key, n), e = (uint32_t)++b->keys; /* entries count from 1, so that 0 ends a list */
-    x->out_pattern[e] = b->pattern;
+    x->out[e] = b->entry;
     x->out_more[e] = x->first[state];
     x->first[state] = e;
+}
+
+static void each_key(const struct rmd_pattern *patterns, uint32_t n, struct building *b,
+                     void (*fn)(void *ctx, const uint8_t *key, size_t n)) {
+    for (b->entry = 0; b->entry < 2 * n; b->entry++) {
+        const struct rmd_pattern *p = &patterns[b->entry / 2];
+        if (p->key[b->entry % 2].n)
+            each_text(p, &p->key[b->entry % 2], fn, b);
+    }
 }
 
 void rmd_pattern_index_build(struct rmd_pattern_index *x, const struct rmd_pattern *patterns, uint32_t n) {
     struct building b = {.x = x};
     memset(x, 0, sizeof *x);
     x->columns = 1;
-    for (uint32_t i = 0; i < n; i++)
-        each_key(&patterns[i], measure, &b);
+    each_key(patterns, n, &b, measure);
     x->next = rmd_alloc((b.bytes + 1) * x->columns * sizeof *x->next);
     x->first = rmd_alloc((b.bytes + 1) * sizeof *x->first);
     x->suffix = rmd_alloc((b.bytes + 1) * sizeof *x->suffix);
-    x->out_pattern = rmd_alloc((b.keys + 1) * sizeof *x->out_pattern);
+    x->out = rmd_alloc((b.keys + 1) * sizeof *x->out);
     x->out_more = rmd_alloc((b.keys + 1) * sizeof *x->out_more);
     x->states = 1;
     b.keys = 0;
-    for (b.pattern = 0; b.pattern < n; b.pattern++)
-        each_key(&patterns[b.pattern], enter, &b);
+    each_key(patterns, n, &b, enter);
     complete(x);
 }
 
@@ -571,18 +583,18 @@ void rmd_pattern_index_release(struct rmd_pattern_index *x) {
     free(x->next);
     free(x->first);
     free(x->suffix);
-    free(x->out_pattern);
+    free(x->out);
     free(x->out_more);
     memset(x, 0, sizeof *x);
 }
 
 void rmd_pattern_index_walk(const struct rmd_pattern_index *x, const uint8_t *text, size_t n,
-                            void (*fn)(void *ctx, uint32_t pattern), void *ctx) {
+                            void (*fn)(void *ctx, uint32_t entry), void *ctx) {
     uint32_t state = 0;
     for (size_t i = 0; i < n; i++) {
         state = x->next[(size_t)state * x->columns + x->column[text[i]]];
         for (uint32_t s = x->first[state] ? state : x->suffix[state]; s; s = x->suffix[s])
             for (uint32_t e = x->first[s]; e; e = x->out_more[e])
-                fn(ctx, x->out_pattern[e]);
+                fn(ctx, x->out[e]);
     }
 }
