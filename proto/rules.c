@@ -40,6 +40,13 @@ size_t rmd_rules_count(const struct rmd_rules *r) {
     return r->n;
 }
 
+size_t rmd_rules_own_count(const struct rmd_rules *r) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        n += r->rule[i]->layer == RMD_RULES_OPERATOR;
+    return n;
+}
+
 /* ---------------------------------------------------------------- providers */
 
 static bool is_name(const char *s) {

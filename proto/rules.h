@@ -80,6 +80,7 @@ int rmd_rules_set(struct rmd_rules *r, const char *name, const char *const *word
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) RMD_CHECKED;
 void rmd_rules_free(struct rmd_rules *r);
 size_t rmd_rules_count(const struct rmd_rules *r);
+size_t rmd_rules_own_count(const struct rmd_rules *r); /* the operator's */
 
 /* The verdict of a reply (code > 0). provider: name, or "" when unknown. Rules are asked about 4xx and 5xx alone.
  * Falls back to the code: 2xx delivered, 4xx retry, 5xx fail, class OTHER, rule "code"; before MAIL both try the next

@@ -126,6 +126,22 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
     {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
+    {"classify", NULL, "[REPLY] [--stage S] [--provider P] [--rules FILE] [--providers FILE] | --tsv [FILE]", "What a receiver's reply means, and what is done about it",
+     "REPLY is what the server said, with or without its code, or a piece of a bounce; without it, standard input is read.\n"
+     "Needs no coordinator.\n"
+     "\n"
+     "  --stage S          what it answered: greeting, ehlo, starttls, mail, rcpt (default), data, dot\n"
+     "  --provider P       the receiver's provider: google, yahoo, outlook, ...\n"
+     "  --rules FILE       your verdict rules over the shipped ones\n"
+     "  --providers FILE   your providers, which those rules name\n"
+     "  --tsv [FILE]       a table, from FILE or standard input: tabs between columns, a header line; column `reply`, and `id`, `stage`,\n"
+     "                     `provider` when there are any. Writes: id class scope action duration_s rule\n"
+     "\n"
+     "  remuda classify \"550 5.7.1 Client host [192.0.2.7] blocked using bl.example\"\n", rmd_ctl_classify},
+    {"rules", "check", "[--providers FILE] [--rules FILE]", "Read provider and verdict rules, and say what is wrong with them",
+     "Needs no coordinator. Without options: the shipped ones. Exit code 1: something is wrong, as FILE:LINE: text.\n", rmd_ctl_rules_check},
+    {"rules", "reload", "", "Have the coordinator read its rule files and DKIM keys again",
+     "The same as SIGHUP. Nothing changes when a file has an error, which is told with file and line.\n", rmd_ctl_rules_reload},
     {"keygen", NULL, "PREFIX", "Make a key pair for a coordinator or node", "Writes PREFIX.key (secret, mode 0600) and PREFIX.pub, and prints the public key.\nNever overwrites a key.\n", rmd_ctl_keygen},
     {"resume-restored", NULL, "", "Leave the pause of a restored store", "After a restore from a backup nothing is dealt until this is said.\n", rmd_ctl_resume_restored},
     {0},

@@ -135,6 +135,9 @@ int rmd_ctl_incident_resolve(struct rmd_ctl *c);
 int rmd_ctl_suppress_add(struct rmd_ctl *c);
 int rmd_ctl_suppress_remove(struct rmd_ctl *c);
 int rmd_ctl_suppress_check(struct rmd_ctl *c);
+int rmd_ctl_classify(struct rmd_ctl *c);
+int rmd_ctl_rules_check(struct rmd_ctl *c);
+int rmd_ctl_rules_reload(struct rmd_ctl *c);
 int rmd_ctl_keygen(struct rmd_ctl *c);
 int rmd_ctl_resume_restored(struct rmd_ctl *c);
 /* Watches a campaign until it is settled: a bar on a terminal, a line every ten seconds elsewhere, and what it waits for

@@ -91,6 +91,8 @@ static const char *suffix_fault(const char *s) {
             continue;
         }
         label++;
+        if (*c >= 'A' && *c <= 'Z')
+            return "must be in small letters";
         if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-'))
             return "is not a host name";
     }
@@ -98,8 +100,11 @@ static const char *suffix_fault(const char *s) {
 }
 
 static void add_suffix(struct reader *r, struct draft *d, const struct rmd_ucl *node) {
-    char *text = rmd_arena_str(r->arena, rmd_slice_str(node->text));
-    rmd_lower_str(text);
+    const char *text = node->text;
+    if (node->type != RMD_UCL_SCALAR || !*text) {
+        finding(r, r->file, node->line, "provider \"%s\": an mx suffix is empty, or no value", d->name);
+        return;
+    }
     const char *fault = suffix_fault(text);
     if (fault) {
         finding(r, r->file, node->line, "provider \"%s\": mx suffix \"%.64s\" %s", d->name, node->text, fault);
@@ -110,7 +115,7 @@ static void add_suffix(struct reader *r, struct draft *d, const struct rmd_ucl *
                 RMD_PROVIDER_SUFFIXES_MAX);
         return;
     }
-    d->suffix[d->n++] = (struct suffix){.text = text, .line = node->line};
+    d->suffix[d->n++] = (struct suffix){.text = rmd_arena_str(r->arena, rmd_slice_str(text)), .line = node->line};
 }
 
 /* An override replaces the whole list. */

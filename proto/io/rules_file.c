@@ -45,6 +45,7 @@ struct reader {
     struct rmd_rules *rules;
     struct rmd_arena *arena;
     struct rmd_buf *err;
+    const struct rmd_rules_known *known;
     const char *file;
     int layer;
     int findings;
@@ -205,6 +206,33 @@ static void read_providers(struct reader *r, const struct rmd_ucl *node) {
     for (const char *const *name = list_of(r, node); *name; name++)
         if (rmd_rules_provider(r->rules, *name, err, sizeof err) != RMD_OK)
             finding(r, node->line, "%s", err);
+        else if (r->known && !r->known->defined(r->known->ctx, *name))
+            finding(r, node->line, "provider \"%s\": nothing defines it; name it in the providers' file first", *name);
+}
+
+static bool uses_set(const struct rmd_ucl *rule, const char *name) {
+    struct rmd_buf want = {0};
+    bool found = false;
+    rmd_buf_addf(&want, "{%s}", name);
+    const struct rmd_ucl *pattern = rule->type == RMD_UCL_OBJECT ? rmd_ucl_find(rule, "pattern") : NULL;
+    if (pattern && pattern->text)
+        found = strstr(pattern->text, rmd_buf_str(&want)) != NULL;
+    for (const struct rmd_ucl *m = pattern ? pattern->child : NULL; m && !found; m = m->next)
+        found = m->text && strstr(m->text, rmd_buf_str(&want));
+    rmd_buf_release(&want);
+    return found;
+}
+
+/* A set that no pattern of its file names is a mistake of spelling, more often than not. */
+static void check_sets(struct reader *r, const struct rmd_ucl *root) {
+    const struct rmd_ucl *words = rmd_ucl_find(root, "words"), *rules = rmd_ucl_find(root, "rule");
+    for (const struct rmd_ucl *w = words ? words->child : NULL; w; w = w->next) {
+        bool used = false;
+        for (const struct rmd_ucl *m = rules ? rules->child : NULL; m && !used; m = m->next)
+            used = uses_set(m, w->key);
+        if (w->key && !used)
+            finding(r, w->line, "no pattern names the words \"%s\"", w->key);
+    }
 }
 
 static void read_set(struct reader *r, const struct rmd_ucl *node) {
@@ -245,6 +273,7 @@ static void read_text(struct reader *r, struct rmd_slice text, const char *name,
     each_member(r, root, "words", read_set);
     each_member(r, root, "verdict", read_verdict);
     each_member(r, root, "rule", read_rule);
+    check_sets(r, root);
     for (int i = 0; i < r->n_verdict; i++)
         if (r->verdict[i].layer == layer && !r->verdict[i].used)
             finding(r, r->verdict[i].node->line, "no rule names the verdict \"%s\"", r->verdict[i].node->key);
@@ -258,13 +287,14 @@ static void compile_finding(void *ctx, const char *text) {
 }
 
 static struct rmd_rules *build(struct rmd_slice shipped, struct rmd_slice text, const char *name,
-                               struct rmd_buf *err) {
+                               const struct rmd_rules_known *known, struct rmd_buf *err) {
     struct rmd_arena arena = {0};
     struct reader *r = rmd_alloc(sizeof *r);
     struct rmd_rules *rules = rmd_rules_new();
     r->rules = rules;
     r->arena = &arena;
     r->err = err;
+    r->known = known;
     if (shipped.n) {
         read_text(r, shipped, "verdicts.conf", RMD_RULES_SHIPPED);
         struct rmd_model *model =
@@ -288,11 +318,16 @@ static struct rmd_rules *build(struct rmd_slice shipped, struct rmd_slice text, 
 }
 
 struct rmd_rules *rmd_rules_shipped(struct rmd_slice text, const char *name, struct rmd_buf *err) {
-    return build(rmd_slice(rmd_verdicts_shipped, rmd_verdicts_shipped_n), text, name, err);
+    return rmd_rules_checked(text, name, NULL, err);
+}
+
+struct rmd_rules *rmd_rules_checked(struct rmd_slice text, const char *name, const struct rmd_rules_known *known,
+                                    struct rmd_buf *err) {
+    return build(rmd_slice(rmd_verdicts_shipped, rmd_verdicts_shipped_n), text, name, known, err);
 }
 
 struct rmd_rules *rmd_rules_parse(struct rmd_slice text, const char *name, struct rmd_buf *err) {
-    return build(rmd_slice(NULL, 0), text, name, err);
+    return build(rmd_slice(NULL, 0), text, name, NULL, err);
 }
 
 struct rmd_rules *rmd_rules_load(const char *path, struct rmd_buf *err) {

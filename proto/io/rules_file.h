@@ -32,6 +32,13 @@ extern const size_t rmd_verdicts_shipped_n, rmd_model_shipped_n;
  * operator's file in findings. NULL: err has the findings, one a line. The caller frees the set with
  * rmd_rules_free(). */
 struct rmd_rules *rmd_rules_shipped(struct rmd_slice text, const char *name, struct rmd_buf *err);
+/* The same; names of providers that `known` doesn't know are findings. known may be NULL. */
+struct rmd_rules_known {
+    bool (*defined)(void *ctx, const char *name);
+    void *ctx;
+};
+struct rmd_rules *rmd_rules_checked(struct rmd_slice text, const char *name, const struct rmd_rules_known *known,
+                                    struct rmd_buf *err);
 /* The same with the operator's text in a file; path NULL or "": as shipped. */
 struct rmd_rules *rmd_rules_load(const char *path, struct rmd_buf *err);
 /* A set of one text alone, for tests and for people who bring their own rules. */
