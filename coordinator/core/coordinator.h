@@ -82,6 +82,7 @@ enum rmd_command_kind {
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
+    RMD_CMD_RELOAD,           /* provider, rules, stream_key: in place of what there is; reason says what changed */
     RMD_CMD_RESUME_RESTORED,  /* leave the pause of a restored store */
     /* Warm-up: name = a source's address or a sending domain; provider, or NULL for every one; reason */
     RMD_CMD_WARMUP_PAUSE,
@@ -107,6 +108,15 @@ struct rmd_command {
     const Remuda__SourceRecord *source;
     const Remuda__StreamRecord *stream_record;
     const Remuda__CampaignRecord *campaign;
+    Remuda__ProviderPolicy *const *provider; /* RELOAD; "other" last; copied */
+    size_t n_providers;
+    struct rmd_slice rules;
+    const struct rmd_stream_key {
+        uint32_t stream, index;
+        const char *path; /* of the key when it was read: a stream that was set since keeps its own */
+        struct rmd_slice pem;
+    } *stream_key;
+    size_t n_keys;
     struct rmd_slice key_pem[8]; /* STREAM_PUT and at start: PEM of stream_record->key[i], read by the shell */
 };
 

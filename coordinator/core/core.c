@@ -461,6 +461,7 @@ static void dispatch(struct rmd_coord *c, const struct rmd_coord_event *e) {
 
 int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct rmd_coord_effects *out) {
     pendings_free(&c->retired);
+    rmd_reload_forget(c);
     rmd_arena_reset(&c->scratch);
     c->out = out;
     c->now = e->at;
@@ -501,11 +502,12 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
+    c->shared = rmd_alloc((o->n_providers + 1) * sizeof *c->shared);
     struct rmd_list *heads[] = {&c->pending,           &c->retired,           &c->domain_lru,    &c->resolve_queue,
                                 &c->all_pqs,           &c->all_dqs,           &c->all_campaigns, &c->dirty_chunks,
                                 &c->dirty_entries,     &c->dirty_campaigns,   &c->dirty_leases,  &c->idle_chunks,
                                 &c->idle_entries,      &c->suppressing,       &c->incidents,     &c->open_campaigns,
-                                &c->closing_campaigns, &c->finished_campaigns};
+                                &c->closing_campaigns, &c->finished_campaigns, &c->old_sets};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);
@@ -537,6 +539,8 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_incidents_free(c);
     rmd_warm_free(c);
     rmd_ledger_release(&c->ledger);
+    rmd_reload_free(c);
+    free(c->shared);
     if (c->meta)
         remuda__meta_record__free_unpacked(c->meta, NULL);
     free(c->stalled);

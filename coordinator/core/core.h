@@ -49,6 +49,7 @@ enum {
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
     RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing is dealt to it so long */
     RMD_NODE_OVERLOAD_REST_MS = 2000,
+    RMD_SHARE_LINGER_MS = 30000, /* of connections after the last lease: a node's QUIT is answered or given up in 10 s */
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
 };
 
@@ -87,7 +88,19 @@ struct rmd_lane {
     struct rmd_warm_lane *warm; /* NULL: no warm-up */
     int64_t rest_until_mono_ms; /* its node gave work back although the lane is open */
     uint32_t leases, leased;    /* granted: leases, and their messages */
+    uint32_t share;              /* connections of the provider's cluster ceiling, 0: none held */
+    int64_t share_until_mono_ms; /* it lingers until then; 0: held by leases */
     uint64_t delivered, deferred, bounced, blocked;
+};
+
+/* Providers and rules that came by a reload. */
+struct rmd_policy_set {
+    struct rmd_list link;
+    Remuda__ProviderPolicy **provider;
+    size_t n;
+    struct rmd_slice rules;
+    struct rmd_arena arena;
+    uint64_t tag; /* frames that point to it leave with this commit at the latest */
 };
 
 struct rmd_source {
@@ -100,6 +113,8 @@ struct rmd_source {
     struct rmd_lane all;    /* the source everywhere */
     struct rmd_account *account;
     struct rmd_refusals refusals;
+    Remuda__LaneState **kept; /* of lanes whose provider is not configured now */
+    size_t n_kept;
     char *trouble; /* what the node says, or NULL */
     int64_t rest_until_mono_ms;
     uint32_t leases;
@@ -411,6 +426,10 @@ struct rmd_coord {
         tenants; /* by id, by id, by id, by key, by hash, by id */
     uint64_t sources_rev, policy_rev;
     uint32_t other; /* provider id */
+    struct rmd_policy_set *set; /* NULL: as the options said */
+    struct rmd_list old_sets;
+    uint32_t *shared;           /* by provider: connections of its cluster ceiling that are out */
+    int64_t share_from_mono_ms; /* shares that lingered when the process started are over then */
 
     struct rmd_map domains;
     struct rmd_list domain_lru, resolve_queue;
@@ -513,6 +532,20 @@ bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s);
 uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s);
 uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l);
 void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_caps *out);
+void rmd_lane_keep(struct rmd_coord *c, struct rmd_source *s, const struct rmd_lane *l);
+void rmd_lanes_come_back(struct rmd_coord *c);
+/* ---- share.c */
+bool rmd_share_room(struct rmd_coord *c, const struct rmd_lane *l);
+void rmd_share_take(struct rmd_coord *c, struct rmd_lane *l);
+void rmd_share_restore(struct rmd_coord *c, struct rmd_lane *l, uint32_t share);
+void rmd_share_idle(struct rmd_coord *c, struct rmd_lane *l);
+void rmd_share_tick(struct rmd_coord *c, struct rmd_lane *l);
+uint32_t rmd_share_connections(const struct rmd_coord *c, const struct rmd_lane *l);
+void rmd_share_reloaded(struct rmd_coord *c, size_t provider, uint32_t connections_before);
+/* ---- reload.c */
+void rmd_reload(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_reload_forget(struct rmd_coord *c);
+void rmd_reload_free(struct rmd_coord *c);
 /* ---- commands.c */
 void rmd_command(struct rmd_coord *c, const struct rmd_command *m);
 /* ---- policy.c */
@@ -526,6 +559,7 @@ void rmd_site_forget(struct rmd_coord *c, const char *name);
 /* No source of this family reached any host of the domain; remembered for a while. */
 void rmd_site_out_of_reach(struct rmd_coord *c, const char *name, uint8_t family);
 bool rmd_site_in_reach(const struct rmd_coord *c, const char *name, uint8_t family);
+void rmd_site_forget_all(struct rmd_coord *c);
 void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_mx_answer *mx);
 void rmd_site_free(struct rmd_coord *c);
 

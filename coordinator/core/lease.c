@@ -56,6 +56,11 @@ static void tally(struct rmd_lease *l, int by) {
     }
 }
 
+static void share_left(struct rmd_coord *c, const struct rmd_lease *l) {
+    if (l->lane && !l->lane->leases)
+        rmd_share_idle(c, l->lane);
+}
+
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to) {
     if (!(moves[l->state] >> to & 1)) {
         rmd_core_warn(c, "lease %llu of node %s: no way from state %d to %d", (unsigned long long)l->id,
@@ -66,10 +71,13 @@ void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_st
         rmd_caps_return(&l->caps, l->left);
         rmd_caps_book(&c->ledger, &l->caps, l->left);
         tally(l, -1);
+        share_left(c, l);
         l->campaign->in_doubt += l->left;
     } else if (l->state == RMD_LEASE_DOUBT) {
         l->campaign->in_doubt -= l->left;
     }
+    if (to == RMD_LEASE_GRANTED && l->lane)
+        l->lane->share_until_mono_ms = 0;
     if (to == RMD_LEASE_GRANTED) { /* what was booked stays spent, and the grant counts again: never too little */
         rmd_caps_grant(&l->caps, l->left);
         tally(l, 1);
@@ -105,6 +113,7 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
 
 static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
     l->left = l->n;
+    rmd_share_take(c, l->lane);
     rmd_caps_grant(&l->caps, l->n);
     tally(l, 1);
     rmd_map_set_u64(&l->node->leases, l->id, l);
@@ -300,7 +309,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         const Remuda__ProviderPolicy *p = c->o.provider[l->lane->provider];
         m->share = rmd_arena_alloc(a, sizeof *m->share);
         remuda__lease_share__init(m->share);
-        m->share->connections = p->connections;
+        m->share->connections = rmd_share_connections(c, l->lane);
         m->share->rate_per_minute = p->rate_per_minute;
     }
     credit(n, l->credit_out); /* of the time before */
@@ -351,6 +360,7 @@ void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l) {
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_return(&l->caps, l->left);
         tally(l, -1);
+        share_left(c, l);
     } else if (l->state == RMD_LEASE_DOUBT) {
         l->campaign->in_doubt -= l->left;
     }
@@ -399,6 +409,7 @@ static void write_one(struct rmd_coord *c, struct rmd_lease *l) {
     r.epoch = l->epoch;
     r.granted_wall_ms = l->granted_wall_ms;
     r.doubt_wall_ms = l->doubt_wall_ms;
+    r.share_connections = l->lane ? l->lane->share : 0;
     r.done.data = l->done;
     r.done.len = rmd_bit_bytes(l->n);
     r.node_boot_id.data = l->boot;
@@ -503,6 +514,8 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     l->left = l->n - (uint32_t)rmd_bit_count(l->done, l->n);
     l->acked = false;
     if (l->state == RMD_LEASE_GRANTED) {
+        if (l->lane)
+            rmd_share_restore(c, l->lane, r->share_connections);
         rmd_caps_grant(&l->caps, l->left);
         tally(l, 1);
     } else if (l->state == RMD_LEASE_DOUBT) {

@@ -240,6 +240,9 @@ static void source_free(struct rmd_coord *c, struct rmd_source *s) {
         free(s->lane[i]);
     free(s->lane);
     rmd_warm_sites_free(s);
+    for (size_t i = 0; i < s->n_kept; i++)
+        remuda__lane_state__free_unpacked(s->kept[i], NULL);
+    free(s->kept);
     free(s->trouble);
     remuda__source_record__free_unpacked(s->rec, NULL);
     free(s);
@@ -305,6 +308,47 @@ static void lane_restore(struct rmd_coord *c, struct rmd_lane *l, const Remuda__
                                              : 0;
 }
 
+static void keep(struct rmd_source *s, Remuda__LaneState *r) {
+    s->kept = rmd_realloc(s->kept, (s->n_kept + 1) * sizeof(Remuda__LaneState *));
+    s->kept[s->n_kept++] = r;
+}
+
+/* Its provider is no longer configured: a quarantine holds again should it come back. */
+void rmd_lane_keep(struct rmd_coord *c, struct rmd_source *s, const struct rmd_lane *l) {
+    if (l->state == RMD_LANE_OPEN)
+        return;
+    Remuda__LaneState *r = rmd_alloc(sizeof *r);
+    remuda__lane_state__init(r);
+    r->provider = l->account->b;
+    r->state = l->state;
+    r->until_wall_ms = l->until_wall_ms;
+    r->incident = l->incident;
+    if (l->until_ledger_ms > c->ledger.now_ms)
+        r->remaining_ms = l->until_ledger_ms - c->ledger.now_ms;
+    keep(s, r);
+    s->dirty = c->sources_dirty = true;
+}
+
+void rmd_lanes_come_back(struct rmd_coord *c) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        size_t left = 0;
+        for (size_t i = 0; i < s->n_kept; i++) {
+            ssize_t p = rmd_provider_index(c, s->kept[i]->provider);
+            if (p < 0) {
+                s->kept[left++] = s->kept[i];
+                continue;
+            }
+            lane_restore(c, rmd_lane_of(c, s, (size_t)p), s->kept[i]);
+            remuda__lane_state__free_unpacked(s->kept[i], NULL);
+            s->dirty = c->sources_dirty = true;
+        }
+        s->n_kept = left;
+    }
+}
+
 void rmd_lanes_restore(struct rmd_coord *c) {
     uint32_t it = 0;
     void *v;
@@ -316,7 +360,9 @@ void rmd_lanes_restore(struct rmd_coord *c) {
         for (size_t i = 0; i < s->rec->n_lane; i++) {
             const Remuda__LaneState *r = s->rec->lane[i];
             ssize_t p = r->provider ? rmd_provider_index(c, r->provider) : 0;
-            if (p >= 0)
+            if (p < 0)
+                keep(s, rmd_record_dup(r));
+            else
                 lane_restore(c, r->provider ? rmd_lane_of(c, s, (size_t)p) : &s->all, r);
         }
     }
@@ -349,7 +395,10 @@ void rmd_lanes_tick(struct rmd_coord *c) {
         struct rmd_source *s = v;
         lane_tick(c, s, &s->all);
         for (size_t i = 0; i < c->o.n_providers; i++)
-            lane_tick(c, s, s->lane[i]);
+            if (s->lane[i]) {
+                lane_tick(c, s, s->lane[i]);
+                rmd_share_tick(c, s->lane[i]);
+            }
         if (s->rec->state == RMD_SOURCE_RETIRING && s->leases == 0) {
             s->rec->state = RMD_SOURCE_RETIRED;
             s->dirty = c->sources_dirty = true;
@@ -418,8 +467,10 @@ static void lanes_write(struct rmd_coord *c, struct rmd_source *s) {
     for (size_t i = 0; i < s->rec->n_lane; i++)
         remuda__lane_state__free_unpacked(s->rec->lane[i], NULL);
     free(s->rec->lane);
-    s->rec->lane = rmd_alloc((c->o.n_providers + 1) * sizeof *s->rec->lane);
+    s->rec->lane = rmd_alloc((c->o.n_providers + 1 + s->n_kept) * sizeof *s->rec->lane);
     s->rec->n_lane = 0;
+    for (size_t i = 0; i < s->n_kept; i++)
+        s->rec->lane[s->rec->n_lane++] = rmd_record_dup(s->kept[i]);
     for (size_t i = 0; i <= c->o.n_providers; i++) {
         const struct rmd_lane *l = i < c->o.n_providers ? s->lane[i] : &s->all;
         if (!l || l->state == RMD_LANE_OPEN)

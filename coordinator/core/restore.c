@@ -239,6 +239,7 @@ static void serve_when_loaded(struct rmd_coord *c) {
 }
 
 void rmd_restore_end(struct rmd_coord *c) {
+    c->share_from_mono_ms = c->now.mono_ms + RMD_SHARE_LINGER_MS;
     if (c->phase != RMD_PHASE_RESTORE)
         return;
     c->phase = RMD_PHASE_LOADING;

@@ -114,6 +114,8 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
         l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
         return "leases outstanding";
+    if (!rmd_share_room(c, l))
+        return "the provider's cluster ceiling";
     if (s->node->credit <= 0)
         return "node's window";
     return NULL;

@@ -78,6 +78,17 @@ bool rmd_site_in_reach(const struct rmd_coord *c, const char *name, uint8_t fami
     return !d || c->now.mono_ms >= *out_of_reach(d, family);
 }
 
+/* Other providers: whose a domain is must be asked anew; what is known of its MX was not kept. */
+void rmd_site_forget_all(struct rmd_coord *c) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->domains, &it, NULL, &v)) {
+        struct rmd_domain *d = v;
+        if (d->state == RMD_SITE_OK)
+            d->state = RMD_SITE_WAIT;
+    }
+}
+
 static int64_t clamp(int64_t v, int64_t lo, int64_t hi) {
     return v < lo ? lo : v > hi ? hi : v;
 }

@@ -316,6 +316,8 @@ static bool used_up(const struct rmd_worker *w, const struct rmd_wconn *c) {
     const struct rmd_lane *lane = c->site->lane;
     uint32_t max = lane->policy && lane->policy->messages_per_connection ? lane->policy->messages_per_connection
                                                                          : RMD_WORKER_MESSAGES_A_CONNECTION;
+    if (lane->policy && lane->policy->cluster_connections && !lane->leases)
+        return true; /* its share of the cluster's ceiling is gone with the last lease */
     return c->sent >= max || c->identity != lane->source->identity ||
            ((lane->hungry || w->hungry) && c->sent >= RMD_WORKER_FAIR_TURN) ||
            lane->conns - lane->quitting > rmd_width_limit(&lane->width, rmd_lane_limit(lane)) ||

@@ -88,6 +88,7 @@ struct rmd_lane {
     struct rmd_pacer pacer, connects;
     struct rmd_width width;
     uint32_t share_connections, share_rate;
+    uint32_t leases; /* that name it */
     uint32_t conns, quitting;
     bool hungry;          /* a site waits for a connection's place */
     struct rmd_list ring; /* sites that may have something to start, first in turn */

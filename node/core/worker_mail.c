@@ -46,6 +46,13 @@ static int take_template(struct rmd_worker *w, const struct rmd_mail *mail) {
 
 /* --- leases */
 
+/* The cluster's ceiling counts connections: without a lease, the lane's share of it is somebody else's soon. */
+static void give_share_back(struct rmd_worker *w, struct rmd_lane *lane) {
+    if (!lane->policy || !lane->policy->cluster_connections)
+        return;
+    rmd_list_for_safe(it, &lane->idle) rmd_worker_conn_quit(w, rmd_container(it, struct rmd_wconn, idle_of_lane));
+}
+
 void rmd_worker_lease_unpin(struct rmd_worker *w, struct rmd_wlease *l) {
     assert(l->pins);
     if (--l->pins || l->left)
@@ -53,6 +60,8 @@ void rmd_worker_lease_unpin(struct rmd_worker *w, struct rmd_wlease *l) {
     rmd_worker_arm(w, &l->timer, RMD_NEVER);
     rmd_map_remove_u64(&w->leases, l->id);
     rmd_list_remove(&l->all);
+    if (l->lane && --l->lane->leases == 0)
+        give_share_back(w, l->lane);
     if (l->raw)
         template_drop(w, l->raw);
     rmd_template_free(l->compiled);
@@ -211,6 +220,7 @@ static int take_lease(struct rmd_worker *w, const struct rmd_mail *mail) {
     else if (!(l->lane = rmd_worker_lane(w, s, l->pb->provider)))
         lease_return(w, l, RMD_RETURN_PROVIDER_CHANGED);
     if (l->lane) {
+        l->lane->leases++;
         share_of(l->lane, l->pb);
         lease_begin(w, l);
         rmd_worker_lease_age(w, l);

@@ -10,7 +10,7 @@
 
 #include "proto/io/ucl.h"
 
-enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, KEYS };
+enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, CLUSTER, KEYS };
 
 static const struct {
     const char *name;
@@ -23,6 +23,7 @@ static const struct {
     [RATE] = {"rate_per_minute", 0, 10000000},
     [TLS] = {"tls_required", 0, 1},
     [REGISTER] = {"register_first", 0, 1},
+    [CLUSTER] = {"cluster_connections", 0, 1000000},
 };
 
 struct suffix {
@@ -320,6 +321,7 @@ static Remuda__ProviderPolicy *make_policy(struct reader *r, const struct draft 
     p->rate_per_minute = (uint32_t)v[RATE];
     p->tls_required = v[TLS] == 1;
     p->register_first = v[REGISTER] == 1;
+    p->cluster_connections = v[CLUSTER] > 0 ? (uint32_t)v[CLUSTER] : 0;
     return p;
 }
 
