@@ -13,6 +13,7 @@
 
 #include "coordinator/io/coord_config.h"
 #include "coordinator/io/http.h"
+#include "coordinator/io/reload.h"
 #include "coordinator/io/sending_day.h"
 #include "coordinator/io/shell.h"
 #include "coordinator/io/store_pg.h"
@@ -21,10 +22,7 @@
 #include "proto/io/notify.h"
 #include "proto/io/plans_file.h"
 #include "proto/io/privilege.h"
-#include "proto/io/providers_file.h"
-#include "proto/io/rules_file.h"
 #include "proto/io/sign_openssl.h"
-#include "proto/io/ucl.h"
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78, EXIT_UNAVAILABLE = 69 };
 
@@ -43,8 +41,8 @@ static const char usage[] =
     "      --version       print the version and end\n"
     "  -h, --help          this text\n"
     "\n"
-    "It stays in the foreground and logs to standard error; SIGTERM ends it in order. Its keys are made with\n"
-    "`remuda keygen`, nodes are enrolled with `remuda node add`, mail is submitted with `remuda send`.\n"
+    "It stays in the foreground and logs to standard error; SIGTERM ends it in order, SIGHUP reads provider\n"
+    "and verdict rules and DKIM keys again. Its keys are made with `remuda keygen`, nodes are enrolled with `remuda node add`, mail is submitted with `remuda send`.\n"
     "Exit: 0 stopped in order; 64 wrong usage; 69 it can't serve (store, socket, user: the log says why); 78 wrong\n"
     "configuration.\n";
 
@@ -98,9 +96,9 @@ struct parts {
     struct rmd_coord_config conf;
     struct rmd_store store;
     struct rmd_history *history;
-    struct rmd_providers providers;
+    struct rmd_policy_files files;
     struct rmd_plans plans;
-    struct rmd_buf rules;
+    struct rmd_reload reload;
     struct rmd_shell *shell;
     struct rmd_http *http;
     uint8_t secret_key[RMD_KEY_BYTES];
@@ -164,15 +162,9 @@ static bool provider_known(void *providers, const char *name) {
 /* Provider and verdict rules, warm-up plans: the operator's files are read and linted here; nodes get the verdict rules with their
  * policy. */
 static int load_rules(struct parts *p, struct rmd_buf *err) {
-    if (rmd_providers_load(p->conf.providers, &p->providers, err) < 0)
+    if (rmd_policy_files_load(p->conf.providers, p->conf.rules, &p->files, err) < 0)
         return RMD_EINVAL;
-    if (rmd_plans_load(p->conf.warmup_plans, provider_known, &p->providers, &p->plans, err) < 0)
-        return RMD_EINVAL;
-    struct rmd_rules *rules = rmd_rules_load(p->conf.rules, err);
-    if (!rules)
-        return RMD_EINVAL;
-    rmd_rules_free(rules);
-    return *p->conf.rules ? rmd_ucl_read_file(p->conf.rules, &p->rules, err) : RMD_OK;
+    return rmd_plans_load(p->conf.warmup_plans, provider_known, &p->files.providers, &p->plans, err);
 }
 
 static struct rmd_coord_options core_options(struct parts *p) {
@@ -181,9 +173,9 @@ static struct rmd_coord_options core_options(struct parts *p) {
                                       .transaction_deadline_ms = c->transaction_deadline_ms,
                                       .heartbeat_lost_ms = c->heartbeat_lost_ms,
                                       .campaign_keep_ms = c->history_keep_ms,
-                                      .provider = p->providers.v,
-                                      .n_providers = p->providers.n,
-                                      .rules = rmd_buf_slice(&p->rules),
+                                      .provider = p->reload.now.providers.v,
+                                      .n_providers = p->reload.now.providers.n,
+                                      .rules = rmd_buf_slice(&p->reload.now.rules),
                                       .allow_special = (const char *const *)c->allow_special,
                                       .smtp_port = (uint16_t)c->smtp_port,
                                       .starttls = c->smtp_starttls,
@@ -229,6 +221,7 @@ static int open_shell(struct parts *p) {
 static int open_http(struct parts *p) {
     char err[512] = "";
     struct rmd_http_options o = {.shell = p->shell,
+                                 .reload = &p->reload,
                                  .socket_path = p->conf.api_socket,
                                  .listen = p->conf.api_listen,
                                  .tls_certificate = p->conf.api_tls_certificate,
@@ -238,18 +231,31 @@ static int open_http(struct parts *p) {
     return rmd_http_open(&o, &p->http, err, sizeof err) < 0 ? complain("api", err) : RMD_OK;
 }
 
-static struct rmd_shell *serving;
+static struct parts *serving;
 
 enum { SIGNAL_ENOUGH = SIGUSR1 }; /* to the thread that waits for signals: the shell has ended */
+
+/* Each finding is a line of the log. */
+static void reload(struct rmd_reload *r) {
+    struct rmd_buf said = {0};
+    int rc = rmd_reload_run(r, &said);
+    if (rc == RMD_OK) {
+        rmd_info("reload", "%s", rmd_buf_str(&said));
+    } else {
+        for (const char *p = rmd_buf_str(&said); *p; p += strcspn(p, "\n"), p += *p == '\n')
+            rmd_error("reload", "%.*s", (int)strcspn(p, "\n"), p);
+        rmd_error("reload", "nothing changed: what was read before stays in force");
+    }
+    rmd_buf_release(&said);
+}
 
 static void *wait_for_signals(void *arg) {
     int sig;
     while (sigwait(arg, &sig) == 0 && sig == SIGHUP)
-        rmd_info("signal",
-                 "SIGHUP: files are read at start; restart to read them again, nodes and their leases go on");
+        reload(&serving->reload);
     if (sig != SIGNAL_ENOUGH) {
         rmd_info("stop", "signal %d: ending in order", sig);
-        rmd_shell_stop(serving);
+        rmd_shell_stop(serving->shell);
     }
     return NULL;
 }
@@ -261,9 +267,9 @@ static void close_parts(struct parts *p) {
     if (p->store.ops)
         p->store.ops->close(p->store.s);
     rmd_history_close(p->history);
-    rmd_providers_release(&p->providers);
     rmd_plans_release(&p->plans);
-    rmd_buf_release(&p->rules);
+    rmd_policy_files_release(&p->files);
+    rmd_reload_release(&p->reload);
     rmd_coord_config_release(&p->conf);
     explicit_bzero(p->secret_key, sizeof p->secret_key);
 }
@@ -280,10 +286,12 @@ static int serve(struct parts *p, bool takeover) {
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
+    rmd_reload_init(&p->reload, NULL, p->conf.providers, p->conf.rules, &p->files);
     if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
         open_http(p) < 0)
         return RMD_EINVAL;
-    serving = p->shell;
+    p->reload.shell = p->shell;
+    serving = p;
     pthread_t thread;
     if (pthread_create(&thread, NULL, wait_for_signals, &signals) != 0)
         return complain("start", "no thread could be made");

@@ -51,9 +51,9 @@ struct rmd_coord_options {
     int64_t
         heartbeat_lost_ms; /* a session is gone after this silence; its leases expire lease_valid_ms after the last echo */
 
-    Remuda__ProviderPolicy *const *provider; /* shipped + operator's; "other" last; outlives the core */
+    Remuda__ProviderPolicy *const *provider; /* shipped + operator's; "other" last; copied */
     size_t n_providers;
-    struct rmd_slice rules;           /* operator's rule text for nodes */
+    struct rmd_slice rules;           /* operator's rule text for nodes; copied */
     const char *const *allow_special; /* NULL-terminated */
     uint16_t smtp_port;
     bool starttls;

@@ -502,7 +502,6 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
-    c->shared = rmd_alloc((o->n_providers + 1) * sizeof *c->shared);
     struct rmd_list *heads[] = {&c->pending,           &c->retired,           &c->domain_lru,    &c->resolve_queue,
                                 &c->all_pqs,           &c->all_dqs,           &c->all_campaigns, &c->dirty_chunks,
                                 &c->dirty_entries,     &c->dirty_campaigns,   &c->dirty_leases,  &c->idle_chunks,
@@ -511,6 +510,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);
+    rmd_reload_init(c);
     return c;
 }
 
@@ -540,7 +540,6 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_warm_free(c);
     rmd_ledger_release(&c->ledger);
     rmd_reload_free(c);
-    free(c->shared);
     if (c->meta)
         remuda__meta_record__free_unpacked(c->meta, NULL);
     free(c->stalled);

@@ -93,7 +93,7 @@ struct rmd_lane {
     uint64_t delivered, deferred, bounced, blocked;
 };
 
-/* Providers and rules that came by a reload. */
+/* Providers and verdict rules, from the options or by a reload. */
 struct rmd_policy_set {
     struct rmd_list link;
     Remuda__ProviderPolicy **provider;
@@ -426,7 +426,7 @@ struct rmd_coord {
         tenants; /* by id, by id, by id, by key, by hash, by id */
     uint64_t sources_rev, policy_rev;
     uint32_t other; /* provider id */
-    struct rmd_policy_set *set; /* NULL: as the options said */
+    struct rmd_policy_set *set; /* o.provider and o.rules point into it */
     struct rmd_list old_sets;
     uint32_t *shared;           /* by provider: connections of its cluster ceiling that are out */
     int64_t share_from_mono_ms; /* shares that lingered when the process started are over then */
@@ -545,6 +545,7 @@ void rmd_share_reloaded(struct rmd_coord *c, size_t provider, uint32_t connectio
 /* ---- reload.c */
 void rmd_reload(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_reload_forget(struct rmd_coord *c);
+void rmd_reload_init(struct rmd_coord *c);
 void rmd_reload_free(struct rmd_coord *c);
 /* ---- commands.c */
 void rmd_command(struct rmd_coord *c, const struct rmd_command *m);

@@ -21,14 +21,22 @@ static Remuda__ProviderPolicy *copy_provider(struct rmd_arena *a, const Remuda__
     return p;
 }
 
-static struct rmd_policy_set *copy_set(const struct rmd_command *m) {
+static struct rmd_policy_set *copy_set(Remuda__ProviderPolicy *const *provider, size_t n, struct rmd_slice rules) {
     struct rmd_policy_set *set = rmd_alloc(sizeof *set);
-    set->provider = rmd_arena_alloc(&set->arena, (m->n_providers + 1) * sizeof *set->provider);
-    for (size_t i = 0; i < m->n_providers; i++)
-        set->provider[i] = copy_provider(&set->arena, m->provider[i]);
-    set->n = m->n_providers;
-    set->rules = rmd_slice(m->rules.n ? rmd_arena_dup(&set->arena, m->rules.p, m->rules.n) : NULL, m->rules.n);
+    set->provider = rmd_arena_alloc(&set->arena, (n + 1) * sizeof *set->provider);
+    for (size_t i = 0; i < n; i++)
+        set->provider[i] = copy_provider(&set->arena, provider[i]);
+    set->n = n;
+    set->rules = rmd_slice(rules.n ? rmd_arena_dup(&set->arena, rules.p, rules.n) : NULL, rules.n);
     return set;
+}
+
+/* What the options said, as the first set. */
+void rmd_reload_init(struct rmd_coord *c) {
+    c->set = copy_set(c->o.provider, c->o.n_providers, c->o.rules);
+    c->o.provider = c->set->provider;
+    c->o.rules = c->set->rules;
+    c->shared = rmd_alloc((c->o.n_providers + 1) * sizeof *c->shared);
 }
 
 static void set_free(struct rmd_policy_set *set) {
@@ -49,8 +57,8 @@ void rmd_reload_forget(struct rmd_coord *c) {
 
 void rmd_reload_free(struct rmd_coord *c) {
     rmd_list_for_safe(it, &c->old_sets) set_free(rmd_container(it, struct rmd_policy_set, link));
-    if (c->set)
-        set_free(c->set);
+    set_free(c->set);
+    free(c->shared);
 }
 
 static bool same_sites(Remuda__ProviderPolicy *const *a, size_t n, Remuda__ProviderPolicy *const *b, size_t m) {
@@ -137,10 +145,8 @@ static void replace(struct rmd_coord *c, struct rmd_policy_set *set) {
     for (size_t i = 0; i < n_before; i++)
         if (to[i] >= 0)
             rmd_share_reloaded(c, (size_t)to[i], before[i]->connections);
-    if (c->set) {
-        c->set->tag = c->tag + 1;
-        rmd_list_push(&c->old_sets, &c->set->link);
-    }
+    c->set->tag = c->tag + 1;
+    rmd_list_push(&c->old_sets, &c->set->link);
     c->set = set;
 }
 
@@ -149,7 +155,7 @@ void rmd_reload(struct rmd_coord *c, const struct rmd_command *m) {
         rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a list of providers ends with \"%s\"", RMD_PROVIDER_OTHER_NAME);
         return;
     }
-    replace(c, copy_set(m));
+    replace(c, copy_set(m->provider, m->n_providers, m->rules));
     keys(c, m);
     rmd_policy_all(c);
     Remuda__EventRecord *e = rmd_core_event(c, "rules.reloaded");

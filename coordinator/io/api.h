@@ -68,6 +68,8 @@
  *                                  "attempts","not_before","lease":{"id","node","source","connected","granted"},"lines":["..."],"events":[...]}],"suppressed":bool,
  *                                  "suppressed_streams":["" for all, or names],"provider"}; campaign_state: of a campaign that runs; lease: while a node has it;
  *                                  ID: of a message, or its Message-ID or envelope sender
+ * POST /v1/rules/reload            reads provider and verdict rules and the streams' DKIM keys again -> {"ok":true,"text":"what changed"};
+ *                                  400 with the findings, "file:line: ..." a line, and nothing changed
  * POST /v1/resume-restored         leaves the pause of a restored store
  * GET  /v1/health                  {"ok":true} without a token */
 #ifndef REMUDA_API_H

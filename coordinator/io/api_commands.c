@@ -7,6 +7,7 @@
 #include <base/text.h>
 
 #include "coordinator/io/api_request.h"
+#include "coordinator/io/reload.h"
 #include "proto/codec.h"
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
@@ -405,4 +406,14 @@ void rmd_api_resume_restored(struct rmd_api_request *r) {
     struct rmd_command c = {.kind = RMD_CMD_RESUME_RESTORED};
     if (rmd_api_command(r, &c, &reply))
         r->out = json_pack("{s:b}", "ok", 1);
+}
+
+void rmd_api_rules_reload(struct rmd_api_request *r) {
+    struct rmd_buf said = {0};
+    int rc = rmd_reload_run(r->http->o.reload, &said);
+    if (rc == RMD_OK)
+        r->out = json_pack("{s:b, s:o}", "ok", 1, "text", rmd_json_text(rmd_buf_str(&said)));
+    else
+        rmd_api_fail(r, rc == RMD_EINVAL ? 400 : 0, rc, "nothing changed:\n%s", rmd_buf_str(&said));
+    rmd_buf_release(&said);
 }

@@ -109,6 +109,7 @@ void rmd_api_unsuppress(struct rmd_api_request *r);
 void rmd_api_events(struct rmd_api_request *r);
 void rmd_api_explain(struct rmd_api_request *r);
 void rmd_api_resume_restored(struct rmd_api_request *r);
+void rmd_api_rules_reload(struct rmd_api_request *r);
 
 /* Submission (upload.c): the body comes in pieces, the answer at the end. */
 struct rmd_upload *rmd_upload_new(struct rmd_api_request *r);

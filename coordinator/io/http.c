@@ -54,6 +54,7 @@ static const struct route routes[] = {
     {"GET", "events", rmd_api_events},
     {"GET", "explain", rmd_api_explain},
     {"POST", "resume-restored", rmd_api_resume_restored},
+    {"POST", "rules/reload", rmd_api_rules_reload},
 };
 
 /* ---- requests */

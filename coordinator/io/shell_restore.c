@@ -8,9 +8,9 @@
 
 #include "coordinator/core/keys.h"
 #include "coordinator/io/shell_internal.h"
-#include "proto/io/sign_openssl.h"
+#include "coordinator/io/stream_keys.h"
 
-enum { ROWS_A_PAGE = 1000, PAGE_BYTES = 4 << 20, KEY_FILE_MAX = 64 << 10 };
+enum { ROWS_A_PAGE = 1000, PAGE_BYTES = 4 << 20 };
 
 /* Tables in the order in which the core wants them: what others refer to comes first. See keys.h. */
 static const char tables[] = "ATPNSWCGRUL";
@@ -55,83 +55,25 @@ static int restore_table(struct rmd_shell *s, char table) {
 
 /* ---- keys of streams */
 
-struct key_list {
-    struct rmd_arena arena;
-    struct key_file {
-        uint32_t stream, index;
-        char *stream_name, *path;
-    } * v;
-    size_t n, cap;
-};
-
-static void collect(void *ctx, const Remuda__StreamRecord *r) {
-    struct key_list *l = ctx;
-    for (size_t i = 0; i < r->n_key; i++) {
-        if (l->n == l->cap) {
-            l->cap = l->cap ? l->cap * 2 : 16;
-            l->v = rmd_realloc(l->v, l->cap * sizeof *l->v);
-        }
-        l->v[l->n++] = (struct key_file){.stream = r->id,
-                                         .index = (uint32_t)i,
-                                         .stream_name = rmd_arena_str(&l->arena, rmd_slice_str(r->name)),
-                                         .path = rmd_arena_str(&l->arena, rmd_slice_str(r->key[i]->path))};
-    }
-}
-
-static bool read_key(const char *path, struct rmd_buf *pem) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char piece[4096];
-    pem->limit = KEY_FILE_MAX;
-    ssize_t n = fd < 0 ? -1 : 0;
-    if (fd >= 0)
-        errno = 0;
-    while (fd >= 0 && (n = read(fd, piece, sizeof piece)) > 0)
-        rmd_buf_add(pem, piece, (size_t)n);
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    explicit_bzero(piece, sizeof piece);
-    errno = error;
-    return n == 0 && pem->len && !pem->overflow;
-}
-
-/* Whether it can sign; NULL, or a reason in err. */
-static const char *key_objection(struct rmd_slice pem, char *err, size_t err_n) {
-    void *key;
-    enum rmd_key_kind kind;
-    if (rmd_sign_openssl()->key_load(pem, &key, &kind, err, err_n) < 0)
-        return err;
-    rmd_sign_openssl()->key_free(key);
-    return NULL;
-}
-
 /* A key that can't be read leaves its stream without it: the core sends nothing for such a stream, and the log says
  * why. */
 static void restore_keys(struct rmd_shell *s) {
-    struct key_list l = {0};
-    rmd_coord_streams(s->core, collect, &l);
-    for (size_t i = 0; i < l.n; i++) {
-        struct rmd_buf pem = {0};
-        const struct key_file *k = &l.v[i];
+    struct rmd_stream_keys keys = {0};
+    rmd_stream_keys_list(&keys, s->core);
+    for (size_t i = 0; i < keys.n; i++) {
+        struct rmd_stream_key_file *k = &keys.v[i];
         struct rmd_coord_event e = {.kind = RMD_CE_KEY, .stream = k->stream, .index = k->index};
-        char err[256];
-        const char *why = read_key(k->path, &pem) ? key_objection(rmd_buf_slice(&pem), err, sizeof err)
-                          : errno                 ? strerror(errno)
-                                                  : "the file is empty or too large";
-        if (!why)
-            e.pem = rmd_buf_slice(&pem);
-        else
+        char err[256] = "";
+        const char *why = rmd_stream_key_read(k, err, sizeof err);
+        if (why)
             rmd_error(k->stream_name,
-                      "DKIM key %s can't be read (%s): nothing of this stream is sent until it can; then set the "
-                      "stream's key again",
+                      "DKIM key %s can't be read (%s): nothing of this stream is sent until it can; then say "
+                      "`remuda rules reload`",
                       k->path, why);
+        e.pem = rmd_buf_slice(&k->pem);
         rmd_shell_step(s, &e);
-        if (pem.p)
-            explicit_bzero(pem.p, pem.len);
-        rmd_buf_release(&pem);
     }
-    rmd_arena_release(&l.arena);
-    free(l.v);
+    rmd_stream_keys_release(&keys);
 }
 
 /* ---- events that the life before told the store and not yet history */

@@ -1,0 +1,30 @@
+/* Rule files read again while the coordinator runs: on SIGHUP, and by POST /v1/rules/reload.
+ *
+ * Providers, verdict rules and the streams' DKIM key files are read and linted first; with any finding nothing changes.
+ * Thread-safe: one reload after the other. */
+#ifndef REMUDA_RELOAD_H
+#define REMUDA_RELOAD_H
+
+#include "coordinator/io/shell.h"
+#include "proto/io/policy_files.h"
+
+enum { RMD_RELOAD_WAIT_MS = 30000 };
+
+struct rmd_reload {
+    struct rmd_shell *shell;
+    const char *providers_path, *rules_path; /* "" : none */
+    struct rmd_policy_files now;             /* what is in force; this struct's */
+    pthread_mutex_t lock;
+};
+
+/* Takes the files over. */
+void rmd_reload_init(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path, const char *rules_path,
+                     struct rmd_policy_files *now);
+void rmd_reload_release(struct rmd_reload *r);
+/* RMD_OK: said has what changed, on one line. RMD_EINVAL: findings, one a line, and nothing changed; other errors: why not. */
+int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) RMD_CHECKED;
+/* "2 providers changed: google, ours; verdict rules changed", or "nothing changed". */
+void rmd_reload_difference(const struct rmd_policy_files *before, const struct rmd_policy_files *after,
+                           struct rmd_buf *out);
+
+#endif
