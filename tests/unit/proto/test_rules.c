@@ -270,7 +270,7 @@ static const struct finding_row findings[] = {
      "code = 55; pattern = beta; sample = \"550 beta\" }",
      "rule b: is always shadowed by rule a"},
     {"rule \"r\" { " V "pattern = \"user unknown.\"; sample = \"550 user unknown.\" }", "ends with a dot"},
-    {"rule \"r\" { " V "pattern = \"*alpha\"; sample = \"550 alpha\" }", "has a * at an end"},
+    {"rule \"r\" { " V "pattern = \"*alpha\"; sample = \"550 alpha\" }", "has a * or ~ at an end"},
     {"rule \"r\" { " V "pattern = \"al*ph*a\"; sample = \"550 alpha\" }", "has no run of three characters"},
     {"rule \"r\" { " V "pattern = \"5\\\\.7\\\\.1\"; sample = \"550 5.7.1\" }", "has a backslash"},
     {"rule \"r\" { " V "duration = soon; pattern = alpha; sample = \"550 alpha\" }", "duration \"soon\""},
