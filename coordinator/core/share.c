@@ -27,7 +27,11 @@ static bool cannot_reach(const struct rmd_coord *c, size_t provider) {
 
 bool rmd_share_room(struct rmd_coord *c, const struct rmd_lane *l) {
     size_t p = l->provider;
-    if (!ceiling(c, p) || l->share)
+    if (!ceiling(c, p))
+        return true;
+    if (c->shared[p] > ceiling(c, p)) /* it was lowered: some have to let go first */
+        return false;
+    if (l->share)
         return true;
     if (c->now.mono_ms < c->share_from_mono_ms && !cannot_reach(c, p)) {
         rmd_core_wake(c, c->share_from_mono_ms);

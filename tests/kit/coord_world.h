@@ -15,6 +15,7 @@ enum { CW_NODES = 6, CW_LEASES = 256, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8
 struct cw_lease {
     uint64_t id;
     uint32_t source, provider, n;
+    uint32_t share; /* connections */
     char *email[CW_ROWS];
     uint32_t attempt[CW_ROWS];
     bool done[CW_ROWS];
