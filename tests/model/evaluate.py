@@ -1,9 +1,9 @@
 """How well the verdict rules and the model behind them read replies, in sample and without the source project that a reply comes
 from. Reads the output of `accuracy TABLE --rows`.
 
-    evaluate.py ROWS [--verbose] [--misses]
+    evaluate.py ROWS [OWN_ROWS] [--verbose] [--misses]
 
-In sample: all rules; the model trained on all replies. Held out: a reply of one project is judged by rules that also match a reply
+OWN_ROWS are replies in our own words: the model is trained with them, too; they are no part of the measurement. In sample: all rules; the model trained on all replies. Held out: a reply of one project is judged by rules that also match a reply
 of another project, or cite who says so, or ask for codes alone; and by a model trained without that project. "by pattern" is the
 same for each single pattern of a rule: a lower bound, because a pattern that was written from general knowledge and happens to match
 replies of one project alone is counted out, too.
@@ -67,8 +67,8 @@ def report(name, rows, answer, verbose=False, misses=False):
 
 
 def trained_without(args):
-    rows, source = args
-    rest = [r for r in rows if r.source != source]
+    rows, own, source = args
+    rest = [r for r in rows if r.source != source] + own
     return source, learn.to_integers(learn.train(rest, learn.shared_tokens(rest)))
 
 
@@ -87,13 +87,14 @@ def combine(level, model_of):
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8", errors="replace") as f:
-        rows, memorised = learn.read_rows(f)
+    paths = [a for a in sys.argv[1:] if not a.startswith("--")]
+    rows, memorised = learn.read_table(paths[0])
+    own = learn.own_rows(learn.read_table(paths[1])[0]) if len(paths) > 1 else []
     verbose, misses = "--verbose" in sys.argv, "--misses" in sys.argv
     sources = sorted({r.source for r in rows})
-    whole = learn.to_integers(learn.train(rows, learn.shared_tokens(rows)))
+    whole = learn.to_integers(learn.train(rows + own, learn.shared_tokens(rows + own)))
     with ProcessPoolExecutor(2) as pool:
-        without = dict(pool.map(trained_without, [(rows, s) for s in sources]))
+        without = dict(pool.map(trained_without, [(rows, own, s) for s in sources]))
     print(f"{'':58} {'macro-F1':>8} {'strict':>8} {'all':>8}   costly errors")
     report("in sample: rules", rows, combine(0, None))
     report("in sample: rules and model", rows, combine(0, lambda r: whole))

@@ -9,7 +9,7 @@ NUMBER = {c: i for i, c in enumerate(CLASSES)}
 ROUNDS = 40
 RATE = 0.5
 DECAY = 0.0004          # of each weight and step: keeps rare tokens modest
-PRUNE = 8               # hundredths: smaller weights say nothing
+PRUNE = 30              # hundredths: smaller weights say nothing
 WEIGHT_MAX = 600
 MARGIN = 30             # hundredths by which an answer must lead the second one
 WORDS = 2               # known words that an answer needs
@@ -36,6 +36,18 @@ def read_rows(lines):
         elif "\t" in line:
             rows.append(Row(line))
     return rows, memorised
+
+
+def read_table(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return read_rows(f)
+
+
+def own_rows(rows):
+    """Our own wording counts as two sources, odd and even rows apart."""
+    for k, r in enumerate(rows):
+        r.source = f"own{k % 2}"
+    return rows
 
 
 def shared_tokens(rows, at_least=2):

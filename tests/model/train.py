@@ -1,6 +1,6 @@
 """Trains the model that stands behind the verdict rules, from the output of `accuracy TABLE --rows`, and writes it.
 
-    train.py OUT ROWS...
+    train.py OUT ROWS [OWN_ROWS...]
 
 Only tokens (words' stems, pairs of them, codes) that occur in at least two source projects get in, so no reply can be read out of it.
 Every further table counts as two sources: its rows are our own wording, with odd and even rows apart."""
@@ -12,14 +12,9 @@ import learn
 
 
 def read(paths):
-    rows = []
-    for i, path in enumerate(paths):
-        with open(path, encoding="utf-8", errors="replace") as f:
-            more, _ = learn.read_rows(f)
-        for k, r in enumerate(more):
-            if i > 0:
-                r.source = f"own{k % 2}"
-        rows += more
+    rows = learn.read_table(paths[0])[0]
+    for path in paths[1:]:
+        rows += learn.own_rows(learn.read_table(path)[0])
     return rows
 
 
