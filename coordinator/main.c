@@ -269,7 +269,7 @@ static void close_parts(struct parts *p) {
     rmd_history_close(p->history);
     rmd_plans_release(&p->plans);
     rmd_policy_files_release(&p->files);
-    rmd_reload_release(&p->reload);
+    rmd_reload_close(&p->reload);
     rmd_coord_config_release(&p->conf);
     explicit_bzero(p->secret_key, sizeof p->secret_key);
 }
@@ -286,7 +286,7 @@ static int serve(struct parts *p, bool takeover) {
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
-    rmd_reload_init(&p->reload, NULL, p->conf.providers, p->conf.rules, &p->files);
+    rmd_reload_open(&p->reload, NULL, p->conf.providers, p->conf.rules, &p->files);
     if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
         open_http(p) < 0)
         return RMD_EINVAL;

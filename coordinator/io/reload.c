@@ -3,7 +3,7 @@
 
 #include "coordinator/io/stream_keys.h"
 
-void rmd_reload_init(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path, const char *rules_path,
+void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path, const char *rules_path,
                      struct rmd_policy_files *now) {
     *r = (struct rmd_reload){
         .shell = shell, .providers_path = providers_path, .rules_path = rules_path, .now = *now};
@@ -11,7 +11,7 @@ void rmd_reload_init(struct rmd_reload *r, struct rmd_shell *shell, const char *
     pthread_mutex_init(&r->lock, NULL);
 }
 
-void rmd_reload_release(struct rmd_reload *r) {
+void rmd_reload_close(struct rmd_reload *r) {
     rmd_policy_files_release(&r->now);
     pthread_mutex_destroy(&r->lock);
 }
