@@ -56,8 +56,14 @@ static void tally(struct rmd_lease *l, int by) {
     }
 }
 
+/* A lease in doubt still holds its lane's share: its node may come back and go on with it. */
+static void doubted(struct rmd_lease *l, int by) {
+    if (l->lane)
+        l->lane->in_doubt = (uint32_t)((int)l->lane->in_doubt + by);
+}
+
 static void share_left(struct rmd_coord *c, const struct rmd_lease *l) {
-    if (l->lane && !l->lane->leases)
+    if (l->lane && !l->lane->leases && !l->lane->in_doubt)
         rmd_share_idle(c, l->lane);
 }
 
@@ -71,9 +77,10 @@ void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_st
         rmd_caps_return(&l->caps, l->left);
         rmd_caps_book(&c->ledger, &l->caps, l->left);
         tally(l, -1);
-        share_left(c, l);
+        doubted(l, 1);
         l->campaign->in_doubt += l->left;
     } else if (l->state == RMD_LEASE_DOUBT) {
+        doubted(l, -1);
         l->campaign->in_doubt -= l->left;
     }
     if (to == RMD_LEASE_GRANTED && l->lane)
@@ -83,6 +90,8 @@ void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_st
         tally(l, 1);
     }
     l->state = to;
+    if (to != RMD_LEASE_GRANTED)
+        share_left(c, l);
     rmd_lease_dirty(c, l);
 }
 
@@ -362,6 +371,8 @@ void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l) {
         tally(l, -1);
         share_left(c, l);
     } else if (l->state == RMD_LEASE_DOUBT) {
+        doubted(l, -1);
+        share_left(c, l);
         l->campaign->in_doubt -= l->left;
     }
     rmd_map_remove_u64(&l->node->leases, l->id);
@@ -514,13 +525,14 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     l->left = l->n - (uint32_t)rmd_bit_count(l->done, l->n);
     l->acked = false;
     if (l->state == RMD_LEASE_GRANTED) {
-        if (l->lane)
-            rmd_share_restore(c, l->lane, r->share_connections);
         rmd_caps_grant(&l->caps, l->left);
         tally(l, 1);
     } else if (l->state == RMD_LEASE_DOUBT) {
+        doubted(l, 1);
         k->in_doubt += l->left;
     }
+    if (l->lane && l->state != RMD_LEASE_TAKEN)
+        rmd_share_restore(c, l->lane, r->share_connections);
     rmd_map_set_u64(&n->leases, l->id, l);
     if (l->id > n->rec->last_lease)
         n->rec->last_lease = l->id;

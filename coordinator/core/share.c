@@ -1,6 +1,6 @@
 /* Cluster ceilings: how many connections the whole cluster may have to a provider, dealt out to its lanes.
  *
- *   no share --(first lease)--> holds a share --(last lease ended)--> lingers --(RMD_SHARE_LINGER_MS)--> no share
+ *   no share --(first lease)--> holds a share --(last lease ended, none in doubt)--> lingers --(RMD_SHARE_LINGER_MS)--> no share
  *
  * The sum of all shares of a provider, lingering ones included, is never above its ceiling: a lane that finds nothing left gets no
  * lease. A node keeps each lane's connections within the share that came with its leases, and says QUIT to what is left

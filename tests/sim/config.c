@@ -123,6 +123,7 @@ static void providers(struct sim *s) {
         p->policy.connections_per_site = p->other ? 2 : 0;
         p->policy.messages_per_connection = 10 + (uint32_t)sim_below(s, 90);
         p->policy.rate_per_minute = sim_one_in(s, 4) ? 60 + (uint32_t)sim_below(s, 200) : 0;
+        p->policy.cluster_connections = sim_one_in(s, 3) ? 3 + (uint32_t)sim_below(s, 9) : 0;
         s->policies[i] = &p->policy;
         p->pipelining = !sim_one_in(s, 4);
         p->greylists = sim_one_in(s, 3);

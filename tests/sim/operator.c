@@ -17,6 +17,7 @@ enum op_kind {
     OP_RESOLVE,
     OP_FORGET,
     OP_REVOKE,
+    OP_RELOAD,
 };
 
 struct sim_op {
@@ -356,6 +357,19 @@ static void attempt(struct sim *s, struct sim_op *op) {
         op->before_ms = s->node[op->n].forgotten_ms;
         s->node[op->n].forgotten_ms = s->now_ms;
         break;
+    case OP_RELOAD: /* other limits, another order: "other" stays last. A restart reads the same files */
+        for (uint32_t i = 0; i + 1 < s->n_providers; i++) {
+            uint32_t k = (uint32_t)sim_below(s, s->n_providers - 1);
+            Remuda__ProviderPolicy *p = s->policies[i];
+            s->policies[i] = s->policies[k];
+            s->policies[k] = p;
+            p->connections = 2 + (uint32_t)sim_below(s, 8);
+            p->messages_per_connection = 10 + (uint32_t)sim_below(s, 90);
+        }
+        cmd.kind = RMD_CMD_RELOAD;
+        cmd.provider = s->policies;
+        cmd.n_providers = s->n_providers;
+        break;
     case OP_REVOKE:
         cmd.kind = RMD_CMD_NODE_REVOKE;
         cmd.name = s->node[op->n].name;
@@ -494,6 +508,8 @@ void sim_op_period(struct sim *s, int64_t length_ms) {
     k = s->n_campaigns - 1 - (uint32_t)sim_below(s, s->n_campaigns < 2 ? 1 : 2);
     if (sim_one_in(s, 4)) /* while it is on its way, or before it exists */
         plan(s, sim_between(s, length_ms / 4, length_ms), OP_CAMPAIGN_STATE, k, RMD_CAMPAIGN_CANCELLED);
+    for (uint64_t n = sim_below(s, 3); n > 0; n--)
+        plan(s, sim_between(s, 0, length_ms), OP_RELOAD, 0, 0);
     if (sim_one_in(s, 4)) {
         int64_t at = sim_between(s, 0, length_ms);
         k = (uint32_t)sim_below(s, s->n_streams);

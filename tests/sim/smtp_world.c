@@ -330,6 +330,16 @@ static void to_server(struct sim *s, struct sim_conn *c, uint64_t what, struct r
     rmd_buf_add(&e->bytes, bytes.p, bytes.n);
 }
 
+/* Every connection counts from the moment it is dialled until its node closes it, or dies. */
+static void check_ceiling(struct sim *s, uint32_t provider) {
+    uint32_t n = 0, most = s->provider[provider].policy.cluster_connections;
+    for (uint32_t i = 0; i < SIM_CONNS; i++)
+        n += s->conn[i].used && s->conn[i].client_open && s->conn[i].provider == provider;
+    if (most && n > most)
+        sim_broken(s, "a cluster ceiling is kept", "%u connections to %s, where %u are allowed", n,
+                   s->provider[provider].name, most);
+}
+
 void sim_smtp_dial(struct sim *s, uint32_t n, uint32_t worker, const struct rmd_worker_effect *f) {
     struct sim_conn *c = conn_new(s);
     int source = sim_source_of(s, &f->source_addr);
@@ -344,6 +354,7 @@ void sim_smtp_dial(struct sim *s, uint32_t n, uint32_t worker, const struct rmd_
     c->source = (uint32_t)source;
     c->provider = f->dest_addr.b[1];
     s->node[n].conn[worker][f->conn] = (uint32_t)(c - s->conn) + 1;
+    check_ceiling(s, c->provider);
     if (!s->quiet_faults && sim_one_in(s, 200)) {
         c->server_open = false;
         to_client(s, c, 20, TO_REFUSED, 0);
