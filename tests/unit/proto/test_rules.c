@@ -61,6 +61,30 @@ static void patterns_have_wildcards_and_ignore_case_and_white_space(void **state
         {"a\\\\#b*c\\\\*d", "a#b and c*d", true},
         {"a\\\\#b*c\\\\*d", "a1b and cxd", false},
         {"sentence in two", "the sentence\n550-5.7.1 in two lines", true},
+        /* alternatives, nearness, edges, a letter in any encoding, contractions */
+        {"mail{box|folder} is {full|over quota}", "the mailfolder is over quota", true},
+        {"mail{box|folder} is {full|over quota}", "the mailbox is empty", false},
+        {"mail{box|} full", "mail full", true},
+        {"{a|ab}cde", "xabcde", true},
+        {"box{es|}~gone", "boxes, all of them, gone", true},
+        {"box ~gone", "box 0123456789012345678901234567890123456789 gone", false},
+        {"box*gone", "box 0123456789012345678901234567890123456789 gone", true},
+        {"abc~def~ghi", "abc def 0123456789012345678901234567890123456789 def ghi", false},
+        {"abc~def~ghi", "abc def 01234567890123456789012 def 012345678901234 ghi", true},
+        {"^spam^", "(spam)", true},
+        {"^spam^", "spammer", false},
+        {"^spam^", "antispam", false},
+        {"empf?nger", "Empf\xc3\xa4nger", true},
+        {"empf?nger", "Empfaenger", true},
+        {"empf?nger", "Empfnger", true},
+        {"empf?nger", "empf\xe4nger", true},
+        {"empf?nger", "empfxxxxnger", false},
+        {"does not exist", "doesn't exist", true},
+        {"doesn't exist", "does not exist", true},
+        {"can not be", "cannot be", true},
+        {"can't be", "can not be", true},
+        {"isn't here", "isn\xe2\x80\x99t here", true},
+        {"a\\\\{b\\\\|c\\\\}d", "a{b|c}d", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rmd_buf conf = {0}, err = {0};
@@ -271,6 +295,18 @@ static const struct finding_row findings[] = {
      "rule b: is always shadowed by rule a"},
     {"rule \"r\" { " V "pattern = \"user unknown.\"; sample = \"550 user unknown.\" }", "ends with a dot"},
     {"rule \"r\" { " V "pattern = \"*alpha\"; sample = \"550 alpha\" }", "has a * or ~ at an end"},
+    {"rule \"r\" { " V "pattern = \"{alpha\"; sample = \"550 alpha\" }", "has a { without its }"},
+    {"rule \"r\" { " V "pattern = \"alpha}\"; sample = \"550 alpha\" }", "has a | or } outside of braces"},
+    {"rule \"r\" { " V "pattern = \"alpha {b*c|d}\"; sample = \"550 alpha d\" }", "has *, ~ or { inside braces"},
+    {"rule \"r\" { " V "pattern = \"{nowhere} alpha\"; sample = \"550 alpha\" }",
+     "names a set of words that nothing defines"},
+    {"words { one = [\"a\"] }\nrule \"r\" { " V "pattern = \"{one} alpha\"; sample = \"550 a alpha\" }",
+     "set one: has fewer than 2"},
+    {"words { two = [\"a\", \"b\"] }\nrule \"r\" { " V "pattern = \"alpha\"; sample = \"550 alpha\" }",
+     "test.conf:1: no pattern names the words \"two\""},
+    {"rule \"a\" { " V "pattern = \"{alpha|beta}\"; sample = \"550 alpha\" }\nrule \"b\" { " V
+     "pattern = [\"the {alpha|beta} one\", \"gamma\"]; sample = \"550 gamma\" }",
+     "rule b: pattern \"the {alpha|beta} one\" is always shadowed by rule a"},
     {"rule \"r\" { " V "pattern = \"al*ph*a\"; sample = \"550 alpha\" }", "has no run of three characters"},
     {"rule \"r\" { " V "pattern = \"5\\\\.7\\\\.1\"; sample = \"550 5.7.1\" }", "has a backslash"},
     {"rule \"r\" { " V "duration = soon; pattern = alpha; sample = \"550 alpha\" }", "duration \"soon\""},
@@ -330,6 +366,15 @@ static void narrower_conditions_are_no_shadow(void **state) {
     assert_string_equal(ask(r, 450, "alpha"), "a");
     assert_string_equal(ask_at(r, "", RMD_STAGE_MAIL, 550, "alpha").rule, "b");
     assert_string_equal(ask(r, 550, "alpha"), "c");
+    rmd_rules_free(r);
+    r = rules_of("words { x = [\"alpha\", \"beta\"] }\n"
+                 "rule \"a\" { " V "pattern = \"alpha\"; sample = \"550 alpha\" }\n"
+                 "rule \"b\" { " V "pattern = \"{x}\"; sample = \"550 beta\" }\n"
+                 "rule \"w\" { " V "weak = true; pattern = \"gamma\"; sample = \"550 gamma\" }\n"
+                 "rule \"g\" { " V "pattern = \"gamma delta\"; sample = \"550 gamma delta\" }\n");
+    assert_string_equal(ask(r, 550, "beta"), "b");
+    assert_string_equal(ask(r, 550, "gamma delta"), "g"); /* weak rules come last, wherever they stand */
+    assert_string_equal(ask(r, 550, "gamma"), "w");
     rmd_rules_free(r);
 }
 
