@@ -190,7 +190,7 @@ static bool read_weight(struct reader *r, struct rmd_slice w) {
         m->weight = rmd_realloc(m->weight, m->cap * sizeof *m->weight);
     }
     m->weight[m->n_weights++] =
-        (struct weight){.class = (uint8_t)class, .hundredths = (int16_t)(minus ? -(int)value : (int)value)};
+        (struct weight){.class = (uint8_t) class, .hundredths = (int16_t)(minus ? -(int)value : (int)value)};
     return true;
 }
 
@@ -370,8 +370,11 @@ static const struct {
 };
 
 void rmd_model_verdict(enum rmd_class class, int code, enum rmd_stage stage, struct rmd_verdict *out) {
-    *out = (struct rmd_verdict){
-        .class = class, .scope = RMD_SCOPE_RECIPIENT, .action = RMD_ACTION_FAIL, .at_provider = true, .rule = "model"};
+    *out = (struct rmd_verdict){.class = class,
+                                .scope = RMD_SCOPE_RECIPIENT,
+                                .action = RMD_ACTION_FAIL,
+                                .at_provider = true,
+                                .rule = "model"};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].class == class) {
             out->scope = rows[i].scope;

@@ -29,12 +29,12 @@ static const struct {
     const char *word;
     enum rmd_stage stage;
 } stage_words[] = {
-    {"conn", RMD_STAGE_GREETING},      {"connection", RMD_STAGE_GREETING}, {"banner", RMD_STAGE_GREETING},
-    {"helo", RMD_STAGE_EHLO},          {"mail from", RMD_STAGE_MAIL},      {"mail_from", RMD_STAGE_MAIL},
-    {"mailfrom", RMD_STAGE_MAIL},      {"rcpt to", RMD_STAGE_RCPT},        {"rcpt_to", RMD_STAGE_RCPT},
-    {"rcptto", RMD_STAGE_RCPT},        {"recipient", RMD_STAGE_RCPT},      {"end of data", RMD_STAGE_DOT},
-    {"end-of-data", RMD_STAGE_DOT},    {"end of message", RMD_STAGE_DOT},  {"eom", RMD_STAGE_DOT},
-    {"eod", RMD_STAGE_DOT},            {"message", RMD_STAGE_DOT},         {"initial", RMD_STAGE_GREETING},
+    {"conn", RMD_STAGE_GREETING},   {"connection", RMD_STAGE_GREETING}, {"banner", RMD_STAGE_GREETING},
+    {"helo", RMD_STAGE_EHLO},       {"mail from", RMD_STAGE_MAIL},      {"mail_from", RMD_STAGE_MAIL},
+    {"mailfrom", RMD_STAGE_MAIL},   {"rcpt to", RMD_STAGE_RCPT},        {"rcpt_to", RMD_STAGE_RCPT},
+    {"rcptto", RMD_STAGE_RCPT},     {"recipient", RMD_STAGE_RCPT},      {"end of data", RMD_STAGE_DOT},
+    {"end-of-data", RMD_STAGE_DOT}, {"end of message", RMD_STAGE_DOT},  {"eom", RMD_STAGE_DOT},
+    {"eod", RMD_STAGE_DOT},         {"message", RMD_STAGE_DOT},         {"initial", RMD_STAGE_GREETING},
 };
 
 enum rmd_stage rmd_stage_of_word(struct rmd_slice word) {
@@ -51,12 +51,13 @@ enum rmd_stage rmd_stage_of_word(struct rmd_slice word) {
 
 const char *rmd_provider_of_word(const char *word) {
     static const char *const same[][2] = {
-        {"gmail", "google"},          {"googlemail", "google"},    {"yahooinc", "yahoo"},   {"aol", "yahoo"},
-        {"microsoft", "outlook"},     {"hotmail", "outlook"},      {"live", "outlook"},     {"icloud", "apple"},
-        {"exchangeonline", "office365"}, {"o365", "office365"},    {"webde", "gmx"},        {"web.de", "gmx"},
-        {"1und1", "gmx"},             {"franceptt", "orange"},     {"wanadoo", "orange"},   {"tencent", "qq"},
-        {"163", "netease"},           {"emailsecuritycloud", "messagelabs"}, {"charter", "spectrum"},
-        {"tonline", "t-online"}};
+        {"gmail", "google"},     {"googlemail", "google"}, {"yahooinc", "yahoo"},
+        {"aol", "yahoo"},        {"microsoft", "outlook"}, {"hotmail", "outlook"},
+        {"live", "outlook"},     {"icloud", "apple"},      {"exchangeonline", "office365"},
+        {"o365", "office365"},   {"webde", "gmx"},         {"web.de", "gmx"},
+        {"1und1", "gmx"},        {"franceptt", "orange"},  {"wanadoo", "orange"},
+        {"tencent", "qq"},       {"163", "netease"},       {"emailsecuritycloud", "messagelabs"},
+        {"charter", "spectrum"}, {"tonline", "t-online"}};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         if (strcasecmp(word, same[i][0]) == 0)
             return same[i][1];
@@ -67,15 +68,24 @@ static const struct {
     const char *words;
     enum rmd_stage stage;
 } told[] = {
-    {"in reply to RCPT TO", RMD_STAGE_RCPT},       {"in reply to MAIL FROM", RMD_STAGE_MAIL},
-    {"in reply to end of DATA", RMD_STAGE_DOT},    {"in reply to DATA", RMD_STAGE_DATA},
-    {"in reply to EHLO", RMD_STAGE_EHLO},          {"in reply to HELO", RMD_STAGE_EHLO},
-    {"refused to talk to me", RMD_STAGE_GREETING}, {"initial server greeting", RMD_STAGE_GREETING},
-    {"in reply to STARTTLS", RMD_STAGE_STARTTLS},  {"after RCPT TO", RMD_STAGE_RCPT},
-    {"after MAIL FROM", RMD_STAGE_MAIL},           {"after pipelined MAIL", RMD_STAGE_MAIL},
-    {"after end of data", RMD_STAGE_DOT},          {"after pipelined end of data", RMD_STAGE_DOT},
-    {"after initial connection", RMD_STAGE_GREETING}, {"after EHLO", RMD_STAGE_EHLO},
-    {"after HELO", RMD_STAGE_EHLO},                {"after DATA", RMD_STAGE_DATA},
+    {"in reply to RCPT TO", RMD_STAGE_RCPT},
+    {"in reply to MAIL FROM", RMD_STAGE_MAIL},
+    {"in reply to end of DATA", RMD_STAGE_DOT},
+    {"in reply to DATA", RMD_STAGE_DATA},
+    {"in reply to EHLO", RMD_STAGE_EHLO},
+    {"in reply to HELO", RMD_STAGE_EHLO},
+    {"refused to talk to me", RMD_STAGE_GREETING},
+    {"initial server greeting", RMD_STAGE_GREETING},
+    {"in reply to STARTTLS", RMD_STAGE_STARTTLS},
+    {"after RCPT TO", RMD_STAGE_RCPT},
+    {"after MAIL FROM", RMD_STAGE_MAIL},
+    {"after pipelined MAIL", RMD_STAGE_MAIL},
+    {"after end of data", RMD_STAGE_DOT},
+    {"after pipelined end of data", RMD_STAGE_DOT},
+    {"after initial connection", RMD_STAGE_GREETING},
+    {"after EHLO", RMD_STAGE_EHLO},
+    {"after HELO", RMD_STAGE_EHLO},
+    {"after DATA", RMD_STAGE_DATA},
 };
 
 static enum rmd_stage stage_told(struct rmd_slice text) {
@@ -104,8 +114,9 @@ static bool enhanced_follows(const uint8_t *p, size_t n) {
 
 /* Words of programs that quote a server, right before the code. */
 static bool quoted_before(const uint8_t *p, size_t at) {
-    static const char *const marks[] = {"said:", "smtp;", "<<<", "response:", "responded:", "responded with", "reply:",
-                                        "me:",   "error:", "code:", "status:", "error", "returned", "-> "};
+    static const char *const marks[] = {
+        "said:", "smtp;",  "<<<",   "response:", "responded:", "responded with", "reply:",
+        "me:",   "error:", "code:", "status:",   "error",      "returned",       "-> "};
     while (at && is_blank(p[at - 1]))
         at--;
     if (at && (p[at - 1] == '"' || p[at - 1] == '\''))
@@ -160,8 +171,9 @@ static void find_enhanced(struct rmd_slice text, char out[12]) {
 
 /* Words of what passes, for texts without any code. */
 static bool sounds_temporary(struct rmd_slice text) {
-    static const char *const words[] = {"temporar", "try again", "later",       "deferred", "delayed",  "timed out",
-                                        "timeout",  "connect to", "lost connection", "greylist", "retry in", "busy"};
+    static const char *const words[] = {"temporar",        "try again", "later",    "deferred",
+                                        "delayed",         "timed out", "timeout",  "connect to",
+                                        "lost connection", "greylist",  "retry in", "busy"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (has(text, words[i]))
             return true;
@@ -178,7 +190,8 @@ void rmd_reply_read(struct rmd_slice text, struct rmd_reply *out) {
     struct rmd_slice s = rmd_trim(text);
     *out = (struct rmd_reply){.stage = stage_told(s)};
     const uint8_t *server = rmd_case_find(s, rmd_slice_str("<<< ")); /* a transcript: what the server said */
-    for (const uint8_t *p = server; p; p = rmd_case_find(rmd_slice(p, (size_t)(s.p + s.n - p)), rmd_slice_str("<<< "))) {
+    for (const uint8_t *p = server; p;
+         p = rmd_case_find(rmd_slice(p, (size_t)(s.p + s.n - p)), rmd_slice_str("<<< "))) {
         p += 4;
         if (code_at(p, (size_t)(s.p + s.n - p))) {
             s = rmd_slice(p, (size_t)(s.p + s.n - p));

@@ -61,7 +61,7 @@ struct rmd_rule_def {
     /* 1, 0, -1: by the code: 5xx is permanent, but for a greeting, EHLO or STARTTLS, which are never about a
      * recipient; `fail` and `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
     int permanent;
-    int layer; /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
+    int layer;          /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
     const char *source; /* who says so: a provider's documentation, a facts page; NULL: nobody in particular */
     bool weak;          /* asked after the model */
 };
@@ -75,7 +75,8 @@ int rmd_rules_add(struct rmd_rules *r, const struct rmd_rule_def *def, char *err
  */
 int rmd_rules_provider(struct rmd_rules *r, const char *name, char *err, size_t err_n) RMD_CHECKED;
 /* Defines a set of words, for "{name}" in patterns that are added later; a later definition replaces. */
-int rmd_rules_set(struct rmd_rules *r, const char *name, const char *const *word, char *err, size_t err_n) RMD_CHECKED;
+int rmd_rules_set(struct rmd_rules *r, const char *name, const char *const *word, char *err,
+                  size_t err_n) RMD_CHECKED;
 /* Builds the index and lints all samples. Every finding goes to `finding`; RMD_EINVAL when there was any. */
 int rmd_rules_compile(struct rmd_rules *r, void (*finding)(void *ctx, const char *text), void *ctx) RMD_CHECKED;
 void rmd_rules_free(struct rmd_rules *r);

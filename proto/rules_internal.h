@@ -28,7 +28,7 @@ struct rmd_pattern {
     struct rmd_pattern_key {
         uint16_t at, n; /* n 0: none */
         bool brace;
-    } key[2]; /* texts that must occur, by which the index finds it */
+    } key[2];      /* texts that must occur, by which the index finds it */
     uint32_t rule; /* index into the ordered rules */
 };
 
@@ -65,11 +65,11 @@ size_t rmd_enhanced_parse(const uint8_t *p, size_t n, uint16_t out[3]);
 struct rmd_pattern_index {
     uint8_t column[256]; /* 0: in no key */
     uint32_t columns, states;
-    uint32_t *next;        /* states x columns */
-    uint32_t *first;       /* states: first entry of `out`, 0: none */
-    uint32_t *out;         /* 2 x pattern + which of its keys */
-    uint32_t *out_more;    /* next entry, 0: end */
-    uint32_t *suffix;      /* states: nearest suffix state that has output, 0: none */
+    uint32_t *next;     /* states x columns */
+    uint32_t *first;    /* states: first entry of `out`, 0: none */
+    uint32_t *out;      /* 2 x pattern + which of its keys */
+    uint32_t *out_more; /* next entry, 0: end */
+    uint32_t *suffix;   /* states: nearest suffix state that has output, 0: none */
 };
 void rmd_pattern_index_build(struct rmd_pattern_index *x, const struct rmd_pattern *patterns, uint32_t n);
 void rmd_pattern_index_release(struct rmd_pattern_index *x);
@@ -107,7 +107,7 @@ struct rmd_rules {
     struct rmd_map sets;           /* name -> words */
     struct rmd_rule **added;       /* as added */
     uint32_t n_provider, n_added, n_text_patterns;
-    struct rmd_rule **rule; /* in order, after compile() */
+    struct rmd_rule **rule;  /* in order, after compile() */
     uint32_t n, n_strong;    /* the first n_strong come before the model */
     struct rmd_model *model; /* or NULL */
     struct rmd_pattern *patterns;

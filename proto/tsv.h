@@ -19,7 +19,7 @@ struct rmd_tsv {
     int column[RMD_TSV_WANTED_MAX]; /* of each wanted one, -1: not in the header */
     int columns;                    /* of the header, 0: not read yet */
     struct rmd_buf row, out;
-    uint64_t rows; /* data rows told so far */
+    uint64_t rows;                              /* data rows told so far */
     struct rmd_slice value[RMD_TSV_WANTED_MAX]; /* of the row just told; absent ones are empty */
 };
 

@@ -115,7 +115,7 @@ struct rmd_command {
         uint32_t stream, index;
         const char *path; /* of the key when it was read: a stream that was set since keeps its own */
         struct rmd_slice pem;
-    } *stream_key;
+    } * stream_key;
     size_t n_keys;
     struct rmd_slice key_pem[8]; /* STREAM_PUT and at start: PEM of stream_record->key[i], read by the shell */
 };

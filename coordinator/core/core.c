@@ -502,11 +502,11 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
-    struct rmd_list *heads[] = {&c->pending,           &c->retired,           &c->domain_lru,    &c->resolve_queue,
-                                &c->all_pqs,           &c->all_dqs,           &c->all_campaigns, &c->dirty_chunks,
-                                &c->dirty_entries,     &c->dirty_campaigns,   &c->dirty_leases,  &c->idle_chunks,
-                                &c->idle_entries,      &c->suppressing,       &c->incidents,     &c->open_campaigns,
-                                &c->closing_campaigns, &c->finished_campaigns, &c->old_sets};
+    struct rmd_list *heads[] = {
+        &c->pending,        &c->retired,           &c->domain_lru,         &c->resolve_queue, &c->all_pqs,
+        &c->all_dqs,        &c->all_campaigns,     &c->dirty_chunks,       &c->dirty_entries, &c->dirty_campaigns,
+        &c->dirty_leases,   &c->idle_chunks,       &c->idle_entries,       &c->suppressing,   &c->incidents,
+        &c->open_campaigns, &c->closing_campaigns, &c->finished_campaigns, &c->old_sets};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);

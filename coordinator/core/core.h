@@ -49,7 +49,8 @@ enum {
     RMD_SOURCE_TROUBLE_REST_MS = 30000,
     RMD_LANE_STOPPED_REST_MS = 5000, /* a node stopped a lane that is open here: nothing is dealt to it so long */
     RMD_NODE_OVERLOAD_REST_MS = 2000,
-    RMD_SHARE_LINGER_MS = 30000, /* of connections after the last lease: a node's QUIT is answered or given up in 10 s */
+    RMD_SHARE_LINGER_MS =
+        30000, /* of connections after the last lease: a node's QUIT is answered or given up in 10 s */
     RMD_CHUNK_BITS = RMD_CHUNK_ROWS_MAX / 8,
 };
 
@@ -426,7 +427,7 @@ struct rmd_coord {
     struct rmd_map streams, sources, nodes, nodes_by_key, nets,
         tenants; /* by id, by id, by id, by key, by hash, by id */
     uint64_t sources_rev, policy_rev;
-    uint32_t other; /* provider id */
+    uint32_t other;             /* provider id */
     struct rmd_policy_set *set; /* o.provider and o.rules point into it */
     struct rmd_list old_sets;
     uint32_t *shared;           /* by provider: connections of its cluster ceiling that are out */

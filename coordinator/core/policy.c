@@ -83,7 +83,8 @@ Remuda__Policy *rmd_policy_build(struct rmd_coord *c, const struct rmd_node *n, 
         if (serves(c, n, v))
             p->stream[p->n_stream++] = stream_policy(v, a);
     }
-    p->provider = (Remuda__ProviderPolicy **)(uintptr_t)c->o.provider; /* a set outlives the frames that point to it */
+    p->provider =
+        (Remuda__ProviderPolicy **)(uintptr_t)c->o.provider; /* a set outlives the frames that point to it */
     p->n_provider = c->o.n_providers;
     p->rules.data = (uint8_t *)(uintptr_t)c->o.rules.p;
     p->rules.len = c->o.rules.n;

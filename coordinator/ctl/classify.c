@@ -21,11 +21,16 @@ static const char *scope_words(const struct rmd_verdict *v, char *out, size_t n)
     static const struct {
         unsigned bit;
         const char *words;
-    } names[] = {{RMD_SCOPE_SOURCE, "the source"},           {RMD_SCOPE_LANE, "the source at this provider"},
-                 {RMD_SCOPE_NETWORK, "the source's network"}, {RMD_SCOPE_NODE, "the node"},
-                 {RMD_SCOPE_CAMPAIGN, "the campaign"},       {RMD_SCOPE_SENDING_DOMAIN, "the sending domain"},
-                 {RMD_SCOPE_MESSAGE, "this message"},        {RMD_SCOPE_RECIPIENT, "this recipient"},
-                 {RMD_SCOPE_DESTINATION, "the destination"}, {RMD_SCOPE_OURSELVES, "ourselves"}};
+    } names[] = {{RMD_SCOPE_SOURCE, "the source"},
+                 {RMD_SCOPE_LANE, "the source at this provider"},
+                 {RMD_SCOPE_NETWORK, "the source's network"},
+                 {RMD_SCOPE_NODE, "the node"},
+                 {RMD_SCOPE_CAMPAIGN, "the campaign"},
+                 {RMD_SCOPE_SENDING_DOMAIN, "the sending domain"},
+                 {RMD_SCOPE_MESSAGE, "this message"},
+                 {RMD_SCOPE_RECIPIENT, "this recipient"},
+                 {RMD_SCOPE_DESTINATION, "the destination"},
+                 {RMD_SCOPE_OURSELVES, "ourselves"}};
     struct rmd_buf b = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (v->scope & names[i].bit)
@@ -74,8 +79,8 @@ static void add_deed(struct rmd_buf *b, const struct rmd_verdict *v) {
         rmd_buf_addf(b, "Nothing stops; it is about %s", where);
     }
     rmd_buf_addstr(b, ".\n");
-    bool stops = v->action == RMD_ACTION_QUARANTINE || v->action == RMD_ACTION_REST || v->action == RMD_ACTION_PAUSE ||
-                 v->action == RMD_ACTION_SLOW;
+    bool stops = v->action == RMD_ACTION_QUARANTINE || v->action == RMD_ACTION_REST ||
+                 v->action == RMD_ACTION_PAUSE || v->action == RMD_ACTION_SLOW;
     if (v->move)
         rmd_buf_addstr(b, "Waiting work may move to sources on other networks.\n");
     else if (stops)
@@ -146,14 +151,14 @@ static void print_json(const struct rmd_reply *reply, const struct rmd_verdict *
     if (v->class != RMD_CLASS_DELIVERED)
         add_deed(&text, v);
     add_recipient(&text, v);
-    json_t *j = json_pack(
-        "{s:s,s:s,s:o,s:b,s:s,s:I,s:b,s:b,s:b,s:s,s:s*,s:i,s:s*,s:s*,s:o,s:i,s:{s:i,s:s,s:s},s:s}", "class",
-        rmd_class_name(v->class), "meaning", rmd_class_meaning(v->class), "scope", scope, "at_provider",
-        v->at_provider, "action", rmd_action_name(v->action), "duration_s", (json_int_t)(v->duration_ms / 1000),
-        "move", v->move, "permanent", v->permanent, "suppress", v->action == RMD_ACTION_SUPPRESS, "rule", v->rule,
-        "file", why->file, "line", why->line, "pattern", why->pattern, "source", why->source, "tokens", tokens,
-        "margin", why->model.n_reasons ? why->model.margin : 0, "reply", "code", reply->code, "enhanced",
-        reply->enhanced, "stage", rmd_stage_name(reply->stage), "does", rmd_buf_str(&text));
+    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:s,s:I,s:b,s:b,s:b,s:s,s:s*,s:i,s:s*,s:s*,s:o,s:i,s:{s:i,s:s,s:s},s:s}",
+                          "class", rmd_class_name(v->class), "meaning", rmd_class_meaning(v->class), "scope", scope,
+                          "at_provider", v->at_provider, "action", rmd_action_name(v->action), "duration_s",
+                          (json_int_t)(v->duration_ms / 1000), "move", v->move, "permanent", v->permanent, "suppress",
+                          v->action == RMD_ACTION_SUPPRESS, "rule", v->rule, "file", why->file, "line", why->line,
+                          "pattern", why->pattern, "source", why->source, "tokens", tokens, "margin",
+                          why->model.n_reasons ? why->model.margin : 0, "reply", "code", reply->code, "enhanced",
+                          reply->enhanced, "stage", rmd_stage_name(reply->stage), "does", rmd_buf_str(&text));
     rmd_ctl_print_json(j);
     json_decref(j);
     rmd_buf_release(&text);
@@ -181,7 +186,7 @@ static int one_reply(struct rmd_ctl *c, const struct asked *a, const struct rmd_
     if (rc == CTL_OK) {
         rmd_reply_read(rmd_buf_slice(&text), &reply);
         enum rmd_stage told = reply.stage;
-        reply.stage = a->stage            ? rmd_stage_of_word(rmd_slice_str(a->stage))
+        reply.stage = a->stage                 ? rmd_stage_of_word(rmd_slice_str(a->stage))
                       : told != RMD_STAGE_NONE ? told
                                                : RMD_STAGE_RCPT;
         rmd_rules_explain(rules, &reply, rmd_provider_of_word(a->provider ? a->provider : ""), &v, &why);
@@ -231,7 +236,8 @@ static void write_row(struct table *t) {
 }
 
 static int whole_table(struct rmd_ctl *c, const struct asked *a, const struct rmd_rules *rules) {
-    struct table t = {.rules = rules, .stage = RMD_STAGE_RCPT, .provider = a->provider ? a->provider : "", .out = stdout};
+    struct table t = {
+        .rules = rules, .stage = RMD_STAGE_RCPT, .provider = a->provider ? a->provider : "", .out = stdout};
     FILE *in = a->reply ? fopen(a->reply, "r") : stdin;
     char *line = NULL;
     size_t cap = 0;
@@ -247,8 +253,10 @@ static int whole_table(struct rmd_ctl *c, const struct asked *a, const struct rm
     for (ssize_t n; rc == CTL_OK && (n = getline(&line, &cap, in)) > 0;) {
         int got = rmd_tsv_line(&t.tsv, rmd_slice(line, (size_t)n));
         if (got == RMD_ELIMIT || (t.tsv.columns && !rmd_tsv_has(&t.tsv, COL_REPLY))) {
-            fprintf(stderr, "remuda: the table's first line must name its columns, one of them `reply` (at most %d, "
-                            "between tabs)\n", RMD_TSV_COLUMNS_MAX);
+            fprintf(stderr,
+                    "remuda: the table's first line must name its columns, one of them `reply` (at most %d, "
+                    "between tabs)\n",
+                    RMD_TSV_COLUMNS_MAX);
             rc = CTL_FAILED;
         }
         if (rc == CTL_OK && t.tsv.columns && !header)
@@ -283,17 +291,15 @@ static struct rmd_rules *load_rules(const struct asked *a, struct rmd_buf *err) 
 int rmd_ctl_classify(struct rmd_ctl *c) {
     struct asked a = {0};
     struct rmd_buf err = {0};
-    const struct rmd_ctl_option options[] = {{"stage", &a.stage, NULL},
-                                             {"provider", &a.provider, NULL},
-                                             {"rules", &a.rules_path, NULL},
-                                             {"providers", &a.providers_path, NULL},
-                                             {"tsv", NULL, &a.tsv},
-                                             {0}};
+    const struct rmd_ctl_option options[] = {{"stage", &a.stage, NULL},      {"provider", &a.provider, NULL},
+                                             {"rules", &a.rules_path, NULL}, {"providers", &a.providers_path, NULL},
+                                             {"tsv", NULL, &a.tsv},          {0}};
     int rc = rmd_ctl_options(c, options, &a.reply, 0, 1);
     if (rc >= 0)
         return rc;
     if (a.stage && rmd_stage_of_word(rmd_slice_str(a.stage)) == RMD_STAGE_NONE)
-        return rmd_ctl_usage(c, "--stage %s: expected connect, greeting, ehlo, starttls, mail, rcpt, data or dot", a.stage);
+        return rmd_ctl_usage(c, "--stage %s: expected connect, greeting, ehlo, starttls, mail, rcpt, data or dot",
+                             a.stage);
     if (a.tsv && c->json)
         return rmd_ctl_usage(c, "--tsv writes a table; it has no --json");
     struct rmd_rules *rules =
@@ -320,8 +326,8 @@ static json_t *finding_json(const char *line, size_t n) {
         return json_pack("{s:s%}", "text", line, n);
     const char *text = colon + 2 + digits;
     text += *text == ' ';
-    return json_pack("{s:s%,s:I,s:s%}", "file", line, (size_t)(colon - line), "line", (json_int_t)number, "text", text,
-                     (size_t)(end - text));
+    return json_pack("{s:s%,s:I,s:s%}", "file", line, (size_t)(colon - line), "line", (json_int_t)number, "text",
+                     text, (size_t)(end - text));
 }
 
 static void print_findings(struct rmd_ctl *c, const char *text) {

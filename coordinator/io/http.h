@@ -10,8 +10,8 @@ struct rmd_reload;
 struct rmd_http_options {
     struct rmd_shell *shell;
     struct rmd_reload *reload; /* not owned */
-    const char *socket_path; /* an old socket file of a dead process is replaced; a live one is RMD_EBUSY */
-    const char *listen;      /* "" = Unix socket only */
+    const char *socket_path;   /* an old socket file of a dead process is replaced; a live one is RMD_EBUSY */
+    const char *listen;        /* "" = Unix socket only */
     const char *tls_certificate, *tls_key, *token_file;
     uint32_t tenant;
 };

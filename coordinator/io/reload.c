@@ -3,10 +3,9 @@
 
 #include "coordinator/io/stream_keys.h"
 
-void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path, const char *rules_path,
-                     struct rmd_policy_files *now) {
-    *r = (struct rmd_reload){
-        .shell = shell, .providers_path = providers_path, .rules_path = rules_path, .now = *now};
+void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
+                     const char *rules_path, struct rmd_policy_files *now) {
+    *r = (struct rmd_reload){.shell = shell, .providers_path = providers_path, .rules_path = rules_path, .now = *now};
     *now = (struct rmd_policy_files){0};
     pthread_mutex_init(&r->lock, NULL);
 }
@@ -29,8 +28,11 @@ static bool same_provider(const Remuda__ProviderPolicy *a, const Remuda__Provide
 }
 
 static void name_it(struct rmd_buf *out, size_t *n, const char *kind, const char *name) {
-    rmd_buf_addf(out, "%s%s%s%s", *n ? ", " : out->len ? "; providers " : "providers ", *n ? "" : kind, *n ? "" : ": ",
-                 name);
+    rmd_buf_addf(out, "%s%s%s%s",
+                 *n         ? ", "
+                 : out->len ? "; providers "
+                            : "providers ",
+                 *n ? "" : kind, *n ? "" : ": ", name);
     ++*n;
 }
 

@@ -18,8 +18,8 @@ struct rmd_reload {
 };
 
 /* Takes the files over. */
-void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path, const char *rules_path,
-                     struct rmd_policy_files *now);
+void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
+                     const char *rules_path, struct rmd_policy_files *now);
 void rmd_reload_close(struct rmd_reload *r);
 /* RMD_OK: said has what changed, on one line. RMD_EINVAL: findings, one a line, and nothing changed; other errors: why not. */
 int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) RMD_CHECKED;

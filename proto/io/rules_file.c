@@ -13,22 +13,20 @@
 #include "proto/io/ucl.h"
 #include "proto/model.h"
 
-#define EMBED(name, path)                  \
-    __asm__(".pushsection .rodata\n"       \
-            ".balign 8\n"                  \
-            ".global " #name "\n"          \
-            ".type " #name ", @object\n"   \
-            #name ":\n"                    \
-            ".incbin \"" path "\"\n"       \
-            ".L" #name "_end:\n"           \
-            ".byte 0\n"                    \
-            ".size " #name ", . - " #name "\n" \
-            ".balign 8\n"                  \
-            ".global " #name "_n\n"        \
-            ".type " #name "_n, @object\n" \
-            #name "_n:\n"                  \
-            ".quad .L" #name "_end - " #name "\n" \
-            ".size " #name "_n, 8\n"       \
+#define EMBED(name, path)                                \
+    __asm__(".pushsection .rodata\n"                     \
+            ".balign 8\n"                                \
+            ".global " #name "\n"                        \
+            ".type " #name ", @object\n" #name ":\n"     \
+            ".incbin \"" path "\"\n"                     \
+            ".L" #name "_end:\n"                         \
+            ".byte 0\n"                                  \
+            ".size " #name ", . - " #name "\n"           \
+            ".balign 8\n"                                \
+            ".global " #name "_n\n"                      \
+            ".type " #name "_n, @object\n" #name "_n:\n" \
+            ".quad .L" #name "_end - " #name "\n"        \
+            ".size " #name "_n, 8\n"                     \
             ".popsection\n")
 
 EMBED(rmd_verdicts_shipped, "proto/rules/verdicts.conf");
@@ -207,7 +205,8 @@ static void read_providers(struct reader *r, const struct rmd_ucl *node) {
         if (rmd_rules_provider(r->rules, *name, err, sizeof err) != RMD_OK)
             finding(r, node->line, "%s", err);
         else if (r->known && !r->known->defined(r->known->ctx, *name))
-            finding(r, node->line, "provider \"%s\": nothing defines it; name it in the providers' file first", *name);
+            finding(r, node->line, "provider \"%s\": nothing defines it; name it in the providers' file first",
+                    *name);
 }
 
 static bool uses_set(const struct rmd_ucl *rule, const char *name) {

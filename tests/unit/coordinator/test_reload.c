@@ -143,7 +143,7 @@ static void a_provider_that_goes_leaves_nothing_behind(void **state) {
     struct list l = list_of(w, "yahoo", "other", NULL, NULL);
     reload(w, &l);
     cw_pass(w, 1000, 200);
-    cw_answer_some(w, n, 50);                                         /* what was open ends as it would have */
+    cw_answer_some(w, n, 50);                                    /* what was open ends as it would have */
     cw_give_back(w, n, NULL, NULL, RMD_RETURN_PROVIDER_CHANGED); /* the node's answer to its new policy */
     n->holds = false;
     w->answer = NULL;
@@ -320,8 +320,9 @@ static void all_shares_together_stay_below_the_ceiling(void **state) {
         most = sum > most ? sum : most;
         assert_true(sum <= CEILING);
     }
-    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 1500); /* every lane had its turn: each may send 300 a day */
-    assert_true(most > CONNECTIONS);                              /* and it was used */
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered,
+                     1500);          /* every lane had its turn: each may send 300 a day */
+    assert_true(most > CONNECTIONS); /* and it was used */
     done(w);
 }
 

@@ -102,12 +102,14 @@ static void a_table_is_read_however_its_columns_stand(void **state) {
         {"reply\tx\tID\n550 a\t?\t1\r\n", "1||550 a;"},
         {"\xef\xbb\xbfreply\n550 a\n551 b\n", "||550 a;||551 b;"},
         {"stage\treply\tid\nrcpt\t550 a \"q\t9\n\n", "9|rcpt|550 a \"q;"},
-        {"id\treply\n1\t550-a\\n550 b\n", "1||550-a 550 b;"},       /* a literal \n */
-        {"id\treply\n1\t550-a\n  550 b\n2\t551 c\n", "1||550-a   550 b;2||551 c;"}, /* a line that begins with a blank */
-        {"id\treply\n1\t550-a\n550 b\n2\t551 c\n", "1||550-a 550 b;2||551 c;"},     /* a line without a tab */
+        {"id\treply\n1\t550-a\\n550 b\n", "1||550-a 550 b;"}, /* a literal \n */
+        {"id\treply\n1\t550-a\n  550 b\n2\t551 c\n",
+         "1||550-a   550 b;2||551 c;"},                                         /* a line that begins with a blank */
+        {"id\treply\n1\t550-a\n550 b\n2\t551 c\n", "1||550-a 550 b;2||551 c;"}, /* a line without a tab */
         {"id\treply\tstage\n1\t550-a\n550 b\trcpt\n2\t551 c\tmail\n", "1|rcpt|550-a 550 b;2|mail|551 c;"},
         {"reply\n550-a\n550 b\n551 c\n", "||550-a 550 b;||551 c;"}, /* the code says that more follows */
-        {"id\treply\tstage\n1\t550 a\n2\t551 b\trcpt\n", "1||550 a;2|rcpt|551 b;"}, /* columns that are missing at the end */
+        {"id\treply\tstage\n1\t550 a\n2\t551 b\trcpt\n",
+         "1||550 a;2|rcpt|551 b;"}, /* columns that are missing at the end */
         {"id\treply\n1\t\n", "1||;"},
         {"id\treply\n", ""},
     };
@@ -167,10 +169,12 @@ static void the_model_is_asked_behind_the_rules_and_before_the_codes(void **stat
     (void)state;
     struct rmd_buf err = {0};
     struct rmd_why why;
-    struct rmd_rules *r = rmd_rules_parse(
-        rmd_slice_str("rule \"words\" { class = policy; scope = recipient; action = fail; pattern = \"purple\"; sample = \"550 purple\" }\n"
-                      "rule \"code\" { class = server_busy; scope = destination; action = next_mx; code = 55; weak = true; sample = \"550 x\" }\n"),
-        "t", &err);
+    struct rmd_rules *r =
+        rmd_rules_parse(rmd_slice_str("rule \"words\" { class = policy; scope = recipient; action = fail; pattern = "
+                                      "\"purple\"; sample = \"550 purple\" }\n"
+                                      "rule \"code\" { class = server_busy; scope = destination; action = next_mx; "
+                                      "code = 55; weak = true; sample = \"550 x\" }\n"),
+                        "t", &err);
     assert_non_null(r);
     rmd_rules_model(r, model(HEAD "w:stuff\t0:200\nw:green\t0:150 1:20\nb:green stuff\t1:10\n", &err));
     struct rmd_verdict v = ask(r, "550 purple green stuff", &why);
@@ -194,7 +198,7 @@ static void the_model_is_asked_behind_the_rules_and_before_the_codes(void **stat
 /* Whatever it says: nobody is suppressed, nothing is quarantined, no work moves. */
 static void what_the_model_does_is_mild(void **state) {
     (void)state;
-    for (int class = 0; class < RMD_CLASS_COUNT; class++)
+    for (int class = 0; class < RMD_CLASS_COUNT; class ++)
         for (int code = 421; code <= 554; code += 133)
             for (int stage = RMD_STAGE_GREETING; stage <= RMD_STAGE_DOT; stage++) {
                 struct rmd_verdict v;
