@@ -103,7 +103,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/remuda $(DESTDIR)/etc/remuda
 	install -m 755 $(BUILD)/remuda $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/remuda-coordinator $(BUILD)/remuda-node $(DESTDIR)$(PREFIX)/sbin/
-	install -m 644 proto/rules/verdicts.conf proto/providers_shipped.conf proto/plans_shipped.conf $(DESTDIR)$(PREFIX)/share/remuda/
+	install -m 644 proto/rules/verdicts.conf proto/rules/words.model proto/providers_shipped.conf proto/plans_shipped.conf $(DESTDIR)$(PREFIX)/share/remuda/
 
 help:
 	@echo "make            build/remuda, build/remuda-coordinator, build/remuda-node"
@@ -111,5 +111,6 @@ help:
 	@echo "make test       all tests; test-unit, test-contract, test-sim, test-loopback, test-crash for a part"
 	@echo "make bench      CPU a message and messages a second, beside Postfix with OpenDKIM"
 	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
+	@echo "make accuracy   verdict rules and model on a table of real replies (REPLIES=), in sample and held out; make model trains anew"
 	@echo "make asan tsan lint fuzz"
 	@echo "make install DESTDIR= PREFIX="
