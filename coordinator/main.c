@@ -287,7 +287,7 @@ static int serve(struct parts *p, bool takeover) {
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
-    rmd_reload_open(&p->reload, NULL, p->conf.providers, p->conf.rules, &p->files);
+    rmd_reload_open(&p->reload, NULL, p->conf.providers, p->conf.rules, p->conf.warmup_plans, &p->files);
     if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
         open_http(p) < 0)
         return RMD_EINVAL;

@@ -82,7 +82,7 @@ enum rmd_command_kind {
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
-    RMD_CMD_RELOAD,           /* provider, rules, stream_key: in place of what there is; reason says what changed */
+    RMD_CMD_RELOAD,           /* providers, rules, stream_key: in place of what there is; reason says what changed */
     RMD_CMD_RESUME_RESTORED,  /* leave the pause of a restored store */
     /* Warm-up: name = a source's address or a sending domain; provider, or NULL for every one; reason */
     RMD_CMD_WARMUP_PAUSE,
@@ -108,7 +108,7 @@ struct rmd_command {
     const Remuda__SourceRecord *source;
     const Remuda__StreamRecord *stream_record;
     const Remuda__CampaignRecord *campaign;
-    Remuda__ProviderPolicy *const *provider; /* RELOAD; "other" last; copied */
+    Remuda__ProviderPolicy *const *providers; /* RELOAD; "other" last; copied */
     size_t n_providers;
     struct rmd_slice rules;
     const struct rmd_stream_key {

@@ -86,9 +86,9 @@ struct rmd_lane {
     int64_t until_wall_ms;
     uint64_t incident;
     struct rmd_account *account, *network;
-    struct rmd_warm_lane *warm; /* NULL: no warm-up */
-    int64_t rest_until_mono_ms; /* its node gave work back although the lane is open */
-    uint32_t leases, leased;    /* granted: leases, and their messages */
+    struct rmd_warm_lane *warm;  /* NULL: no warm-up */
+    int64_t rest_until_mono_ms;  /* its node gave work back although the lane is open */
+    uint32_t leases, leased;     /* granted: leases, and their messages */
     uint32_t in_doubt;           /* leases */
     uint32_t share;              /* connections of the provider's cluster ceiling, 0: none held */
     int64_t share_until_mono_ms; /* it lingers until then; 0: held by leases */

@@ -140,6 +140,7 @@ static void replace(struct rmd_coord *c, struct rmd_policy_set *set) {
     }
     c->sources_rev++;
     rmd_lanes_come_back(c);
+    rmd_warm_reloaded(c);
     if (!same_sites(before, n_before, set->provider, set->n))
         rmd_site_forget_all(c);
     for (size_t i = 0; i < n_before; i++)
@@ -151,11 +152,11 @@ static void replace(struct rmd_coord *c, struct rmd_policy_set *set) {
 }
 
 void rmd_reload(struct rmd_coord *c, const struct rmd_command *m) {
-    if (!m->n_providers || strcmp(m->provider[m->n_providers - 1]->name, RMD_PROVIDER_OTHER_NAME) != 0) {
+    if (!m->n_providers || strcmp(m->providers[m->n_providers - 1]->name, RMD_PROVIDER_OTHER_NAME) != 0) {
         rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a list of providers ends with \"%s\"", RMD_PROVIDER_OTHER_NAME);
         return;
     }
-    replace(c, copy_set(m->provider, m->n_providers, m->rules));
+    replace(c, copy_set(m->providers, m->n_providers, m->rules));
     keys(c, m);
     rmd_policy_all(c);
     Remuda__EventRecord *e = rmd_core_event(c, "rules.reloaded");

@@ -81,6 +81,7 @@ void rmd_warm_source(struct rmd_coord *c, struct rmd_source *s);  /* after it wa
 void rmd_warm_is_warm(struct rmd_coord *c, struct rmd_source *s); /* says the operator, of all its lanes */
 void rmd_warm_attach(struct rmd_coord *c, struct rmd_lane *l);    /* a lane was made */
 void rmd_warm_streams(struct rmd_coord *c);                       /* streams changed: which domains warm up */
+void rmd_warm_reloaded(struct rmd_coord *c); /* providers changed: lanes are found again by their ids */
 struct rmd_warm_lane *rmd_warm_domain_lane(struct rmd_coord *c, const struct rmd_stream *st, size_t provider);
 void rmd_warm_step(struct rmd_coord *c); /* closes days; before anything of a step is counted */
 void rmd_warm_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,

@@ -140,6 +140,28 @@ void rmd_warm_streams(struct rmd_coord *c) {
     }
 }
 
+/* Providers have other indexes, or are others: what was counted is found again by their ids. */
+void rmd_warm_reloaded(struct rmd_coord *c) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->warm.lanes, &it, NULL, &v))
+        ((struct rmd_warm_lane *)v)->scheme.plan = NULL;
+    for (it = 0; rmd_map_next(&c->warm.domains, &it, NULL, &v);) {
+        struct rmd_warm_domain *d = v;
+        free(d->lane);
+        d->lane = rmd_alloc((c->o.n_providers + 1) * sizeof(struct rmd_warm_lane *));
+    }
+    for (it = 0; rmd_map_next(&c->sources, &it, NULL, &v);) {
+        struct rmd_source *s = v;
+        for (size_t i = 0; i < c->o.n_providers; i++)
+            if (s->lane[i])
+                s->lane[i]->warm = NULL;
+        rmd_warm_source(c, s);
+    }
+    rmd_warm_streams(c);
+    rmd_warm_changed(c);
+}
+
 struct rmd_warm_lane *rmd_warm_domain_lane(struct rmd_coord *c, const struct rmd_stream *st, size_t provider) {
     if (!c->warm.domains.n)
         return NULL;

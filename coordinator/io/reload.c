@@ -2,10 +2,15 @@
 #include "coordinator/io/reload.h"
 
 #include "coordinator/io/stream_keys.h"
+#include "proto/io/plans_file.h"
 
 void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
-                     const char *rules_path, struct rmd_policy_files *now) {
-    *r = (struct rmd_reload){.shell = shell, .providers_path = providers_path, .rules_path = rules_path, .now = *now};
+                     const char *rules_path, const char *plans_path, struct rmd_policy_files *now) {
+    *r = (struct rmd_reload){.shell = shell,
+                             .providers_path = providers_path,
+                             .rules_path = rules_path,
+                             .plans_path = plans_path,
+                             .now = *now};
     *now = (struct rmd_policy_files){0};
     pthread_mutex_init(&r->lock, NULL);
 }
@@ -62,6 +67,10 @@ void rmd_reload_difference(const struct rmd_policy_files *before, const struct r
 
 /* ---------------------------------------------------------------- reading again */
 
+static bool known(void *providers, const char *name) {
+    return rmd_providers_find(providers, name) != NULL;
+}
+
 static void list_keys(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
     rmd_stream_keys_list(ctx, core);
@@ -94,7 +103,7 @@ static int hand_over(struct rmd_reload *r, const struct rmd_policy_files *next, 
     rmd_buf_addf(said, "; %zu DKIM key%s read", k->n, k->n == 1 ? "" : "s");
     struct rmd_command c = {.kind = RMD_CMD_RELOAD,
                             .tenant = 1,
-                            .provider = next->providers.v,
+                            .providers = next->providers.v,
                             .n_providers = next->providers.n,
                             .rules = rmd_buf_slice(&next->rules),
                             .stream_key = key,
@@ -115,6 +124,14 @@ int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) {
     struct rmd_stream_keys keys = {0};
     pthread_mutex_lock(&r->lock);
     int rc = rmd_policy_files_load(r->providers_path, r->rules_path, &next, said);
+    if (rc == RMD_OK) { /* warm-up plans are as they were: what they name must still be there */
+        struct rmd_plans plans;
+        rc = rmd_plans_load(r->plans_path, known, &next.providers, &plans, said);
+        if (rc == RMD_OK)
+            rmd_plans_release(&plans);
+        else
+            rmd_policy_files_release(&next);
+    }
     int keys_rc = rmd_shell_call(r->shell, list_keys, &keys);
     if (keys_rc == RMD_OK)
         keys_rc = read_keys(&keys, said);

@@ -12,14 +12,14 @@ enum { RMD_RELOAD_WAIT_MS = 30000 };
 
 struct rmd_reload {
     struct rmd_shell *shell;
-    const char *providers_path, *rules_path; /* "" : none */
-    struct rmd_policy_files now;             /* what is in force; this struct's */
+    const char *providers_path, *rules_path, *plans_path; /* "": none; plans are only checked */
+    struct rmd_policy_files now;                          /* what is in force; this struct's */
     pthread_mutex_t lock;
 };
 
 /* Takes the files over. */
 void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
-                     const char *rules_path, struct rmd_policy_files *now);
+                     const char *rules_path, const char *plans_path, struct rmd_policy_files *now);
 void rmd_reload_close(struct rmd_reload *r);
 /* RMD_OK: said has what changed, on one line. RMD_EINVAL: findings, one a line, and nothing changed; other errors: why not. */
 int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) RMD_CHECKED;

@@ -367,7 +367,7 @@ static void attempt(struct sim *s, struct sim_op *op) {
             p->messages_per_connection = 10 + (uint32_t)sim_below(s, 90);
         }
         cmd.kind = RMD_CMD_RELOAD;
-        cmd.provider = s->policies;
+        cmd.providers = s->policies;
         cmd.n_providers = s->n_providers;
         break;
     case OP_REVOKE:

@@ -75,7 +75,7 @@ static struct list list_of(struct cw *w, const char *a, const char *b, const cha
 static void reload(struct cw *w, struct list *l) {
     for (size_t i = 0; i < l->n; i++)
         l->p[i] = &l->v[i];
-    struct rmd_command c = {.kind = RMD_CMD_RELOAD, .provider = l->p, .n_providers = l->n, .reason = "told so"};
+    struct rmd_command c = {.kind = RMD_CMD_RELOAD, .providers = l->p, .n_providers = l->n, .reason = "told so"};
     assert_int_equal(cw_command(w, &c), RMD_OK);
     assert_string_equal(w->reply_text, "told so");
     memset(l, 0x5a, sizeof *l); /* the core has copied it */
@@ -250,7 +250,7 @@ static void a_list_without_other_is_refused(void **state) {
     (void)state;
     struct cw *w = world();
     struct list l = list_of(w, "google", "yahoo", NULL, NULL);
-    struct rmd_command c = {.kind = RMD_CMD_RELOAD, .provider = l.p, .n_providers = l.n};
+    struct rmd_command c = {.kind = RMD_CMD_RELOAD, .providers = l.p, .n_providers = l.n};
     assert_int_equal(cw_command(w, &c), RMD_EINVAL);
     assert_non_null(strstr(w->reply_text, "ends with \"other\""));
     done(w);
