@@ -540,6 +540,34 @@ static void what_binds_is_said(void **state) {
     done(w);
 }
 
+/* A reload turns the providers around, leaves one out, brings it back: what was counted stays where it belongs. */
+static void a_warm_up_follows_its_provider_through_reloads(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t source = add(w, "203.0.113.7", "story", 0), number = 0;
+    struct judge j = {.source = source, .provider = rmd_provider_id("google")};
+    days(w, &j, "203.0.113.7", 6, 100, &number);
+    struct looked before = look(w, "203.0.113.7", "google");
+    assert_true(before.v.stage > 1);
+    Remuda__ProviderPolicy *orders[3][3] = {{&w->provider[1], &w->provider[0], &w->provider[2]},
+                                            {&w->provider[1], &w->provider[2], NULL},
+                                            {&w->provider[0], &w->provider[1], &w->provider[2]}};
+    for (int i = 0; i < 3; i++) {
+        struct rmd_command c = {.kind = RMD_CMD_RELOAD, .providers = orders[i], .n_providers = orders[i][2] ? 3 : 2};
+        assert_int_equal(cw_command(w, &c), RMD_OK);
+        if (i == 1)
+            continue; /* google isn't there */
+        struct looked now = look(w, "203.0.113.7", "google");
+        assert_int_equal(now.v.stage, before.v.stage);
+        assert_int_equal(now.v.cap, before.v.cap);
+        assert_string_equal(now.v.provider, "google");
+        assert_int_equal(look(w, "203.0.113.7", "yahoo").v.stage, 0);
+    }
+    days(w, &j, "203.0.113.7", 4, 100, &number);
+    assert_true(look(w, "203.0.113.7", "google").v.stage >= before.v.stage); /* and it goes on */
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixty_days),
@@ -553,6 +581,7 @@ int main(void) {
         cmocka_unit_test(a_provider_that_wants_to_know_first),
         cmocka_unit_test(domains_warm_up_too),
         cmocka_unit_test(what_binds_is_said),
+        cmocka_unit_test(a_warm_up_follows_its_provider_through_reloads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
