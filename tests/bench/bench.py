@@ -20,7 +20,7 @@ import mail  # noqa: E402
 import measure  # noqa: E402
 import parts as profiler  # noqa: E402
 from postfix_opendkim import OpenDkim, TunedPostfix, inject  # noqa: E402
-from remudatest import Addresses, Failed, SmtpSink, Unavailable, Work, wait_until  # noqa: E402
+from remudatest import Addresses, Failed, Missing, SmtpSink, Unavailable, Work, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
 
 SINKS = 4
@@ -287,7 +287,7 @@ def main():
             say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
             runs = [bench.run(i + 1) for i in range(args.runs)]
             parts = bench.remuda(len(runs) + 1, True)["parts_us"] if args.profile else None
-    except Unavailable as e:
+    except (Unavailable, Missing) as e:
         print(f"bench: can't run here: {e}", file=sys.stderr)
         return 2
     except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as e:

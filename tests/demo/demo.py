@@ -18,7 +18,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
-from remudatest import Failed, Rbldnsd, Unavailable, Work  # noqa: E402
+from remudatest import Failed, Missing, Rbldnsd, Unavailable, Work  # noqa: E402
 from remudatest.cluster import ROOT, SLOWER, Cluster, World, wall_ms  # noqa: E402
 from remudatest.judge import judge, network  # noqa: E402
 
@@ -447,7 +447,7 @@ def main():
     try:
         with work:
             code = run(work, args)
-    except Unavailable as e:
+    except (Unavailable, Missing) as e:
         print(f"demo: {e}", file=sys.stderr)
         code = 2
     except Failed as e:

@@ -27,7 +27,7 @@ import urllib.parse
 
 from .dkim import Key
 from .net import free_port
-from .proc import Failed, Unavailable, wait_until
+from .proc import Failed, Missing, wait_until
 from .servers import Dns, Receivers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -44,7 +44,7 @@ def built(name, build=None):
     build = build or os.environ.get("REMUDA_BUILD") or os.environ.get("BUILD") or "build"
     path = os.path.join(ROOT, build, name)
     if not os.access(path, os.X_OK):
-        raise Unavailable(f"{path}: not built")
+        raise Missing(f"{path}: not built")
     return path
 
 

@@ -5,14 +5,14 @@ import os
 import pwd
 
 from .net import free_port, port_open
-from .proc import Unavailable, as_user, find_program, wait_until
+from .proc import Missing, Unavailable, as_user, find_program, wait_until
 
 
 def _user(name):
     try:
         return pwd.getpwnam(name)
     except KeyError:
-        raise Unavailable(f"there is no user {name}") from None
+        raise Missing(f"there is no user {name}: is its package installed?") from None
 
 
 class Postfix:
@@ -106,7 +106,7 @@ class Postgres:
         self.port = port or free_port(addr)
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         if not found:
-            raise Unavailable("PostgreSQL is not installed")
+            raise Missing("PostgreSQL is not installed; `make deps-test` installs it")
         self.bin = found[-1]
         self.prefix = as_user("postgres")
         self.user = "postgres" if self.prefix else pwd.getpwuid(os.geteuid()).pw_name

@@ -24,8 +24,12 @@ class Failed(Exception):
     """Something that was waited for did not happen, or a child ended; the text says which and shows its log."""
 
 
+class Missing(Failed):
+    """What our own build makes or `make deps-test` installs isn't there. Never a skip: a run without it has tested nothing."""
+
+
 class Unavailable(Exception):
-    """A server can't run here: not installed, or it needs root. Tests turn this into a skip with the reason."""
+    """Something can't run on this kind of machine: it needs root, or IPv6. Tests turn this into a skip with the reason."""
 
 
 def find_program(*names):
@@ -35,7 +39,7 @@ def find_program(*names):
         found = shutil.which(name, path=path)
         if found:
             return found
-    raise Unavailable(f"{' or '.join(names)}: not installed")
+    raise Missing(f"{' or '.join(names)}: not installed; `make deps-test` installs it")
 
 
 def wait_until(condition, timeout_s, what, child=None, every_s=0.02):

@@ -8,7 +8,7 @@ import time
 
 from .jsonl import Follower, read_jsonl
 from .net import dns_query, free_port, port_open
-from .proc import Failed, Unavailable, as_user, find_program, wait_until
+from .proc import Failed, Missing, as_user, find_program, wait_until
 
 
 def find_receivers():
@@ -17,7 +17,7 @@ def find_receivers():
     build = os.path.join(root, os.environ.get("BUILD", "build"))
     path = os.environ.get("REMUDA_RECEIVERS", os.path.join(build, "tests/receivers/remuda-receivers"))
     if not os.access(path, os.X_OK):
-        raise Unavailable(f"{path}: not built")
+        raise Missing(f"{path}: not built")
     return path
 
 
@@ -202,7 +202,7 @@ class Dns:
 def _installed(program):
     try:
         return bool(find_program(program))
-    except Unavailable:
+    except Missing:
         return False
 
 
