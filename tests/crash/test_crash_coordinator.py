@@ -125,7 +125,7 @@ class Suppression(unittest.TestCase):
         done = s.cluster.settled(campaign)
         self.assertEqual((done["delivered"], done["suppressed"]), (19, 1), done)
         self.assertEqual(s.transcript("rcpt", rcpt=address), [])
-        s.judged(self, waiting=[address], uncertain=s.named(campaign))
+        s.judged(self, waiting=[address])
 
     def killed_at_probe(self, s, address):
         call = s.background("suppress", "add", address)

@@ -91,7 +91,7 @@ class Restored(unittest.TestCase):
             s.cluster.settled(campaign)
             named = s.named(campaign)
             self.assertEqual(named, {r["email"] for r in s.rows}, "what may have been sent since the backup was not named")
-            verdict = s.delivered_once(self, campaign, named)
+            verdict = s.delivered_once(self, campaign, [r["email"] for r in s.rows])
             self.assertEqual(verdict["uncertain_duplicates"], 20)
 
     def test_unsettled_is_held(self):

@@ -20,7 +20,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
 from remudatest import Failed, Missing, Rbldnsd, Unavailable, Work  # noqa: E402
 from remudatest.cluster import ROOT, SLOWER, Cluster, World, wall_ms  # noqa: E402
-from remudatest.judge import judge, network  # noqa: E402
+from remudatest.judge import check_waiting, judge, network  # noqa: E402
 
 ZONE = "zen.remuda.example"
 SENDER = "news.remuda.example"
@@ -51,6 +51,11 @@ PROVIDERS = {
     "other-greylisting": {"share": 3, "greylist": True, "greylist_delay": "2s", "domains": ["university.example", "clinic.example"]},
 }
 LISTENS_TO_LISTS = ("yahoo", "gmx")
+UNRELATED = {"google", "outlook", "yahoo", "gmx", "apple"}  # "other" is many receivers
+# The longest wait for the next attempt, by the reason of the last refusal: an hour for a full mailbox, with a quarter of jitter, and with
+# the doubling of a second one; the stream's retry_max for all others.
+LONGEST_MS = {"full": 2 * 75 * 60000, "rate": 30000, None: 15000}
+REDEAL_MS = 1000 * SLOWER
 NETWORK_CAP, SOURCE_CAP, DOMAIN_CAP = 2300, 3000, 6500
 NODES = {"alpha": "127.1.0", "beta": "127.2.0", "gamma": "127.3.0"}
 SOURCES = {f"{net}.{last}": node for node, net in NODES.items() for last in (11, 12, 13)}
@@ -162,7 +167,7 @@ class Demo:
         self.scale = max(0.02, args.messages / MESSAGES)
         self.screen = Screen(self.n)
         self.listed = self.listed_ms = self.killed = None
-        self.restarts = []
+        self.restarts, self.kills = [], []
 
     def cap(self, n):
         return max(10, round(n * self.scale))
@@ -208,7 +213,9 @@ class Demo:
         return [ip for ip, _ in recent.most_common()]
 
     def blocklist(self):
-        busy = self.active_sources(LISTENS_TO_LISTS)
+        """One that sends to both who ask the list, so that two unrelated providers will refuse it."""
+        by = [self.active_sources({p}) for p in LISTENS_TO_LISTS]
+        busy = [ip for ip in self.active_sources(LISTENS_TO_LISTS) if all(ip in ips for ips in by)]
         if not busy:
             return False
         self.listed = busy[0]
@@ -223,6 +230,7 @@ class Demo:
             return False
         self.killed = busy[0]
         self.cluster.nodes[self.killed].kill()
+        self.kills.append((time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000, {ip for ip, n in SOURCES.items() if n == self.killed}))
         self.screen.say(f"node {self.killed} was killed with SIGKILL")
         self.restarts.append((time.monotonic() + 2, self.return_node))
         return True
@@ -258,7 +266,7 @@ class Demo:
             self.screen.progress(c)
             if c["leased"] or c["delivered"] != moved[0]:
                 moved = (c["delivered"], time.monotonic())
-            still = time.monotonic() - moved[1] > 12 * SLOWER
+            still = time.monotonic() - moved[1] > 25 * SLOWER  # longer than any rest; the judge will ask who waits, and why
             if not plan and not self.restarts and (c["finished"] or still or self.only_far(c)):
                 break
             time.sleep(0.25)
@@ -286,14 +294,29 @@ class Demo:
     # ---- the verdict
 
     def waiting_names(self, events):
-        """Who waits, as the coordinator tells: recipients without a final event; each is asked for when their number isn't that of the
-        campaign (a kill may cost the last events of what was settled)."""
-        final = {e["recipient"] for e in events if e["type"] in ("delivered", "bounced", "suppressed", "expired", "held")}
+        """Who waits and until when, as the coordinator tells: {address: {"provider", "not_before_ms"}}. Those without a final event; each is
+        asked for when their number isn't that of the campaign (a kill may cost the last events of what was settled, and of what was put
+        off: then the next attempt of its queue stands for it)."""
+        final, put_off = set(), {}
+        for e in events:
+            if e["type"] in ("delivered", "bounced", "suppressed", "expired", "held"):
+                final.add(e["recipient"].lower())
+            elif e["type"] in ("deferred", "uncertain", "returned"):
+                put_off[e["recipient"].lower()] = e["type"] != "returned" and e["not_before"] and wall_ms(e["not_before"])
         with open(self.list, newline="", encoding="utf-8") as f:
-            left = [row["email"] for row in csv.DictReader(f) if row["email"] not in final]
-        if len(left) == self.waiting_count():
-            return set(left)
-        return {e for e in left[:5000] for m in self.cluster.explain(e)["matches"][:1] if m["state"] in ("queued", "leased", "deferred")}
+            left = [row["email"].lower() for row in csv.DictReader(f) if row["email"].lower() not in final]
+        if len(left) != self.waiting_count():
+            left = [e for e in left[:5000] for m in self.cluster.explain(e)["matches"][:1] if m["state"] in ("queued", "leased", "deferred")]
+        queues = {q["provider"]: q for q in self.cluster.get("queue")["queues"]}
+        out = {}
+        for e in left:
+            provider = self.world.provider_of[e.rpartition("@")[2]].split("-")[0]
+            q = queues.get(provider)
+            until = put_off.get(e)
+            if not until and q and q["deferred"] and not q["queued"] and q["next_attempt"]:
+                until = wall_ms(q["next_attempt"])
+            out[e] = {"provider": provider, "not_before_ms": until}
+        return out
 
     def finish(self):
         """Ends Remuda, nodes first, and judges."""
@@ -303,7 +326,7 @@ class Demo:
                 raise Failed(f"node {name} ended with {code}\n{node.child.log_tail()}")
         self.last = self.cluster.campaign(self.campaign)
         events = self.cluster.events(campaign=self.campaign)
-        waiting = self.waiting_names(events)
+        waiting, self.asked_ms = self.waiting_names(events), time.time() * 1000
         uncertain = {e["recipient"].lower() for e in events if e["type"] in ("uncertain", "in-doubt")}
         incidents, sources = self.cluster.incidents(), self.cluster.get("sources")["sources"]
         code = self.cluster.coordinator.stop()
@@ -312,6 +335,8 @@ class Demo:
         self.screen.say("the receivers verify what is left")
         self.world.receivers.verified(120 * SLOWER)
         self.world.receivers.stop()
+        self.told = {"delivered": self.last["delivered"], "bounced": self.last["bounced"]} | {
+            f"{t}_names": {e["recipient"].lower() for e in events if e["type"] == t} for t in ("delivered", "bounced")}
         return self.judge(waiting, uncertain, incidents, sources)
 
     def caps(self):
@@ -326,11 +351,17 @@ class Demo:
                   for e in self.world.receivers.transcript()]
         with open(self.list, newline="", encoding="utf-8") as f:
             rows = list(csv.DictReader(f))
-        r = judge(rows, events, self.caps(), {w.lower() for w in waiting}, uncertain)
+        stopped = {i["source"]: wall_ms(i["quarantined"]) for i in incidents if i["source"] and not i["provider"] and i["quarantined"]}
+        r = judge(rows, events, self.caps(), set(waiting), uncertain, kills=self.kills, unrelated=UNRELATED, stopped=stopped,
+                  redeal_ms=REDEAL_MS, told=self.told)
+        booked = collections.Counter((e["ip"], e["provider"]) for e in events if e["event"] == "rcpt" and e["rcpt"].lower() in uncertain)
+        reasons = check_waiting(waiting, events, SOURCES, self.caps(), self.asked_ms, UNRELATED, LONGEST_MS, booked)
+        r["waiting_without_reason"], r["waiting_examples"] = len(reasons), dict(sorted(reasons.items())[:5])
         r |= self.failover(events, incidents)
         taken = {e["rcpt"].lower() for e in events if e["event"] == "accepted"}
-        r["wrongly_waiting"] = len({w.lower() for w in waiting} & taken - uncertain)
-        r["bounces_disagree"] = r["bounced"] - self.last["bounced"]
+        r["wrongly_waiting"] = len(set(waiting) & taken - uncertain)
+        r["accepted"] = self.last["rows"]  # what the coordinator took, not what was meant for it
+        r["after_quarantine"] = r["sent_after_stop"]
         r["sources"] = self.source_rows(r, events, sources)
         r["providers"] = self.provider_rows(r, events)
         r["incidents"] = incidents
@@ -342,7 +373,7 @@ class Demo:
         """Times from the moment at which the blocking reply was in the source's socket, by the receivers' clock (the same host)."""
         verdicts = sorted((e for e in events if e["event"] == "verdict" and e["ip"] == self.listed), key=lambda e: e["t_us"])
         mine = sorted((i for i in incidents if i["source"] == self.listed and i["quarantined"]), key=lambda i: i["id"])
-        out = {"blocked_source": self.listed, "failover_detect_ms": None, "failover_redeal_ms": None, "after_quarantine": 0}
+        out = {"blocked_source": self.listed, "failover_detect_ms": None, "failover_redeal_ms": None}
         if verdicts and mine:
             first = next((v for v in verdicts if v["provider"] == mine[0]["provider"]), verdicts[0])
             out["failover_detect_ms"] = round(wall_ms(mine[0]["quarantined"]) - first["wall_ms"], 1)
@@ -385,8 +416,13 @@ class Demo:
             out.append(f"accepted {r['accepted']} is not delivered {r['delivered']} + bounced {r['bounced']} + waiting {r['waiting']}")
         if r["accepted"] != self.n:
             out.append(f"{r['accepted']} of {self.n} rows were accepted")
+        if r["waiting_without_reason"]:
+            address, why = next(iter(r["waiting_examples"].items()))
+            out.append(f"{r['waiting_without_reason']} recipients wait without a reason, as {address}: {why}")
         if r["failover_detect_ms"] is None:
             out.append(f"the blocking of {self.listed} was never noticed")
+        if self.scale >= 0.5 and [s["ip"] for s in r["stopped_everywhere"]] != [self.listed]:
+            out.append(f"{self.listed} alone had to stop everywhere, and it was {r['stopped_everywhere'] or 'nobody'}")
         if r["wrongly_waiting"]:
             out.append(f"{r['wrongly_waiting']} recipients have their message and are said to wait")
         if not any(c["kind"] == "lane" and c["most"] >= c["limit"] for c in r["caps"]) and self.scale >= 0.5:

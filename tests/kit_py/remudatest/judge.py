@@ -9,13 +9,19 @@ What it decides, and from what:
 - delivered: distinct submitted keys with an `accepted` line.
 - bounced: not delivered, and the last refusal that names the recipient (RCPT or after the dot) is a 5xx for the
   recipient's or the message's own sake. A 5xx to a blocked source says nothing about the recipient.
-- waiting: neither, and named so by the sender. lost: neither, and not named.
-- duplicates: acceptances of a key beyond its first, unless the key was named uncertain; without names, unless the
-  transcript itself shows an uncertain end (a cut after the dot, a reply that nobody was there to read) before it.
+- waiting: neither, and named so by the sender. lost: neither, and not named. check_waiting() asks for each one's reason.
+- a doubt: the transcript itself shows an end that the sender can't know (a cut after the 354, a reply that nobody was there
+  to read), or a transaction was open at the moment at which the sender was killed (`kills`), or the caller vouches for it
+  by what it did itself, a restored backup for example (`excused`). That the sender says so is none.
+- duplicates: acceptances of a key beyond its first, but for one a doubt that came before; with names, the key must be named
+  as well. unfounded: named uncertain, and there was no doubt.
 - unexpected: accepted, but never submitted.
+- disagreements: what the sender counts and names as delivered and bounced (`told`), and the transcript doesn't.
 - caps: the most RCPT commands in any rolling 24 h, by boot time, per key of the cap's kind.
 - sent_after_block: MAIL commands from a source at a provider after the reply with the verdict had been written, until the
   block was lifted. grace_ms is what a command needs that was on its way already; those are counted apart.
+- sent_after_stop: MAIL commands from a source to anybody, later than `redeal_ms` after two of the `unrelated` providers had refused it, or
+  after the sender itself said that it stops everywhere (`stopped`).
 """
 
 import argparse
@@ -28,6 +34,7 @@ import sys
 from .jsonl import read_jsonl
 
 DAY_US = 24 * 3600 * 1000000
+READ_US = 1000000  # what a reply needs at most until its reader has put it on record
 RECIPIENT_REASONS = {"unknown", "full", "relay", "content", "size", "reply", "syntax", "bare-lf", "bare-cr", "nul", "line",
                      "defer"}
 
@@ -132,6 +139,100 @@ def check_blocks(events, grace_ms=250, everywhere=(), lifted=()):
     return {"sent_after_block": late, "in_grace": graced, "grace_ms": grace_ms, "blocks": details}
 
 
+def check_stops(events, unrelated, stopped=(), redeal_ms=1000):
+    """Sources that must be silent everywhere. stopped: {ip: wall_ms} as the sender said."""
+    refused, since, why = collections.defaultdict(dict), {}, {}
+    for e in sorted((e for e in events if e["event"] == "verdict"), key=lambda e: e["t_us"]):
+        if e["provider"] in unrelated:
+            refused[e["ip"]].setdefault(e["provider"], e["wall_ms"])
+            if len(refused[e["ip"]]) == 2 and e["ip"] not in since:
+                since[e["ip"]], why[e["ip"]] = e["wall_ms"], "refused by " + " and ".join(refused[e["ip"]])
+    for ip, wall_ms in dict(stopped).items():
+        if wall_ms < since.get(ip, float("inf")):
+            since[ip], why[ip] = wall_ms, "the sender said so"
+    late = [e for e in events if e["event"] == "mail" and e["ip"] in since and e["wall_ms"] > since[e["ip"]] + redeal_ms]
+    return {"sent_after_stop": len(late), "sent_after_stop_examples": late[:5],
+            "stopped_everywhere": [{"ip": ip, "wall_ms": since[ip], "why": why[ip]} for ip in sorted(since)]}
+
+
+def killed_transactions(events, kills):
+    """{recipient: [t_us]}: what was open when a sender was killed. kills: [(t_us, ips)], taken after the kill. A connection's last recipient is,
+    when the connection hadn't ended before, and its reply, if there was one, was written so late that nobody may have read it."""
+    doubts = collections.defaultdict(list)
+    for t_us, ips in kills:
+        last, over = {}, set()
+        for e in sorted((e for e in events if e.get("ip") in ips and "conn" in e and e["t_us"] <= t_us), key=lambda e: e["t_us"]):
+            at = e["provider"], e["conn"]
+            if e["event"] in ("quit", "cut"):
+                over.add(at)
+            elif e["event"] == "rcpt":
+                last[at] = {"key": event_key(e), "ended_us": None}
+            elif e["event"] in ("accepted", "refused") and at in last and "rcpt" in e:
+                last[at]["ended_us"] = e["t_us"]
+        for at, x in last.items():
+            if at not in over and (x["ended_us"] is None or t_us - x["ended_us"] < READ_US):
+                doubts[x["key"]].append(t_us)
+    return doubts
+
+
+def check_waiting(waiting, events, sources, caps, now_wall_ms, unrelated=(), longest_ms=None, booked=None):
+    """Keys that wait for no reason that can be seen here: {key: what is wrong}.
+
+    waiting: {key: {"provider", "not_before_ms" or None}} as the sender says. sources: what its pool has. longest_ms: {reason of a deferral:
+    the longest time until the next attempt}, None for the others. booked: {(ip, provider): n} of recipients that count for a cap and
+    were never seen here (the sender died over them)."""
+    booked, wrong = booked or {}, {}
+    last, spent, verdicts = {}, collections.Counter(), collections.defaultdict(set)
+    for e in sorted(events, key=lambda e: e["t_us"]):
+        if e["event"] == "rcpt":
+            for kind, of in CAP_KINDS.items():
+                spent[kind, of(e)] += 1
+            last[event_key(e)] = None
+        elif e["event"] in ("refused", "accepted", "cut") and "rcpt" in e:
+            last[event_key(e)] = e
+        elif e["event"] == "verdict":
+            verdicts[e["ip"]].add(e["provider"])
+    domains = {key for kind, key in spent if kind == "domain"}
+
+    def room(ip, provider):
+        if provider in verdicts[ip] or len(verdicts[ip] & set(unrelated)) >= 2:
+            return False
+        keys = {"lane": {f"{ip}|{provider}"}, "source": {ip}, "network": {f"{network(ip)}|{provider}"},
+                "domain": {d for d in domains if d.endswith(f"|{provider}")}}
+        return not any(c["key"] in ("*", key) and spent[c["kind"], key] + booked.get((ip, provider), 0) >= c["limit"]
+                       for c in caps for key in keys.get(c["kind"], ()))
+
+    for key, w in waiting.items():
+        e = last.get(key)
+        if w["not_before_ms"] and w["not_before_ms"] > now_wall_ms:
+            most = (longest_ms or {}).get(e.get("reason") if e else "", (longest_ms or {}).get(None, 0))
+            if e is None:
+                wrong[key] = "a later attempt is set, and there was none that a receiver put off"
+            elif e["event"] != "refused" or not 400 <= e["code"] < 500:
+                wrong[key] = f"a later attempt is set after {e['event']}"
+            elif w["not_before_ms"] - e["wall_ms"] > most:
+                wrong[key] = f"the next attempt is {(w['not_before_ms'] - e['wall_ms']) / 1000:.0f} s after {e['text']!r}"
+            continue
+        free = [ip for ip in sources if room(ip, w["provider"])]
+        if free:
+            wrong[key] = f"could go now, from {free[0]}"
+    return wrong
+
+
+def disagreements(told, delivered, bounced, doubtful=()):
+    """What the sender says (told: {"delivered": n, "bounced": n, "delivered_names": set, "bounced_names": set}) against what receivers saw.
+    A name may be missing (a killed sender loses the last lines of its history), a count not. doubtful: accepted, and still waiting because
+    nobody could tell."""
+    out = []
+    for what, seen in (("delivered", delivered - set(doubtful)), ("bounced", bounced)):
+        if told[what] != len(seen):
+            out.append(f"{told[what]} {what} by the sender's count, {len(seen)} by the receivers'")
+        false = told[f"{what}_names"] - seen
+        if false:
+            out.append(f"{len(false)} {what} by the sender's history and not so by the receivers', as {sorted(false)[0]}")
+    return out
+
+
 def check_signatures(events):
     """Counts over messages (not recipients). `weak`: verified, but From is not oversigned or a wanted field unsigned."""
     accepted = {e["msg"] for e in events if e["event"] == "accepted"}
@@ -164,7 +265,7 @@ def _table(events, by):
 def _settle(submitted, events, key):
     """Per key: times of acceptance, of uncertain ends, and the last refusal that was about the recipient."""
     accepted, doubts, refused = collections.defaultdict(list), collections.defaultdict(list), {}
-    unexpected = set()
+    unexpected, doubted = set(), set()
     for e in sorted(events, key=lambda x: x["t_us"]):
         if "rcpt" not in e or e["event"] not in ("accepted", "cut", "refused"):
             continue
@@ -175,33 +276,40 @@ def _settle(submitted, events, key):
                 unexpected.add(k)
         if e["event"] == "refused" and e.get("reason") in RECIPIENT_REASONS and e["stage"] in ("rcpt", "dot"):
             refused[k] = e
-        if e.get("uncertain"):
+        end = e["provider"], e.get("conn", e["t_us"])  # an acceptance and the cut behind it are one
+        if e.get("uncertain") and end not in doubted:
+            doubted.add(end)
             doubts[k].append(e["t_us"])
     return accepted, doubts, refused, unexpected
 
 
 def judge(submissions, events, caps=(), waiting=(), named_uncertain=None, key=event_key, submitted_key=row_key,
-          grace_ms=250, everywhere=(), lifted=()):
+          grace_ms=250, everywhere=(), lifted=(), kills=(), excused=(), unrelated=(), stopped=(), redeal_ms=1000, told=None):
     """The verdict as a dict; `violations` names what is wrong, and is empty when nothing is."""
     submitted = {submitted_key(row) for row in submissions}
     accepted, doubts, refused, unexpected = _settle(submitted, events, key)
+    for k, times in killed_transactions(events, kills).items():
+        doubts[k] += times
     delivered = {k for k in submitted if k in accepted}
     bounced = {k for k in submitted - delivered if k in refused and refused[k]["code"] >= 500}
     left = submitted - delivered - bounced
     waits = left & set(waiting)
     lost = left - waits
-    duplicates, excused = [], []
+    duplicates, founded = [], []
     for k, times in accepted.items():
-        for extra in times[1:]:
-            named = k in named_uncertain if named_uncertain is not None else any(
-                t < extra["t_us"] for t in doubts[k])
-            (excused if named else duplicates).append({"key": k, "t_us": extra["t_us"], "provider": extra["provider"],
-                                                       "ip": extra["ip"]})
+        for i, extra in enumerate(times[1:], 1):
+            doubted = k in excused or sum(t < extra["t_us"] for t in doubts[k]) >= i
+            named = named_uncertain is None or k in named_uncertain
+            (founded if doubted and named else duplicates).append(
+                {"key": k, "t_us": extra["t_us"], "provider": extra["provider"], "ip": extra["ip"],
+                 "why": "" if doubted and named else "doubted, and not named" if doubted else "nothing was in doubt"})
+    unfounded = {k for k in named_uncertain or () if not doubts.get(k) and k not in excused}
     ends = [e["t_us"] for es in accepted.values() for e in es]
     span_s = (max(ends) - min(ends)) / 1e6 if len(ends) > 1 else 0
     result = {"accepted": len(submitted), "delivered": len(delivered), "bounced": len(bounced), "waiting": len(waits),
               "lost": len(lost), "lost_examples": sorted(map(str, lost))[:5], "duplicates": len(duplicates),
-              "duplicate_examples": duplicates[:5], "uncertain_duplicates": len(excused),
+              "duplicate_examples": duplicates[:5], "uncertain_duplicates": len(founded),
+              "unfounded": len(unfounded), "unfounded_examples": sorted(map(str, unfounded))[:5],
               "uncertain": len(named_uncertain) if named_uncertain is not None else sum(1 for v in doubts.values() if v),
               "unexpected": len(unexpected), "unexpected_examples": sorted(map(str, unexpected))[:5],
               "wrongly_waiting": len(set(waiting) & delivered), "receiver_span_s": round(span_s, 3),
@@ -213,9 +321,11 @@ def judge(submissions, events, caps=(), waiting=(), named_uncertain=None, key=ev
     result["cap_violations"] = sum(c["violated"] for c in result["caps"])
     result |= check_signatures(events)
     result |= check_blocks(events, grace_ms, everywhere, lifted)
-    result["violations"] = [name for name in ("lost", "duplicates", "unexpected", "cap_violations", "signatures_failed",
+    result |= check_stops(events, unrelated, stopped, redeal_ms)
+    result["disagreements"] = [] if told is None else disagreements(told, delivered, bounced, set(waiting) & delivered & set(doubts))
+    result["violations"] = [name for name in ("lost", "duplicates", "unfounded", "disagreements", "unexpected", "cap_violations", "signatures_failed",
                                               "unsigned", "signatures_missing", "signatures_skipped", "weak",
-                                              "sent_after_block", "protocol_violations", "undeclared_8bit")
+                                              "sent_after_block", "sent_after_stop", "protocol_violations", "undeclared_8bit")
                             if result[name]]
     return result
 
