@@ -1,0 +1,362 @@
+/* What each decision of the failover policy does to the cluster: a row an action, with everything that it must stop, and
+ * everything that it must leave alone. Work of two campaigns is in leases of every lane when the alarms come. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <base/text.h>
+
+#include "coordinator/core/failover.h"
+#include "proto/site.h"
+#include "tests/kit/coord_world.h"
+
+enum { A, B, C, SOURCES };                    /* A and B stand in one network, C in another */
+enum { BULK, TRANSACTIONAL, PROMO, STREAMS }; /* PROMO: another sending domain's */
+static const char *const address[SOURCES] = {"203.0.113.7", "203.0.113.8", "198.51.100.7"};
+static const char *const node_of[SOURCES] = {"n1", "n2", "n3"};
+static const char *const stream_name[STREAMS] = {"bulk", "transactional", "promo"};
+
+static const struct rmd_verdict block = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                                         .scope = RMD_SCOPE_SOURCE,
+                                         .at_provider = true,
+                                         .action = RMD_ACTION_QUARANTINE,
+                                         .move = true,
+                                         .rule = "block"},
+                                network = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                                           .scope = RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK,
+                                           .at_provider = true,
+                                           .action = RMD_ACTION_QUARANTINE,
+                                           .move = true,
+                                           .rule = "network"},
+                                slow = {.class = RMD_CLASS_RATE_LIMITED,
+                                        .scope = RMD_SCOPE_LANE,
+                                        .action = RMD_ACTION_SLOW,
+                                        .rule = "slow"},
+                                rest = {.class = RMD_CLASS_RATE_LIMITED,
+                                        .scope = RMD_SCOPE_LANE,
+                                        .action = RMD_ACTION_REST,
+                                        .duration_ms = 60000,
+                                        .rule = "rest"},
+                                domain = {.class = RMD_CLASS_DOMAIN_BLOCKLISTED,
+                                          .scope = RMD_SCOPE_SENDING_DOMAIN,
+                                          .action = RMD_ACTION_PAUSE,
+                                          .rule = "domain"},
+                                content = {.class = RMD_CLASS_SPAM_CONTENT,
+                                           .scope = RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN,
+                                           .action = RMD_ACTION_PAUSE,
+                                           .rule = "content"};
+
+struct alarm {
+    const struct rmd_verdict *verdict;
+    int source, stream;
+    const char *provider;
+};
+struct row {
+    const char *title;
+    struct alarm alarm[3];
+    const char *quarantined, *resting; /* source letter and provider, "*": every provider */
+    const char *paused_stream, *paused_campaigns;
+    const char *scope; /* of the newest incident: source and provider; NULL: none */
+    size_t incidents;
+};
+
+static const struct row rows[] = {
+    {"nothing: the node's pacer slows down by itself", {{&slow, A, BULK, "google"}}, "", "", "", "", NULL, 0},
+    {"rest lane", {{&rest, A, BULK, "google"}}, "", "A:google ", "", "", NULL, 0},
+    {"quarantine lane", {{&block, A, BULK, "google"}}, "A:google ", "", "", "", "A:google", 1},
+    {"one voice twice is one voice",
+     {{&block, A, BULK, "google"}, {&block, A, BULK, "google"}},
+     "A:google ",
+     "",
+     "",
+     "",
+     "A:google",
+     1},
+    {"\"other\" is nobody in particular",
+     {{&block, A, BULK, "google"}, {&block, A, BULK, "other"}},
+     "A:google A:other ",
+     "",
+     "",
+     "",
+     "A:other",
+     2},
+    {"quarantine source",
+     {{&block, A, BULK, "google"}, {&block, A, BULK, "yahoo"}},
+     "A:* A:google ",
+     "",
+     "",
+     "",
+     "A:*",
+     2},
+    {"one source that hears of its network", {{&network, A, BULK, "google"}}, "A:google ", "", "", "", "A:google", 1},
+    {"quarantine network",
+     {{&network, A, BULK, "google"}, {&network, B, BULK, "google"}},
+     "A:google B:google ",
+     "",
+     "",
+     "",
+     "B:google",
+     2},
+    {"two sources of a network that hear of themselves only",
+     {{&block, A, BULK, "google"}, {&block, B, BULK, "google"}},
+     "A:google B:google ",
+     "",
+     "",
+     "",
+     "B:google",
+     2},
+    {"a network that was told so twice stops whole: its third source was never refused",
+     {{&block, B, BULK, "google"}, {&network, A, BULK, "google"}},
+     "A:google B:google ",
+     "",
+     "",
+     "",
+     "A:google",
+     2},
+    {"another network corroborates nothing of the first",
+     {{&network, A, BULK, "google"}, {&network, C, BULK, "google"}},
+     "A:google C:google ",
+     "",
+     "",
+     "",
+     "C:google",
+     2},
+    {"alert: a sending domain, not corroborated", {{&domain, A, BULK, "google"}}, "", "", "", "", "A:google", 1},
+    {"pause stream: two providers",
+     {{&domain, A, BULK, "google"}, {&domain, A, BULK, "yahoo"}},
+     "",
+     "",
+     "bulk ",
+     "",
+     "A:yahoo",
+     2},
+    {"pause stream: two networks",
+     {{&domain, A, BULK, "google"}, {&domain, C, BULK, "google"}},
+     "",
+     "",
+     "bulk ",
+     "",
+     "C:google",
+     2},
+    {"two sources of one network are one voice about the sender",
+     {{&domain, A, BULK, "google"}, {&domain, B, BULK, "google"}},
+     "",
+     "",
+     "",
+     "",
+     "B:google",
+     2},
+    {"alert: transactional mail goes on",
+     {{&domain, A, TRANSACTIONAL, "google"}, {&domain, C, TRANSACTIONAL, "yahoo"}},
+     "",
+     "",
+     "",
+     "",
+     "C:yahoo",
+     2},
+    {"what is said of one stream's sender says nothing of another's",
+     {{&domain, A, BULK, "google"}, {&domain, C, PROMO, "yahoo"}},
+     "",
+     "",
+     "",
+     "",
+     "C:yahoo",
+     2},
+    {"alert: content, not corroborated", {{&content, A, BULK, "google"}}, "", "", "", "", "A:google", 1},
+    {"pause campaign",
+     {{&content, A, BULK, "google"}, {&content, C, BULK, "google"}},
+     "",
+     "",
+     "",
+     "bulk ",
+     "C:google",
+     2},
+};
+
+struct stage {
+    struct cw *w;
+    struct cw_node *node[SOURCES];
+    uint32_t source[SOURCES], stream[STREAMS], third; /* third: one more of A's network, without work of its own */
+    struct rmd_id campaign[STREAMS];
+};
+
+static void build(struct stage *x) {
+    static const char *const domains[] = {"g.test", "y.test", "o.test", NULL};
+    struct cw *w = x->w = rmd_alloc(sizeof *x->w);
+    cw_init(w, 11);
+    for (int i = 0; i < STREAMS; i++) {
+        Remuda__StreamRecord s = REMUDA__STREAM_RECORD__INIT;
+        s.priority = i == TRANSACTIONAL ? 0 : 2;
+        x->stream[i] = cw_stream(w, stream_name[i], &s);
+    }
+    for (int i = 0; i < SOURCES; i++) {
+        x->node[i] = cw_node_add(w, node_of[i]);
+        x->node[i]->holds = true;
+        x->source[i] = cw_source(w, address[i], node_of[i], 400);
+    }
+    for (int i = 0; i < STREAMS; i++)
+        x->campaign[i] = cw_submit(w, stream_name[i], domains, i == BULK ? 3000 : 60, 10000 * (uint32_t)i);
+    cw_pass(w, 2000, 200);
+    x->third = cw_source(w, "203.0.113.9", node_of[A], 600);
+}
+
+static void tear_down(struct stage *x) {
+    cw_release(x->w);
+    free(x->w);
+}
+
+/* "A:google B:* " of the lanes in a state; "*" is the source in all. The network's third source is "D". */
+struct lanes {
+    const struct stage *x;
+    enum rmd_lane_state state;
+    struct rmd_buf text;
+};
+
+static void on_source(void *ctx, const struct rmd_source_view *v) {
+    struct lanes *l = ctx;
+    char letter = 'D';
+    for (int i = 0; i < SOURCES; i++)
+        if (v->record->id == l->x->source[i])
+            letter = (char)('A' + i);
+    if (v->state == l->state)
+        rmd_buf_addf(&l->text, "%c:* ", letter);
+    for (size_t i = 0; i < v->n_lanes; i++)
+        if (v->lane[i].state == l->state)
+            rmd_buf_addf(&l->text, "%c:%s ", letter, v->lane[i].provider);
+}
+
+static void lanes_are(const struct stage *x, enum rmd_lane_state state, const char *wanted) {
+    struct lanes l = {.x = x, .state = state};
+    rmd_coord_sources(x->w->core, on_source, &l);
+    assert_string_equal(rmd_buf_str(&l.text), wanted);
+    rmd_buf_release(&l.text);
+}
+
+struct found {
+    size_t n;
+    uint32_t source, provider;
+    uint64_t id;
+};
+static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
+    struct found *f = ctx;
+    f->n++;
+    if (r->id > f->id)
+        *f = (struct found){.n = f->n, .source = r->source, .provider = r->provider, .id = r->id};
+}
+
+static void on_stream(void *ctx, const Remuda__StreamRecord *r) {
+    if (r->state)
+        rmd_buf_addf(ctx, "%s ", r->name);
+}
+
+static void paused_streams_are(const struct stage *x, const char *wanted) {
+    struct rmd_buf text = {0};
+    rmd_coord_streams(x->w->core, on_stream, &text);
+    assert_string_equal(rmd_buf_str(&text), wanted);
+    rmd_buf_release(&text);
+}
+
+/* What the nodes still have, of what must not be sent. */
+static bool closed(const struct row *r, char letter, const char *provider) {
+    char one[64];
+    rmd_format(one, sizeof one, "%c:%s ", letter, provider);
+    if (strstr(r->quarantined, one))
+        return true;
+    rmd_format(one, sizeof one, "%c:* ", letter);
+    return strstr(r->quarantined, one) != NULL;
+}
+
+static size_t held(const struct stage *x, int source, const char *provider, int stream) {
+    size_t n = 0;
+    const struct cw_node *node = x->node[source];
+    for (size_t i = 0; i < node->n_leases; i++) {
+        const struct cw_lease *l = node->lease[i];
+        n += l->source == x->source[source] && l->provider == rmd_provider_id(provider) &&
+             memcmp(l->campaign.b, x->campaign[stream].b, 10) == 0;
+    }
+    return n;
+}
+
+static void leases_are(const struct stage *x, const struct row *r) {
+    static const char *const providers[] = {"google", "yahoo", "other"};
+    for (int s = 0; s < SOURCES; s++) {
+        for (size_t p = 0; p < 3; p++) {
+            for (int k = 0; k < STREAMS; k++) {
+                bool stopped = closed(r, (char)('A' + s), providers[p]) || strstr(r->paused_stream, stream_name[k]) ||
+                               strstr(r->paused_campaigns, stream_name[k]);
+                if (stopped)
+                    assert_int_equal(held(x, s, providers[p], k), 0);
+            }
+        }
+    }
+}
+
+static void act(struct stage *x, const struct row *r) {
+    for (size_t i = 0; i < 3 && r->alarm[i].verdict; i++) {
+        const struct alarm *a = &r->alarm[i];
+        cw_alarm(x->w, x->node[a->source], x->source[a->source], rmd_provider_id(a->provider), a->verdict,
+                 x->stream[a->stream]);
+        cw_run(x->w);
+    }
+    cw_pass(x->w, 1000, 200); /* the time that a re-deal may take */
+}
+
+static void each_action_stops_what_it_says_and_nothing_else(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct row *r = &rows[i];
+        struct stage x;
+        print_message("  %s\n", r->title);
+        build(&x);
+        for (int s = 0; s < SOURCES; s++)
+            assert_true(held(&x, s, "google", BULK) > 0); /* else nothing is shown */
+        act(&x, r);
+        char quarantined[80];
+        /* The third source of the network is stopped with it. */
+        bool whole = r->alarm[1].verdict == &network && strstr(r->quarantined, "A:google B:google ");
+        rmd_format(quarantined, sizeof quarantined, "%s%s", r->quarantined, whole ? "D:google " : "");
+        lanes_are(&x, RMD_LANE_QUARANTINED, quarantined);
+        lanes_are(&x, RMD_LANE_RESTING, r->resting);
+        paused_streams_are(&x, r->paused_stream);
+        for (int k = 0; k < STREAMS; k++)
+            assert_int_equal(cw_campaign(x.w, &x.campaign[k], NULL)->state,
+                             strstr(r->paused_campaigns, stream_name[k]) ? RMD_CAMPAIGN_PAUSED : RMD_CAMPAIGN_ACTIVE);
+        struct found f = {0};
+        rmd_coord_incidents(x.w->core, on_incident, &f);
+        assert_int_equal(f.n, r->incidents);
+        if (r->scope) {
+            assert_int_equal(f.source, x.source[r->scope[0] - 'A']);
+            assert_int_equal(f.provider, r->scope[2] == '*' ? 0 : rmd_provider_id(r->scope + 2));
+        }
+        leases_are(&x, r);
+        /* Durable: a coordinator that died here holds to it. */
+        cw_crash(x.w, false);
+        cw_pass(x.w, 2000, 200);
+        lanes_are(&x, RMD_LANE_QUARANTINED, quarantined);
+        leases_are(&x, r);
+        paused_streams_are(&x, r->paused_stream);
+        tear_down(&x);
+    }
+}
+
+/* Every value of the policy's answer is one of the rows' results: a new one needs a row. */
+static void every_action_has_a_row(void **state) {
+    (void)state;
+    for (enum rmd_failover_what what = RMD_FAILOVER_NOTHING; strcmp(rmd_failover_name(what), "?") != 0; what++) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            found = found || strncmp(rows[i].title, rmd_failover_name(what), strlen(rmd_failover_name(what))) == 0;
+        if (!found)
+            fail_msg("no row shows \"%s\"", rmd_failover_name(what));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_action_stops_what_it_says_and_nothing_else),
+        cmocka_unit_test(every_action_has_a_row),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
