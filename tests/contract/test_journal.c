@@ -1,7 +1,7 @@
 /* The journal port: one suite for RocksDB and for the fake.
  *
  * "A process" is a child that is killed with SIGKILL for RocksDB, and a handle that is given up for the fake. A host
- * that dies loses what was not synced: for RocksDB the directory becomes again what it was at the last sync. */
+ * that dies loses what was not synced: for RocksDB each file is cut back to what fsync() was called for (synced.h). */
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -18,6 +18,7 @@
 #include <base/text.h>
 
 #include "proto/io/clock.h"
+#include "tests/contract/synced.h"
 #include "tests/kit/journal_fake.h"
 
 /* ---------------------------------------------------------------- both kinds of disk */
@@ -31,6 +32,8 @@ struct disk {
     int64_t wall_ms;
     uint8_t boot;
     int64_t keep_ms;
+    size_t sync_after;        /* a_day_cut_short: the step behind which it syncs */
+    char memory[SYNCED_PATH]; /* what was synced */
 };
 
 static struct rmd_time disk_now(void *ctx) {
@@ -69,8 +72,6 @@ static void disk_open(struct disk *d) {
 
 static void disk_sync(struct disk *d) {
     assert_int_equal(d->j.ops->sync(d->j.j), RMD_OK);
-    if (d->real) /* what a host would find after it lost everything younger */
-        shell("rm -rf \"$1.synced\" && cp -a \"$1\" \"$1.synced\"", d->path);
 }
 
 /* What a process does in its life: processes of their own program, because a database that had threads in this one
@@ -80,8 +81,9 @@ static void a_second_day(struct disk *d);
 static void lease_in_two_parts(struct disk *d);
 static void half_synced(struct disk *d);
 static void one_batch(struct disk *d);
-static void (*const lives[])(struct disk *) = {a_day_of_work, a_second_day, lease_in_two_parts, half_synced,
-                                               one_batch};
+static void a_day_cut_short(struct disk *d);
+static void (*const lives[])(struct disk *) = {a_day_of_work, a_second_day, lease_in_two_parts,
+                                               half_synced,   one_batch,    a_day_cut_short};
 enum { LIVES = sizeof lives / sizeof lives[0] };
 
 /* Runs fn in a process that dies behind it without any closing. */
@@ -92,15 +94,17 @@ static void in_a_process(struct disk *d, void (*fn)(struct disk *)) {
         rmd_journal_fake_crash(d->fake);
         return;
     }
-    char life[8] = "", boot[8], wall[32];
+    char life[8] = "", boot[8], wall[32], sync_after[8];
     for (size_t i = 0; i < LIVES; i++)
         if (lives[i] == fn)
             rmd_format(life, sizeof life, "%zu", i);
     rmd_format(boot, sizeof boot, "%u", d->boot);
     rmd_format(wall, sizeof wall, "%lld", (long long)d->wall_ms);
+    rmd_format(sync_after, sizeof sync_after, "%zu", d->sync_after);
     pid_t child = fork();
     if (child == 0) {
-        execl("/proc/self/exe", "test_journal", "--live", d->path, life, boot, wall, (char *)NULL);
+        execl("/proc/self/exe", "test_journal", "--live", d->path, life, boot, wall, sync_after, d->memory,
+              (char *)NULL);
         _exit(127);
     }
     int status = 0;
@@ -110,7 +114,7 @@ static void in_a_process(struct disk *d, void (*fn)(struct disk *)) {
 
 static void lose_host(struct disk *d) {
     if (d->real)
-        shell("rm -rf \"$1\" && cp -a \"$1.synced\" \"$1\"", d->path);
+        each_file(d->path, cut_file);
     else
         rmd_journal_fake_lose_host(d->fake);
     d->boot++;
@@ -133,7 +137,9 @@ static int new_disk(void **state, bool real) {
     struct disk *d = rmd_alloc(sizeof *d);
     disk_init(d, real);
     rmd_format(d->path, sizeof d->path, "/tmp/remuda-journal-%d-%u", (int)getpid(), ++made);
-    if (!real)
+    if (real)
+        synced_start(d->memory);
+    else
         d->fake = rmd_journal_fake_new(7);
     *state = d;
     return 0;
@@ -149,8 +155,11 @@ static int fake_disk(void **state) {
 
 static int drop_disk(void **state) {
     struct disk *d = *state;
-    if (d->real)
-        shell("rm -rf \"$1\" \"$1.synced\"", d->path);
+    if (d->real) {
+        shell("rm -rf \"$1\"", d->path);
+        unlink(d->memory);
+        synced_forget();
+    }
     rmd_journal_fake_free(d->fake);
     free(d);
     return 0;
@@ -187,18 +196,22 @@ static void put_mark(struct disk *d, uint64_t lease, uint32_t index, uint8_t mar
     append(d, &(struct rmd_journal_record){.kind = RMD_JR_MARK, .lease = lease, .index = index, .mark = mark}, 1);
 }
 
-static uint64_t put_outcome(struct disk *d, uint64_t lease, uint32_t index) {
+static uint64_t put_end(struct disk *d, uint64_t lease, uint32_t index, uint32_t kind) {
     Remuda__Outcome o = REMUDA__OUTCOME__INIT;
     struct rmd_buf b = {0};
     o.lease = lease;
     o.index = index;
-    o.kind = RMD_OUTCOME_DELIVERED;
+    o.kind = kind;
     rmd_pb_encode(&o, &b);
     struct rmd_journal_record r = {
         .kind = RMD_JR_OUTCOME, .lease = lease, .index = index, .bytes = rmd_buf_slice(&b)};
     append(d, &r, 1);
     rmd_buf_release(&b);
     return r.n;
+}
+
+static uint64_t put_outcome(struct disk *d, uint64_t lease, uint32_t index) {
+    return put_end(d, lease, index, RMD_OUTCOME_DELIVERED);
 }
 
 static uint64_t put_alarm(struct disk *d, uint32_t source) {
@@ -243,8 +256,8 @@ static void tell(void *ctx, const struct rmd_node_event *e) {
         }
         break;
     case RMD_NE_REPLAY_OUTCOME:
-        rmd_buf_addf(b, " o%llu:%llu.%u", (unsigned long long)e->n, (unsigned long long)e->outcome->lease,
-                     e->outcome->index);
+        rmd_buf_addf(b, " o%llu:%llu.%u%s", (unsigned long long)e->n, (unsigned long long)e->outcome->lease,
+                     e->outcome->index, e->outcome->kind == RMD_OUTCOME_RETURNED ? "r" : "");
         break;
     case RMD_NE_REPLAY_ALARM:
         rmd_buf_addf(b, " a%llu:%u(%llds)", (unsigned long long)e->n, e->alarm->source,
@@ -379,6 +392,96 @@ static void a_synced_answer_survives_the_host(void **state) {
     lose_host(d);
     assert_int_equal(n, 3);
     expect(d, "open(3/0 a0 h2) l1:x2xx l2:22 o1:1.0 o2:1.3 o3:1.2 end");
+}
+
+/* A day, step by step, with one sync in it: what the crash table (design, section 6) says of a lost host. */
+static void put_marks(struct disk *d, uint32_t index) {
+    put_mark(d, 3, index, 1);
+    put_mark(d, 3, index, 2);
+}
+
+static void step_of_a_day(struct disk *d, size_t step) {
+    switch (step) {
+    case 0:
+        put_template(d, RMD_JR_TEMPLATE, 5, "text");
+        break;
+    case 1:
+        put_lease(d, 3, 0, 1, 5);
+        break;
+    case 2:
+        put_marks(d, 0); /* its transaction is open, its dot was sent */
+        break;
+    case 3:
+        put_outcome(d, 3, 0); /* its reply was read */
+        break;
+    case 4:
+        put_mark(d, 3, 1, 1);
+        put_alarm(d, 8); /* a blocking verdict was read */
+        break;
+    case 5:
+        put_end(d, 3, 2, RMD_OUTCOME_RETURNED); /* a recall's answer */
+        put_end(d, 3, 3, RMD_OUTCOME_RETURNED);
+        break;
+    case 6:
+        put_number(d, RMD_JR_ALARM_ACKED, 1);
+        put_number(d, RMD_JR_ACKED, 2);
+        break;
+    case 7:
+        put_lease(d, 9, 0, 2, 2);
+        put_lease(d, 9, 1, 2, 1);
+        break;
+    case 8:
+        put_outcome(d, 3, 1);
+        put_outcome(d, 3, 4);
+        put_number(d, RMD_JR_LEASE_DROP, 3);
+        break;
+    default:
+        put_template(d, RMD_JR_TEMPLATE_DROP, 5, "");
+    }
+}
+
+/* What a host that was lost behind everything finds when it had synced behind step i: nothing younger, every message without a synced
+ * outcome in doubt (2), outcomes, given-back ones and verdicts that were synced as they were. */
+static const char *const after_a_lost_host[] = {
+    "open(0/0 a0 h0) t5:text end",
+    "open(0/0 a0 h3) t5:text l3:22222 end",
+    "open(0/0 a0 h3) t5:text l3:22222 end",
+    "open(1/0 a0 h3) t5:text l3:x2222 o1:3.0 end",
+    "open(1/0 a1 h3) t5:text l3:x2222 o1:3.0 a1:8(0s) end",
+    "open(3/0 a1 h3) t5:text l3:x2xx2 o1:3.0 o2:3.2r o3:3.3r a1:8(0s) end",
+    "open(3/2 a1 h3) t5:text l3:x2xx2 o3:3.3r end",
+    "open(3/2 a1 h9) t5:text l3:x2xx2 l9:222 o3:3.3r end",
+    "open(5/2 a1 h9) t5:text l9:222 o3:3.3r o4:3.1 o5:3.4 end",
+    "open(5/2 a1 h9) l9:222 o3:3.3r o4:3.1 o5:3.4 end",
+};
+enum { DAY_STEPS = sizeof after_a_lost_host / sizeof after_a_lost_host[0] };
+
+static void a_day_cut_short(struct disk *d) {
+    for (size_t i = 0; i < DAY_STEPS; i++) {
+        step_of_a_day(d, i);
+        if (i == d->sync_after)
+            disk_sync(d);
+    }
+}
+
+static void what_was_not_synced_is_gone_with_the_host(void **state) {
+    const struct disk *first = *state;
+    for (size_t i = 0; i < DAY_STEPS; i++) {
+        void *own = NULL;
+        uint8_t before[RMD_UUID_BYTES], after[RMD_UUID_BYTES];
+        struct synced *outer = synced;
+        assert_int_equal(new_disk(&own, first->real), 0);
+        struct disk *d = own;
+        d->sync_after = i;
+        read_uuid(d, before);
+        in_a_process(d, a_day_cut_short);
+        lose_host(d);
+        expect(d, after_a_lost_host[i]);
+        read_uuid(d, after);
+        assert_memory_not_equal(before, after, sizeof before);
+        drop_disk(&own);
+        synced = outer;
+    }
 }
 
 static void one_batch(struct disk *d) {
@@ -615,6 +718,10 @@ static void live(char **argv) {
     struct disk d = {0};
     uint64_t life, boot, wall;
     disk_init(&d, true);
+    uint64_t sync_after;
+    if (rmd_parse_u64(rmd_slice_str(argv[6]), &sync_after) < 0 || !synced_attach(argv[7]))
+        return;
+    d.sync_after = (size_t)sync_after;
     if (rmd_parse_u64(rmd_slice_str(argv[3]), &life) < 0 || life >= LIVES ||
         rmd_parse_u64(rmd_slice_str(argv[4]), &boot) < 0 || rmd_parse_u64(rmd_slice_str(argv[5]), &wall) < 0)
         return;
@@ -628,7 +735,7 @@ static void live(char **argv) {
 
 int main(int argc, char **argv) {
     rmd_log_init("test", RMD_LOG_ERROR, rmd_clock_host());
-    if (argc == 6 && strcmp(argv[1], "--live") == 0) {
+    if (argc == 8 && strcmp(argv[1], "--live") == 0) {
         live(argv);
         return 1;
     }
@@ -639,6 +746,7 @@ int main(int argc, char **argv) {
         BOTH(parts_are_joined),
         BOTH(a_lost_host_leaves_the_synced_part_in_doubt_under_a_new_name),
         BOTH(a_synced_answer_survives_the_host),
+        BOTH(what_was_not_synced_is_gone_with_the_host),
         BOTH(numbers_within_a_batch_are_dense),
         BOTH(acknowledged_outcomes_are_trimmed_after_their_time),
         BOTH(outcomes_are_given_again_from_any_number),

@@ -1,10 +1,8 @@
 /* RocksDB behind the store port, where it hurts: processes that are killed, hosts that lose what was not synced, full
  * disks, readers beside the writer.
  *
- * A host's crash is played with files: this program's fsync() and fdatasync() stand in front of the C library's, for
- * RocksDB too, and note the size of each file that was synced, by inode, in memory shared with the parent. The parent
- * kills the writer at any moment and cuts every file back to what was noted; a file that was never synced is emptied.
- */
+ * A host's crash is played with files (synced.h): the parent kills the writer at any moment and cuts every file back to what
+ * was synced. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,100 +21,12 @@
 #include <cmocka.h>
 
 #include "coordinator/io/store_rocks.h"
+#include "tests/contract/synced.h"
 #include "tests/kit/store_kit.h"
 
 #include <base/text.h>
 
-enum { SYNCED_MAX = 4096, UNSHARE_MOUNTS = 0x00020000, TMPFS_BYTES = 24 << 20 };
-
-/* --- what was synced */
-
-struct synced {
-    pthread_mutex_t lock;
-    size_t n;
-    struct {
-        ino_t inode;
-        off_t size;
-    } files[SYNCED_MAX];
-};
-
-static struct synced *synced; /* NULL in the parent's own use of the store */
-
-static void note_synced(ino_t inode, off_t size) {
-    pthread_mutex_lock(&synced->lock);
-    size_t i = 0;
-    while (i < synced->n && synced->files[i].inode != inode)
-        i++;
-    if (i < SYNCED_MAX) {
-        synced->files[i].inode = inode;
-        if (i == synced->n || synced->files[i].size < size)
-            synced->files[i].size = size;
-        synced->n += i == synced->n;
-    }
-    pthread_mutex_unlock(&synced->lock);
-}
-
-/* The size before the call: what is appended during it may not be on the disk. */
-static int noting_sync(int fd, long call) {
-    struct stat st;
-    int seen = synced ? fstat(fd, &st) : -1;
-    long rc = syscall(call, fd);
-    if (!rc && !seen && S_ISREG(st.st_mode))
-        note_synced(st.st_ino, st.st_size);
-    return (int)rc;
-}
-
-int fsync(int fd) {
-    return noting_sync(fd, SYS_fsync);
-}
-
-int fdatasync(int fd) {
-    return noting_sync(fd, SYS_fdatasync);
-}
-
-/* An inode may be used again by a file that is never synced. */
-int unlink(const char *path) {
-    struct stat st;
-    if (synced && !stat(path, &st)) {
-        pthread_mutex_lock(&synced->lock);
-        for (size_t i = 0; i < synced->n; i++)
-            synced->files[i].size = synced->files[i].inode == st.st_ino ? 0 : synced->files[i].size;
-        pthread_mutex_unlock(&synced->lock);
-    }
-    return (int)syscall(SYS_unlink, path);
-}
-
-static void each_file(const char *dir, void (*fn)(const char *path)) {
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *de; (de = readdir(d)) != NULL;) {
-        char path[512];
-        struct stat st;
-        assert_true(rmd_format(path, sizeof path, "%s/%s", dir, de->d_name) > 0);
-        if (!stat(path, &st) && S_ISREG(st.st_mode))
-            fn(path);
-    }
-    closedir(d);
-}
-
-/* What is there when a writer starts has been on the disk for long. */
-static void note_as_it_is(const char *path) {
-    struct stat st;
-    assert_int_equal(stat(path, &st), 0);
-    note_synced(st.st_ino, st.st_size);
-}
-
-static void cut_file(const char *path) {
-    struct stat st;
-    assert_int_equal(stat(path, &st), 0);
-    off_t size = 0;
-    for (size_t i = 0; i < synced->n; i++) {
-        if (synced->files[i].inode == st.st_ino)
-            size = synced->files[i].size;
-    }
-    if (size < st.st_size)
-        assert_int_equal(truncate(path, size), 0);
-}
+enum { UNSHARE_MOUNTS = 0x00020000, TMPFS_BYTES = 24 << 20 };
 
 /* --- stores of this file */
 
@@ -154,14 +64,11 @@ static void numbered_rows(struct rmd_batch *b, uint64_t seq) {
 
 /* Child: writes for ever, some batches ahead, and tells each completed number on fd 3. */
 static int writer_main(const char *dir, const char *memory) {
-    int fd = open(memory, O_RDWR | O_CLOEXEC);
-    synced = mmap(NULL, sizeof *synced, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
     struct rmd_store store;
     char err[512];
     const struct rmd_store_rocks_options opt = {.directory = dir, .write_buffer_bytes = 256 << 10};
     uint64_t epoch, seq, done;
-    if (synced == MAP_FAILED || rmd_store_rocks_open(&opt, &store, err, sizeof err) ||
+    if (!synced_attach(memory) || rmd_store_rocks_open(&opt, &store, err, sizeof err) ||
         store.ops->acquire(store.s, &epoch) || store.ops->last_seq(store.s, &seq))
         return 1;
     for (done = seq;;) {
@@ -188,19 +95,17 @@ struct child {
     char memory[64];
 };
 
+/* What is there when a writer starts has been on the disk for long. */
+static void note_as_it_is(const char *path) {
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    note_synced(st.st_ino, st.st_size);
+}
+
 static struct child writer_start(const char *dir) {
-    struct child c = {.memory = "/tmp/rmd-synced-XXXXXX"};
-    int memory = mkstemp(c.memory), pipe_fd[2];
-    assert_true(memory >= 0);
-    assert_int_equal(ftruncate(memory, sizeof *synced), 0);
-    synced = mmap(NULL, sizeof *synced, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    assert_true(synced != MAP_FAILED);
-    close(memory);
-    pthread_mutexattr_t attr;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutex_init(&synced->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+    struct child c;
+    int pipe_fd[2];
+    synced_start(c.memory);
     each_file(dir, note_as_it_is);
     assert_int_equal(pipe(pipe_fd), 0);
     c.pid = fork();
@@ -236,11 +141,6 @@ static uint64_t writer_kill(struct child *c, uint64_t seq) {
     return seq;
 }
 
-static void writer_forget(void) {
-    munmap(synced, sizeof *synced);
-    synced = NULL;
-}
-
 /* All that completed is there, each batch is there whole or not at all, and nothing is beyond last_seq. */
 static void expect_prefix(struct rmd_store_env *e, uint64_t completed) {
     rmd_env_open(e);
@@ -263,7 +163,7 @@ static void kill_again_and_again(bool host) {
         completed = writer_kill(&c, writer_wait(&c, completed + STEPS[i]));
         if (host)
             each_file(e->where, cut_file);
-        writer_forget();
+        synced_forget();
         expect_prefix(e, completed);
         completed = e->seq;
     }
@@ -291,7 +191,7 @@ static void another_process_is_kept_out(void **state) {
     assert_non_null(strstr(err, e->where));
     assert_non_null(strstr(err, "another coordinator holds it"));
     writer_kill(&c, 0);
-    writer_forget();
+    synced_forget();
     rmd_env_open(e);
     rmd_env_free(e);
 }
