@@ -67,6 +67,10 @@ void cw_frame(struct cw *w, struct cw_node *n, Remuda__Frame *f) {
     t->e.peer = n->peer;
 }
 
+void cw_malformed(struct cw *w, struct cw_node *n) {
+    todo_new(w, RMD_CE_MALFORMED)->e.peer = n->peer;
+}
+
 static ProtobufCBinaryData bytes(const void *p, size_t n) {
     return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)p, .len = n};
 }
@@ -258,6 +262,7 @@ static void on_recall(struct cw *w, struct cw_node *n, const Remuda__Recall *r) 
 }
 
 static void on_lease(struct cw *w, struct cw_node *n, const Remuda__Lease *m) {
+    n->lease_bytes += protobuf_c_message_get_packed_size(&m->base);
     if (n->deaf_to_leases)
         return;
     Remuda__Frame f = REMUDA__FRAME__INIT;
@@ -477,7 +482,12 @@ static void carry_out(struct cw *w, struct rmd_coord_effect *f) {
             fprintf(stderr, "[%lld] %s\n", (long long)w->now.mono_ms, f->text);
         break;
     case RMD_CF_DROP:
+        if (node_of(w, &f->peer))
+            node_of(w, &f->peer)->drops++;
+        break;
     case RMD_CF_ALLOW:
+        if (node_of(w, &f->peer))
+            node_of(w, &f->peer)->allowed = f->on;
         break;
     }
 }
@@ -800,6 +810,8 @@ uint32_t cw_source(struct cw *w, const char *address, const char *node, uint64_t
 
 /* ---------------------------------------------------------------- submissions */
 
+enum { CHUNK_BYTES = 192 << 10 };
+
 struct loading {
     struct cw *w;
     struct rmd_batch batch;
@@ -822,6 +834,9 @@ static void put_chunk(struct loading *in, const char *domain, uint32_t group, ui
         r.ordinal = number[i] / step_by + 1;
         r.ordinal = number[i] + 1;
         r.email = rmd_arena_printf(&a, "user%u@%s", number[i], domain);
+        ProtobufCBinaryData padding = bytes(rmd_arena_alloc(&a, in->w->row_bytes + 1), in->w->row_bytes);
+        r.field = &padding;
+        r.n_field = padding.len ? 1 : 0;
         c.address_hash[i] = rmd_address_hash(1, rmd_slice_str(r.email));
         struct rmd_buf b = {0};
         rmd_pb_encode(&r, &b);
@@ -841,9 +856,10 @@ static void put_chunk(struct loading *in, const char *domain, uint32_t group, ui
 static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n,
                        uint32_t first) {
     uint32_t number[RMD_CHUNK_ROWS_MAX], m = 0, seq = 0, group = rmd_fnv32(rmd_slice_str(domain)) & 0x7fffffff;
+    uint32_t most = in->w->row_bytes ? CHUNK_BYTES / (in->w->row_bytes + 100) : RMD_CHUNK_ROWS_MAX;
     for (uint32_t i = at; i < n; i += step_by) {
         number[m++] = first + i;
-        if (m == RMD_CHUNK_ROWS_MAX) {
+        if (m == (most < RMD_CHUNK_ROWS_MAX ? most : RMD_CHUNK_ROWS_MAX)) {
             put_chunk(in, domain, group, seq++, number, m, step_by);
             m = 0;
         }

@@ -48,6 +48,9 @@ struct cw_node {
     uint32_t refused_code;
     bool stopped_all;
     bool confirm_suppress; /* default true */
+    bool allowed;          /* its key, as the bus was told */
+    uint32_t drops;        /* times at which its connection was to be dropped */
+    uint64_t lease_bytes;  /* of all leases that were sent, taken or not */
 };
 
 struct cw_rcpt {
@@ -93,6 +96,7 @@ struct cw {
     int stop_at_probe; /* the process dies instead of carrying out this effect; -1: never */
     bool died;
     uint64_t submissions, seed;
+    uint32_t row_bytes; /* of a merge field that each row brings along */
     Remuda__ProviderPolicy provider[4];
     Remuda__ProviderPolicy *providers[4];
     char *log;
@@ -134,5 +138,7 @@ size_t cw_events(const struct cw *w, const char *type);
 size_t cw_delivered_to(const struct cw *w, const char *email);
 const Remuda__CampaignRecord *cw_campaign(struct cw *w, const struct rmd_id *id, struct rmd_campaign_view *view);
 void cw_frame(struct cw *w, struct cw_node *n, Remuda__Frame *f);
+/* A frame of its that nobody can read. */
+void cw_malformed(struct cw *w, struct cw_node *n);
 
 #endif
