@@ -1,6 +1,7 @@
 """A coordinator and a node as they are run in production, and the project's receivers: what a mail looks like at the end, what is
 refused at submission, and what operators can do about a campaign."""
 
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
 from remudatest.case import PLAIN, ClusterCase  # noqa: E402
 from remudatest.cluster import patience  # noqa: E402
+from remudatest.dealer import Dealer, body_of, field, frame, hello, read_key  # noqa: E402
 
 NEWS = """From: Remuda News <news@news.example>
 To: {{name}} <{{email}}>
@@ -354,9 +356,105 @@ class NodeKeys(ClusterCase):
         self.assertNotEqual(self.cluster.node_view(name)["key"], old)
 
 
+class Strangers(ClusterCase):
+    """Who has a key, had one, or never had one, and speaks ZeroMQ itself."""
+
+    def dealer(self, name):
+        path = self.cluster.path
+        d = Dealer(self.cluster.bus, read_key(path("coordinator.pub")), read_key(path(f"{name}.pub")), read_key(path(f"{name}.key")))
+        self.addCleanup(d.close)
+        return d
+
+    def enrol(self, name):
+        self.cluster.keygen(name)
+        self.cluster.remuda("node", "add", name, "--key", self.cluster.path(f"{name}.pub"))
+        return self.dealer(name)
+
+    def say(self, d, data):
+        d.send(data)
+        answer = d.receive(patience(10))
+        self.assertIsNotNone(answer, "no answer")
+        return body_of(answer)
+
+    def silence(self, d, data):
+        """Nothing is said to it, however often it asks."""
+        for _ in range(3):
+            with contextlib.suppress(BlockingIOError):  # after a refused handshake ZeroMQ has nowhere to put it
+                d.send(data)
+            self.assertIsNone(d.receive(0.5))
+
+    def test_versions_that_arent_spoken(self):
+        d = self.enrol("v1")
+        kind, body = self.say(d, frame(hello=hello(98, 99)))
+        self.assertEqual(kind, "refused")
+        self.assertIn(b"no common protocol version: the node speaks 98 to 99", body)
+        self.assertFalse(self.cluster.node_view("v1")["connected"])
+        self.assertEqual(self.say(d, frame(hello=hello(1, 99)))[0], "welcome")
+
+    def test_a_malformed_frame_is_counted_and_the_connection_kept(self):
+        d = self.enrol("m1")
+        self.assertEqual(self.say(d, frame(hello=hello(1, 1)))[0], "welcome")
+        before = self.cluster.status()["malformed_frames"]
+        for data in (b"\xff" * 40, b"GET / HTTP/1.0\r\n\r\n", field(2, b"\xff\xff")):
+            d.send(data)
+        self.cluster.until(lambda: self.cluster.status()["malformed_frames"] == before + 3, "all are counted")
+        self.assertTrue(self.cluster.node_view("m1")["connected"])
+        while d.receive(0.2):
+            pass
+        self.assertEqual(self.say(d, frame(hello=hello(1, 1)))[0], "welcome")
+        self.assertEqual(self.deliver(["m@a.test"])["delivered"], 1, "the real node never noticed")
+
+    def test_a_revoked_key_is_refused_and_its_session_dropped(self):
+        live = self.enrol("r1")
+        self.assertEqual(self.say(live, frame(hello=hello(1, 1)))[0], "welcome")
+        self.cluster.remuda("node", "revoke", "r1", "--reason", "stolen")
+        self.cluster.until(lambda: not self.cluster.node_view("r1")["connected"], "its session is over")
+        said = []
+        while (answer := live.receive(1)) is not None:
+            said.append(body_of(answer)[0])
+        self.assertEqual([s for s in said if s == "refused"], ["refused"], "it was told once")
+        self.silence(live, frame(hello=hello(1, 1)))
+        live.close()
+        before = self.cluster.status()["refused_connections"]
+        self.silence(self.dealer("r1"), frame(hello=hello(1, 1)))
+        self.cluster.until(lambda: self.cluster.status()["refused_connections"] > before, "its handshake is refused, and counted")
+        self.assertIn("is not that of an enrolled node, or was revoked", self.cluster.coordinator.log())
+        self.assertIn(read_key(self.cluster.path("r1.pub")), self.cluster.coordinator.log())
+
+    def test_a_live_node_whose_key_is_revoked_sends_no_more(self):
+        self.world.receivers.control("slow small 100")
+        self.addCleanup(self.world.receivers.control, "slow small 0")
+        node = self.cluster.node("n9")
+        self.cluster.nodes["n9"] = node
+        self.cluster.remuda("node", "add", "n9", "--key", self.cluster.path("n9.pub"))
+        node.start()
+        self.cluster.connected("n9")
+        address = self.address(9, network=1)
+        self.cluster.source(address, "n9", pool="ninth")
+        self.cluster.stream("ninth", self.world.keys["news.example"], pool="ninth")
+        c = self.send([f"x{i}@a.test" for i in range(400)], stream="ninth")
+        self.cluster.until(lambda: len(self.events("accepted", ip=address)) > 20, "it is under way")
+        self.cluster.remuda("node", "revoke", "n9", "--reason", "stolen")
+        at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        self.cluster.until(lambda: not self.cluster.node_view("n9")["connected"], "its session is over")
+        time.sleep(2)  # what it would send in that time is what must not come
+        late = [e for e in self.events("mail", ip=address) if e["t_us"] > at + 500000 * patience(1)]
+        self.assertEqual(late, [])
+        self.assertLess(len(self.events("accepted", ip=address)), 400)
+        node.stop()
+        del self.cluster.nodes["n9"]
+        self.cluster.remuda("campaign", "cancel", c["id"])
+
+    def test_a_key_that_was_never_enrolled(self):
+        self.cluster.keygen("nobody")
+        before = self.cluster.status()["refused_connections"]
+        self.silence(self.dealer("nobody"), frame(hello=hello(1, 1)))
+        self.cluster.until(lambda: self.cluster.status()["refused_connections"] > before, "its handshake is refused, and counted")
+
+
 class Many(ClusterCase):
-    """Many rows in one submission."""
-    rows = 200000
+    """A million rows in one submission, in a stream: memory is that of a small one, but for the store's write buffers."""
+    rows = 1000000
 
     def test_memory_doesnt_grow_with_rows(self):
         self.cluster.remuda("stream", "pause", "bulk")
@@ -365,7 +463,7 @@ class Many(ClusterCase):
             f.write("email,name\n")
             for i in range(self.rows):
                 f.write(f"user{i}@d{i % 500}.test,Name {i}\n")
-        small = self.send([f"warm{i}@a.test" for i in range(100)])
+        small = self.send([f"warm{i}@a.test" for i in range(1000)])
         before = self.cluster.coordinator.rss_kib()
         began = time.monotonic()
         c = self.cluster.send(PLAIN.replace("Hello, a", "Hello {{name}}, a"), path)
