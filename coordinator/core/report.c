@@ -108,8 +108,13 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     d->attempts++;
     d->sticky_source = 0;
     set_last_reply(c, d, o);
+    /* How long a quarantine lasts is said of the lane, and the closed lane holds its work: the recipient is free as soon as the incident
+     * is resolved, or the pool gets another source. */
+    struct rmd_verdict own = *v;
+    if (for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE)
+        own.duration_ms = 0;
     struct rmd_retry r =
-        rmd_retry_next(&k->stream->plan, v, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
+        rmd_retry_next(&k->stream->plan, &own, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
     d->not_before_wall_ms = r.not_before_wall_ms;
     if (for_our_sake(v)) {
         avoid(c, d, l->source_id);

@@ -353,10 +353,53 @@ static void every_action_has_a_row(void **state) {
     }
 }
 
+/* A day's quarantine, resolved after ten minutes: what was refused for its sake waits for the lane, not for the day. */
+static void refuse_for_a_day(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                             Remuda__Outcome *o) {
+    (void)n;
+    (void)l;
+    (void)email;
+    bool *refuses = w->ctx;
+    if (!*refuses)
+        return;
+    cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_IP_BLOCKLISTED, RMD_ACTION_QUARANTINE, RMD_SCOPE_SOURCE, true);
+    o->verdict->duration_ms = 24 * 3600000;
+}
+
+static void what_a_quarantine_held_is_free_when_it_ends(void **state) {
+    (void)state;
+    static const char *const one[] = {"g.test", NULL};
+    struct cw *w = rmd_alloc(sizeof *w);
+    bool refuses = true;
+    cw_init(w, 3);
+    cw_stream(w, "bulk", NULL);
+    struct cw_node *n = cw_node_add(w, "n1");
+    uint32_t source = cw_source(w, address[A], "n1", 0);
+    w->answer = refuse_for_a_day;
+    w->ctx = &refuses;
+    struct rmd_verdict day = block;
+    day.duration_ms = 24 * 3600000;
+    struct rmd_id id = cw_submit(w, "bulk", one, 5, 0);
+    cw_pass(w, 400, 100);
+    cw_alarm(w, n, source, rmd_provider_id("google"), &day, 1);
+    cw_pass(w, 600000, 1000);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 0);
+    refuses = false;
+    struct found f = {0};
+    rmd_coord_incidents(w->core, on_incident, &f);
+    struct rmd_command m = {.kind = RMD_CMD_INCIDENT_RESOLVE, .number = f.id, .reason = "delisted"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    cw_pass(w, 60000, 1000);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 5);
+    cw_release(w);
+    free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_action_stops_what_it_says_and_nothing_else),
         cmocka_unit_test(every_action_has_a_row),
+        cmocka_unit_test(what_a_quarantine_held_is_free_when_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
