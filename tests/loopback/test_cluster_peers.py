@@ -8,9 +8,9 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
-from remudatest import Postfix, Postgres, SmtpSink, free_port  # noqa: E402
+from remudatest import Postfix, Postgres, Rbldnsd, SmtpSink, free_port  # noqa: E402
 from remudatest.case import ClusterCase  # noqa: E402
-from remudatest.cluster import shared_port  # noqa: E402
+from remudatest.cluster import patience, shared_port  # noqa: E402
 
 
 class PostfixReceives(ClusterCase):
@@ -63,6 +63,75 @@ class SinkReceives(ClusterCase):
     def test_campaign(self):
         c = self.deliver([f"user{i}@sink.test" for i in range(500)])
         self.assertEqual((c["delivered"], c["deferrals"], c["uncertain"]), (500, 0, 0))
+
+
+class ListedByRbldnsd(ClusterCase):
+    """Two providers ask a real rbldnsd about every client, a third asks nobody. One of our two sources gets listed, and is taken off again."""
+    ZONE = "zen.list.test"
+    nodes = ("n1", "n2")
+
+    @classmethod
+    def before(cls):
+        cls.lists = Rbldnsd(cls.work, cls.address(53, network=8), [cls.ZONE]).start()
+        asks = {"dnsbl_zone": cls.ZONE, "dnsbl_server": cls.lists.server, "dnsbl_cache": "100ms"}
+        cls.providers = {"yahoo": {"domains": {"yahoo.com": ["mta5.am0.yahoodns.net"]}, "dnsbl_stage": "greeting,mail", **asks},
+                         "gmx": {"domains": {"gmx.net": ["mx00.gmx.net"]}, "dnsbl_stage": "greeting,mail", **asks},
+                         "small": {"domains": ["a.test"]}}
+
+    @classmethod
+    def prepare(cls):
+        cls.bad, cls.good = cls.address(1), cls.address(1, network=1)
+        cls.cluster.source(cls.bad, "n1", pool="one,both")
+        cls.cluster.source(cls.good, "n2", pool="both")
+        for name, pool in (("bulk", "both"), ("alone", "one")):
+            cls.cluster.stream(name, cls.world.keys["news.example"], pool=pool)
+
+    def sources(self, provider, prefix):
+        return {e["ip"] for e in self.events("accepted", provider=provider) if e["rcpt"].startswith(prefix)}
+
+    def lane(self, provider):
+        return self.cluster.lane(self.bad, provider)["state"]
+
+    def verdict(self, provider):
+        return next(iter(self.events("verdict", provider=provider, ip=self.bad)), None)
+
+    def late(self, t_us, grace_ms=250, **match):
+        return [e for e in self.events("mail", ip=self.bad, **match) if e["t_us"] > t_us + grace_ms * 1000 * patience(1)]
+
+    def test_listed_and_delisted(self):
+        for domain in ("yahoo.com", "gmx.net", "a.test"):
+            self.assertEqual(self.deliver([f"before@{domain}"], stream="alone")["delivered"], 1)
+        self.lists.add(self.ZONE, self.bad)
+        # the first provider: its lane stops, what waits goes to the other network, everybody gets it
+        waiting = self.send([f"alone{i}@yahoo.com" for i in range(20)], stream="alone")
+        self.cluster.until(lambda: self.verdict("yahoo") and self.lane("yahoo") == "quarantined", "the lane is closed")
+        self.assertEqual(self.deliver([f"moved{i}@yahoo.com" for i in range(50)])["delivered"], 50)
+        self.assertEqual(self.sources("yahoo", "moved"), {self.good})
+        self.assertEqual(self.late(self.verdict("yahoo")["t_us"], provider="yahoo"), [])
+        incident = next(i for i in self.cluster.incidents() if i["provider"] == "yahoo")
+        self.assertIn(f"blocked using {self.ZONE}", incident["cause"])
+        self.assertEqual((incident["source"], incident["class"], incident["state"]), (self.bad, "ip_blocklisted", "open"))
+        # one voice isn't the world's: it goes on elsewhere
+        self.assertEqual(self.deliver(["still@a.test"], stream="alone")["delivered"], 1)
+        # the second, unrelated one: it stops everywhere
+        self.send(["second@gmx.net"], stream="alone")
+        self.cluster.until(lambda: self.cluster.source_view(self.bad)["lane_state"] == "quarantined", "the source is closed")
+        held = self.send([f"held{i}@a.test" for i in range(10)], stream="alone")
+        self.assertEqual(self.deliver([f"rest{i}@a.test" for i in range(30)])["delivered"], 30)
+        self.assertEqual(self.sources("small", "rest"), {self.good})
+        self.assertEqual(self.late(self.verdict("gmx")["t_us"], 1000), [], "nothing to anybody")
+        self.assertEqual(self.cluster.campaign(held["id"])["delivered"], 0)
+        self.assertEqual(self.cluster.remuda("suppress", "check", "second@gmx.net", check=False).code, 3)
+        # taken off the list: the receivers believe rbldnsd, and Remuda its operator
+        self.lists.remove(self.ZONE, self.bad)
+        for i in self.cluster.incidents(every=False):
+            self.cluster.remuda("incident", "resolve", i["id"], "--reason", "delisted")
+        self.assertEqual(self.cluster.settled(held["id"])["delivered"], 10)
+        self.assertEqual(self.cluster.settled(waiting["id"])["delivered"], 20)
+        for domain in ("yahoo.com", "gmx.net", "a.test"):
+            self.assertEqual(self.deliver([f"after@{domain}"], stream="alone")["delivered"], 1)
+        self.assertEqual(self.sources("yahoo", "after"), {self.bad})
+        self.assertEqual(self.cluster.incidents(every=False), [])
 
 
 def has_ipv6():
