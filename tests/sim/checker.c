@@ -39,15 +39,15 @@ struct sim_campaign *sim_check_campaign(struct sim *s, const struct rmd_id *mess
 }
 
 /* Connected without a break since before that time, and so told of whatever was decided then. */
-static bool steady(const struct sim *s, uint32_t n, int64_t since_ms) {
+bool sim_check_steady(const struct sim *s, uint32_t n, int64_t since_ms) {
     const struct sim_node *nd = &s->node[n];
     return nd->up && nd->session && !nd->partitioned && s->coord.up && nd->serving_since_ms + STABLE_MS < since_ms &&
            nd->disturbed_ms + STABLE_MS < since_ms;
 }
 
 /* How long after an answer to the operator a node may still act otherwise. */
-static int64_t grace(const struct sim *s, uint32_t n, int64_t since_ms) {
-    if (!steady(s, n, since_ms))
+int64_t sim_check_grace(const struct sim *s, uint32_t n, int64_t since_ms) {
+    if (!sim_check_steady(s, n, since_ms))
         return s->lease_valid_ms + 5000;
     return s->faults.delay ? SLOW_HOP_MS : HOP_MS;
 }
@@ -62,13 +62,13 @@ void sim_check_disturbed(struct sim *s, int node) {
 
 static void check_halts(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k) {
     const struct sim_stream *st = &s->stream[k->stream];
-    if (k->cancelled && s->now_ms > k->cancel_ack_ms + grace(s, c->node, k->cancel_ack_ms))
+    if (k->cancelled && s->now_ms > k->cancel_ack_ms + sim_check_grace(s, c->node, k->cancel_ack_ms))
         sim_broken(s, "a cancel holds", "%s sends of campaign %u, %" PRId64 " ms after its cancel was acknowledged",
                    s->node[c->node].name, number(s, k), s->now_ms - k->cancel_ack_ms);
-    if (k->paused && s->now_ms > k->pause_ack_ms + grace(s, c->node, k->pause_ack_ms))
+    if (k->paused && s->now_ms > k->pause_ack_ms + sim_check_grace(s, c->node, k->pause_ack_ms))
         sim_broken(s, "a pause holds", "%s sends of campaign %u, %" PRId64 " ms after its pause was acknowledged",
                    s->node[c->node].name, number(s, k), s->now_ms - k->pause_ack_ms);
-    if (st->paused_ack_ms >= 0 && s->now_ms > st->paused_ack_ms + grace(s, c->node, st->paused_ack_ms))
+    if (st->paused_ack_ms >= 0 && s->now_ms > st->paused_ack_ms + sim_check_grace(s, c->node, st->paused_ack_ms))
         sim_broken(s, "a pause holds", "%s sends of stream %s, %" PRId64 " ms after its pause was acknowledged",
                    s->node[c->node].name, st->name, s->now_ms - st->paused_ack_ms);
 }
@@ -94,6 +94,7 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
         sim_broken(s, "no stranded mail", "%s sends of campaign %u %" PRId64 " s after its age limit", nd->name,
                    number(s, k), late / 1000);
     check_halts(s, c, k);
+    sim_stops_mail(s, c, k);
 }
 
 /* ---- RCPT arrives */
@@ -237,13 +238,13 @@ void sim_check_blocked(struct sim *s, struct sim_conn *c) {
 static bool has_reported(const struct sim *s, uint32_t before, const struct sim_conn *c) {
     const struct sim_node *nd = &s->node[before];
     int64_t since = nd->serving_since_ms;
-    if (steady(s, before, c->mail_ms))
+    if (sim_check_steady(s, before, c->mail_ms))
         return true;
     if (!nd->up || !nd->session || nd->partitioned || nd->disturbed_ms >= since)
         return false;
     if (c->node == before) /* its journal goes before new work of unknown fate */
         return c->mail_ms > since;
-    return c->mail_ms > since + (s->faults.delay ? SLOW_HOP_MS : 2 * HOP_MS) && steady(s, c->node, since);
+    return c->mail_ms > since + (s->faults.delay ? SLOW_HOP_MS : 2 * HOP_MS) && sim_check_steady(s, c->node, since);
 }
 
 /* NULL, or why it should not have been sent a second time. */
@@ -257,7 +258,7 @@ static const char *twice(const struct sim *s, const struct sim_conn *c, const st
     int64_t apart = c->mail_ms - m->accepted_ms, least = st->retry_min_ms * 7 / 10;
     if (st->uncertain_policy == 1)
         return "its stream holds what is uncertain";
-    if (m->told_ms && c->mail_ms > m->told_ms + grace(s, c->node, m->told_ms))
+    if (m->told_ms && c->mail_ms > m->told_ms + sim_check_grace(s, c->node, m->told_ms))
         return "the coordinator knew that it was delivered";
     if (m->accept == SIM_ACCEPT_UNREAD && s->faults.clock_step)
         return NULL; /* when to try again is wall time, and that leaps here */

@@ -52,6 +52,9 @@ const struct rmd_rules *sim_rules(void) {
              false);
     add_rule(r, "spam", "looks like spam", "550 5.7.1 looks like spam", "spam_content", "message", "campaign", true,
              "pause", 0, false);
+    add_rule(r, "sender", "sending domain has a poor reputation",
+             "451 4.7.1 the sending domain has a poor reputation", "domain_blocklisted", "sending_domain", NULL, true,
+             "pause", 0, false);
     add_rule(r, "spam-later", "content judged later", "451 4.7.1 content judged later", "spam_content", "message",
              NULL, true, "retry", 0, false);
     add_rule(r, "unknown", "user unknown", "550 5.1.1 user unknown", "user_unknown", "recipient", NULL, false,
@@ -211,9 +214,9 @@ static void faults(struct sim *s) {
     struct sim_faults *f = &s->faults;
     if (sim_one_in(s, 8))
         return; /* a quiet world */
-    bool *all[] = {&f->coord_crash, &f->node_crash, &f->host_loss, &f->cut,    &f->partition,
-                   &f->duplicate,   &f->reorder,    &f->delay,     &f->stall,  &f->clock_step,
-                   &f->blocks,      &f->smtp_cuts,  &f->liar,      &f->forget, &f->silent};
+    bool *all[] = {&f->coord_crash, &f->node_crash, &f->host_loss, &f->cut,        &f->partition, &f->duplicate,
+                   &f->reorder,     &f->delay,      &f->stall,     &f->clock_step, &f->blocks,    &f->smtp_cuts,
+                   &f->liar,        &f->forget,     &f->silent,    &f->shun};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = sim_one_in(s, 2);
     f->revoke = sim_one_in(s, 8);

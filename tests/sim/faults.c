@@ -73,6 +73,18 @@ static void on_block(struct sim *s, struct sim_event *e) {
         block(s);
 }
 
+/* Where else that source is busy just now; anywhere, when it isn't. */
+static uint32_t another(struct sim *s, const struct sim_block *b) {
+    uint32_t found = (uint32_t)sim_below(s, s->n_providers);
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < SIM_CONNS; i++) {
+        const struct sim_conn *c = &s->conn[i];
+        if (c->used && c->client_open && c->source == b->source && c->provider != b->provider && sim_one_in(s, ++n))
+            found = c->provider;
+    }
+    return found;
+}
+
 static void block(struct sim *s) {
     static const enum rmd_stage stages[] = {RMD_STAGE_GREETING, RMD_STAGE_EHLO, RMD_STAGE_MAIL,
                                             RMD_STAGE_RCPT,     RMD_STAGE_DATA, RMD_STAGE_DOT};
@@ -89,9 +101,31 @@ static void block(struct sim *s) {
                             .from_ms = s->now_ms,
                             .to_ms = s->now_ms + sim_between(s, 600000, 4 * 3600000),
                             .stage = stages[sim_below(s, sizeof stages / sizeof stages[0])],
-                            .network = sim_one_in(s, 5)};
+                            .network = sim_one_in(s, 3)};
     sim_say(s, "%s: blocks %s%s at %s", s->provider[b->provider].name, s->source[b->source].address,
             b->network ? " and its network" : "", rmd_stage_name(b->stage));
+    if (s->n_blocks == SIM_BLOCKS || sim_one_in(s, 4))
+        return;
+    /* Whoever is bad at one place often is so at another; or it is the network, which others of it are told, too. */
+    struct sim_block *more = &s->block[s->n_blocks++];
+    *more = *b;
+    if (!b->network)
+        more->provider = another(s, b);
+    more->from_ms += sim_between(s, 0, 20000);
+    sim_say(s, "%s: will block %s, too", s->provider[more->provider].name, s->source[more->source].address);
+}
+
+/* Receivers don't like a sending domain; the operator mends it afterwards, and resumes. */
+static void shun(struct sim *s) {
+    uint32_t n = (uint32_t)sim_below(s, s->n_streams);
+    struct sim_stream *st = &s->stream[n];
+    if (s->now_ms < st->shunned_to_ms)
+        return;
+    st->shunned_by = 1u << sim_below(s, s->n_providers) | 1u << sim_below(s, s->n_providers);
+    st->shunned_from_ms = s->now_ms;
+    st->shunned_to_ms = s->now_ms + sim_between(s, 30000, 600000);
+    sim_say(s, "receivers shun stream %s", st->name);
+    sim_op_resume_stream(s, n, st->shunned_to_ms - s->now_ms + sim_between(s, 1000, 60000));
 }
 
 static void stall(struct sim *s) {
@@ -132,8 +166,8 @@ static void reset(struct sim *s) {
 
 static void on_fault(struct sim *s, struct sim_event *e) {
     const struct sim_faults *f = &s->faults;
-    const bool on[] = {f->coord_crash, f->node_crash, f->host_loss, f->cut,    f->partition, f->stall,
-                       f->clock_step,  f->blocks,     f->liar,      f->silent, f->forget,    f->revoke};
+    const bool on[] = {f->coord_crash, f->node_crash, f->host_loss, f->cut,    f->partition, f->stall, f->clock_step,
+                       f->blocks,      f->liar,       f->silent,    f->forget, f->revoke,    f->shun};
     enum { KINDS = sizeof on / sizeof on[0] };
     uint64_t kind = e->a % KINDS;
     struct sim_provider *p = &s->provider[e->b % s->n_providers];
@@ -175,6 +209,9 @@ static void on_fault(struct sim *s, struct sim_event *e) {
     case 10:
         forget(s);
         break;
+    case 12:
+        shun(s);
+        break;
     default:
         revoke(s);
         break;
@@ -197,6 +234,8 @@ void sim_faults_heal(struct sim *s) {
     s->coord.clock.wall_off_ms = 0;
     for (uint32_t i = 0; i < s->n_blocks; i++)
         s->block[i].to_ms = s->now_ms;
+    for (uint32_t i = 0; i < s->n_streams; i++)
+        s->stream[i].shunned_to_ms = s->now_ms;
     for (uint32_t i = 0; i < s->n_providers; i++)
         s->provider[i].liar_to_ms = s->provider[i].silent_to_ms = s->now_ms;
     sim_coord_start(s);

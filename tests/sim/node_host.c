@@ -261,7 +261,10 @@ static void worker_step(struct sim *s, struct sim_node *nd, uint32_t w, struct r
             sim_check_reply_read(s, c);
         if (c->block_said)
             sim_check_blocked(s, c);
+        if (c->says)
+            sim_stops_heard(s, c, c->says);
         c->dot_reply = c->block_said = false;
+        c->says = 0;
     }
     for (size_t i = 0; i < nd->wfx.n; i++) {
         enum rmd_worker_effect_kind k = nd->wfx.v[i].kind;

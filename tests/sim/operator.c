@@ -335,19 +335,24 @@ static void attempt(struct sim *s, struct sim_op *op) {
         cmd.kind = RMD_CMD_CAMPAIGN_STATE;
         cmd.id = s->campaign[op->n].id[s->campaign[op->n].n_ids ? s->campaign[op->n].n_ids - 1 : 0];
         cmd.state = op->state;
-        if (op->state == RMD_CAMPAIGN_ACTIVE)
+        if (op->state == RMD_CAMPAIGN_ACTIVE) {
             s->campaign[op->n].paused = false;
+            sim_stops_campaign_opened(s, (uint32_t)op->n);
+        }
         break;
     case OP_STREAM_STATE:
         cmd.kind = RMD_CMD_STREAM_STATE;
         cmd.name = s->stream[op->n].name;
         cmd.state = op->state;
-        if (!op->state)
+        if (!op->state) {
             s->stream[op->n].paused_ack_ms = -1;
+            sim_stops_stream_opened(s, (uint32_t)op->n);
+        }
         break;
     case OP_RESOLVE:
         cmd.kind = RMD_CMD_INCIDENT_RESOLVE;
         cmd.number = op->n;
+        sim_stops_resolved(s);
         for (uint32_t n = 0; n < s->n_nodes; n++)
             memset(s->node[n].blocked_until_ms, 0, sizeof s->node[n].blocked_until_ms);
         break;
@@ -523,6 +528,10 @@ void sim_op_suppress_some(struct sim *s, uint32_t n) {
         const struct sim_campaign *c = &s->campaign[s->n_campaigns - 1 - sim_below(s, s->n_campaigns < 2 ? 1 : 2)];
         plan(s, sim_between(s, 0, 20000), OP_SUPPRESS, c->message[sim_below(s, c->rows)].address, 0);
     }
+}
+
+void sim_op_resume_stream(struct sim *s, uint32_t stream, int64_t in_ms) {
+    plan(s, in_ms, OP_STREAM_STATE, stream, 0);
 }
 
 void sim_op_forget(struct sim *s, uint32_t node) {

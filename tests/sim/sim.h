@@ -11,6 +11,7 @@
  * mail, crash journal.c     the node's journal with its unsynced part                        net.c      sessions and
  * frames smtp_world.c  sockets and receivers                                            operator.c submissions and
  * commands faults.c      what goes wrong, and when                                        checker.c  the promises
+ * stops.c       what more than one receiver said, and must stop
  *
  * Ownership: the sim owns all; pointers between its parts live as long as it. Units are in the names. */
 #ifndef REMUDA_TESTS_SIM_H
@@ -102,6 +103,8 @@ struct sim_stream {
     uint64_t domain_cap;
     bool paused, warms, no_cold;
     int64_t paused_ack_ms;
+    int64_t shunned_from_ms, shunned_to_ms; /* receivers refuse its sending domain */
+    uint32_t shunned_by;                    /* bits of providers */
 };
 
 struct sim_block { /* a receiver refuses a source */
@@ -165,6 +168,24 @@ struct sim_warm { /* warm.c */
         sender_hour[SIM_STREAMS][SIM_PROVIDERS];
 };
 
+enum sim_says {
+    SIM_SAYS_DOT = 1,
+    SIM_SAYS_BLOCK = 2,
+    SIM_SAYS_NETWORK = 4,
+    SIM_SAYS_SENDER = 8,
+    SIM_SAYS_SPAM = 16,
+};
+
+/* When a node read it, or since when something must have stopped; 0: never. */
+struct sim_stops {
+    int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS];
+    int64_t sender_ms[SIM_STREAMS][SIM_SOURCES][SIM_PROVIDERS];
+    int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
+    int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
+    int64_t source_ms[SIM_SOURCES], network_ms[SIM_NETS][SIM_PROVIDERS], stream_ms[SIM_STREAMS],
+        campaign_ms[SIM_CAMPAIGNS];
+};
+
 /* ---- hosts */
 struct sim_journal; /* journal.c */
 
@@ -174,6 +195,7 @@ struct sim_conn {
     uint32_t node, worker, number, source, provider, domain;
     int state;
     bool block_said; /* an unread reply says that the source is blocked */
+    unsigned says;   /* enum sim_says, of that reply */
     struct rmd_buf in;
     int64_t reply_at_ms, send_at_ms, mail_ms;
     struct rmd_id message;
@@ -234,7 +256,7 @@ struct sim_op; /* operator.c */
 
 struct sim_faults { /* what this world suffers from */
     bool coord_crash, node_crash, host_loss, cut, partition, duplicate, reorder, delay, stall, clock_step, revoke,
-        blocks, smtp_cuts, liar, forget, silent;
+        blocks, smtp_cuts, liar, forget, silent, shun;
     uint32_t rate; /* events in a period */
 };
 
@@ -277,6 +299,7 @@ struct sim {
     struct sim_account lane[SIM_SOURCES][SIM_PROVIDERS], total[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS],
         sender[SIM_STREAMS][SIM_PROVIDERS];
     struct sim_warm warm;
+    struct sim_stops stops;
     uint32_t ops_open;
     struct rmd_list ops;
 
@@ -369,6 +392,7 @@ void sim_op_reply(struct sim *s, uint64_t token, int error, const char *text);
 void sim_op_committed(struct sim *s, uint64_t request, int error);
 void sim_op_coord_gone(struct sim *s);
 void sim_op_suppress_some(struct sim *s, uint32_t n); /* addresses of the latest campaigns */
+void sim_op_resume_stream(struct sim *s, uint32_t stream, int64_t in_ms);
 void sim_op_forget(struct sim *s, uint32_t node);
 void sim_op_revoke(struct sim *s, uint32_t node);
 bool sim_op_busy(const struct sim *s);
@@ -402,9 +426,18 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e);
 void sim_check_host_lost(struct sim *s, uint32_t n);
 void sim_check_disturbed(struct sim *s, int node); /* -1: the coordinator, and so everybody */
 struct sim_campaign *sim_check_campaign(struct sim *s, const struct rmd_id *message, uint64_t *ordinal);
+bool sim_check_steady(const struct sim *s, uint32_t node, int64_t since_ms);
+int64_t sim_check_grace(const struct sim *s, uint32_t node, int64_t since_ms);
 void sim_check_state(struct sim *s);
 bool sim_check_all_done(struct sim *s);
 void sim_check_end(struct sim *s);
 void sim_check_free(struct sim *s);
+
+/* ---- stops.c */
+void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says); /* a node has read that reply */
+void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k);
+void sim_stops_stream_opened(struct sim *s, uint32_t stream); /* by the operator */
+void sim_stops_campaign_opened(struct sim *s, uint32_t campaign);
+void sim_stops_resolved(struct sim *s);
 
 #endif

@@ -37,8 +37,6 @@ static void maybe_free(struct sim_conn *c) {
 /* ---- towards the client */
 
 enum { TO_CONNECTED, TO_BYTES, TO_LOST, TO_REFUSED, TO_SENT };
-#define SAYS_DOT 1
-#define SAYS_BLOCK 2
 
 static void on_client(struct sim *s, struct sim_event *e) {
     struct sim_conn *c = &s->conn[e->a];
@@ -49,8 +47,9 @@ static void on_client(struct sim *s, struct sim_event *e) {
     if (what == TO_BYTES) {
         w.kind = RMD_WE_BYTES;
         w.bytes = rmd_buf_slice(&e->bytes);
-        c->dot_reply = says & SAYS_DOT;
-        c->block_said = says & SAYS_BLOCK;
+        c->dot_reply = says & SIM_SAYS_DOT;
+        c->block_said = says & SIM_SAYS_BLOCK;
+        c->says = (unsigned)says;
     } else if (what == TO_SENT) {
         w.kind = RMD_WE_SENT;
     } else if (what == TO_LOST || what == TO_REFUSED) {
@@ -116,7 +115,11 @@ static bool refuse_block(struct sim *s, struct sim_conn *c, enum rmd_stage stage
     /* After a 5xx to EHLO the client asks once more with HELO (RFC 5321, section 3.2): that answer is the verdict. */
     bool asks_again = stage == RMD_STAGE_EHLO && !c->greeted;
     c->greeted = true;
-    say(s, c, asks_again ? 0 : SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SAYS_DOT : 0), text);
+    say(s, c,
+        asks_again
+            ? 0
+            : SIM_SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SIM_SAYS_DOT : 0u) | (b->network ? SIM_SAYS_NETWORK : 0u),
+        text);
     if (stage == RMD_STAGE_GREETING)
         server_close(s, c, 80);
     return true;
@@ -156,8 +159,13 @@ static void on_mail(struct sim *s, struct sim_conn *c) {
     }
     if (refuse_block(s, c, RMD_STAGE_MAIL))
         return;
-    c->state = ST_MAIL;
+    const struct sim_stream *st = &s->stream[c->campaign->stream];
     c->have_rcpt = false;
+    if (s->now_ms >= st->shunned_from_ms && s->now_ms < st->shunned_to_ms && st->shunned_by >> c->provider & 1) {
+        say(s, c, SIM_SAYS_SENDER, "451 4.7.1 the sending domain has a poor reputation");
+        return;
+    }
+    c->state = ST_MAIL;
     say(s, c, 0, "250 2.1.0 ok");
 }
 
@@ -228,14 +236,15 @@ static void on_dot(struct sim *s, struct sim_conn *c) {
     }
     if (c->campaign->spam && (p->content_4xx || p->content_5xx) && !cut) {
         sim_check_refused(s, c, p->content_4xx ? SIM_REFUSED_CONTENT_LATER : SIM_REFUSED_FOR_GOOD);
-        say(s, c, SAYS_DOT, p->content_4xx ? "451 4.7.1 content judged later" : "550 5.7.1 looks like spam");
+        say(s, c, SIM_SAYS_DOT | (p->content_4xx ? 0u : SIM_SAYS_SPAM),
+            p->content_4xx ? "451 4.7.1 content judged later" : "550 5.7.1 looks like spam");
         return;
     }
     sim_check_accepted(s, c);
     if (cut)
         server_close(s, c, 5);
     else
-        say(s, c, SAYS_DOT, "250 2.0.0 queued");
+        say(s, c, SIM_SAYS_DOT, "250 2.0.0 queued");
 }
 
 static void on_line(struct sim *s, struct sim_conn *c, const char *line) {

@@ -1,0 +1,124 @@
+/* What must stop more than one lane, and stays stopped (design, sections 7 and 9): two unrelated named providers refuse a
+ * source; a provider says of two of our sources that it means their network; the same of a sending domain, or of a
+ * campaign's content, from two named providers or on two of our networks.
+ *
+ * The checker knows it from what receivers said and nodes have read. It demands only what is beyond doubt: the nodes that
+ * read it, and the node that sends, had been connected without a break since before the first of the two was read, so the
+ * coordinator has heard both; and it allows the time that its word takes. "other" is many receivers and nobody's voice.
+ * What an operator opens again, or what is older than a quarantine lasts at least, isn't judged. */
+#include "tests/sim/sim.h"
+
+#include <inttypes.h>
+
+enum {
+    HEARD_MS = 5 * 3600000, /* corroboration takes six hours; wall clocks step by half an hour */
+    SENDER_MS = 600000,     /* of a stream the last 16 refusals are kept, of whatever kind */
+    APART_MS = 10000,       /* the last alarm must be the one that speaks of the network; two nodes' order is open */
+    LASTS_MS = 25 * 60000,  /* the shortest quarantine has 30 minutes */
+    ALARM_REPEAT_MS = 5000 + 1, /* the same words from a lane are one alarm */
+};
+
+/* Said so lately that it counts, to a node that tells it. */
+static bool counts(const struct sim *s, uint32_t source, int64_t at_ms, int64_t lasts_ms) {
+    return at_ms && s->now_ms - at_ms < lasts_ms && sim_check_steady(s, s->source[source].node, at_ms);
+}
+
+static void told(struct sim *s, int64_t *stop_ms, const char *what, const char *name) {
+    if (*stop_ms && s->now_ms < *stop_ms + LASTS_MS)
+        return;
+    *stop_ms = s->now_ms;
+    sim_say(s, "checker: %s %s has to stop", what, name);
+}
+
+/* Two named providers refuse the source; or, of another source of the network, the same provider spoke before. */
+static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
+    struct sim_stops *t = &s->stops;
+    const struct sim_source *x = &s->source[c->source];
+    if (!s->provider[c->provider].other) {
+        for (uint32_t p = 0; p < s->n_providers; p++)
+            if (p != c->provider && !s->provider[p].other &&
+                counts(s, c->source, t->block_ms[c->source][p], HEARD_MS))
+                told(s, &t->source_ms[c->source], "source", x->address);
+    }
+    if (network && !t->source_ms[c->source]) {
+        for (uint32_t i = 0; i < s->n_sources; i++)
+            if (i != c->source && s->source[i].net == x->net && s->now_ms - t->block_ms[i][c->provider] > APART_MS &&
+                counts(s, i, t->block_ms[i][c->provider], HEARD_MS))
+                told(s, &t->network_ms[x->net][c->provider], "the network of", x->address);
+    }
+    t->block_ms[c->source][c->provider] = s->now_ms;
+}
+
+/* voice: of one sending domain or campaign, by source and provider. */
+static void heard_sender(struct sim *s, const struct sim_conn *c, int64_t voice[SIM_SOURCES][SIM_PROVIDERS],
+                         int64_t *stop_ms, const char *what, const char *name) {
+    const struct sim_stream *st = &s->stream[c->campaign->stream];
+    for (uint32_t i = 0; i < s->n_sources && st->priority; i++) {
+        for (uint32_t p = 0; p < s->n_providers; p++) {
+            bool apart = s->source[i].net != s->source[c->source].net ||
+                         (p != c->provider && !s->provider[p].other && !s->provider[c->provider].other);
+            if (apart && counts(s, i, voice[i][p], SENDER_MS))
+                told(s, stop_ms, what, name);
+        }
+    }
+    voice[c->source][c->provider] = s->now_ms;
+}
+
+void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says) {
+    struct sim_stops *t = &s->stops;
+    int64_t *lane = t->lane_said_ms[c->source][c->provider];
+    if (says & SIM_SAYS_BLOCK)
+        heard_block(s, c, says & SIM_SAYS_NETWORK);
+    if (!(says & (SIM_SAYS_SENDER | SIM_SAYS_SPAM)) || !c->campaign)
+        return;
+    bool spam = says & SIM_SAYS_SPAM;
+    bool alarm = !lane[spam] || s->now_ms - lane[spam] > ALARM_REPEAT_MS;
+    uint32_t k = (uint32_t)(c->campaign - s->campaign), st = c->campaign->stream;
+    char name[16];
+    rmd_format(name, sizeof name, "%u", k);
+    if (alarm)
+        lane[spam] = s->now_ms;
+    if (alarm && spam)
+        heard_sender(s, c, t->spam_ms[k], &t->campaign_ms[k], "campaign", name);
+    else if (alarm)
+        heard_sender(s, c, t->sender_ms[st], &t->stream_ms[st], "stream", s->stream[st].name);
+}
+
+static void check(struct sim *s, const struct sim_conn *c, int64_t stop_ms, const char *promise, const char *what,
+                  const char *name) {
+    if (!stop_ms || s->now_ms > stop_ms + LASTS_MS || !sim_check_steady(s, c->node, stop_ms) ||
+        s->now_ms <= stop_ms + sim_check_grace(s, c->node, stop_ms))
+        return;
+    sim_broken(s, promise, "%s says MAIL from %s at %s, %" PRId64 " ms after %s %s was refused for the second time",
+               s->node[c->node].name, s->source[c->source].address, s->provider[c->provider].name,
+               s->now_ms - stop_ms, what, name);
+}
+
+void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k) {
+    const struct sim_stops *t = &s->stops;
+    const struct sim_source *x = &s->source[c->source];
+    const struct sim_stream *st = &s->stream[k->stream];
+    char name[16];
+    rmd_format(name, sizeof name, "%u", (unsigned)(k - s->campaign));
+    check(s, c, t->source_ms[c->source], "a source that two refuse stops everywhere", "the source", x->address);
+    check(s, c, t->network_ms[x->net][c->provider], "a network that is refused stops whole", "the network of",
+          x->address);
+    check(s, c, t->stream_ms[k->stream], "a refused sending domain stops", "stream", st->name);
+    check(s, c, t->campaign_ms[k - s->campaign], "refused content stops", "campaign", name);
+}
+
+void sim_stops_stream_opened(struct sim *s, uint32_t stream) {
+    s->stops.stream_ms[stream] = 0;
+    memset(s->stops.sender_ms[stream], 0, sizeof s->stops.sender_ms[stream]);
+}
+
+void sim_stops_campaign_opened(struct sim *s, uint32_t campaign) {
+    s->stops.campaign_ms[campaign] = 0;
+    memset(s->stops.spam_ms[campaign], 0, sizeof s->stops.spam_ms[campaign]);
+}
+
+void sim_stops_resolved(struct sim *s) {
+    memset(s->stops.block_ms, 0, sizeof s->stops.block_ms);
+    memset(s->stops.source_ms, 0, sizeof s->stops.source_ms);
+    memset(s->stops.network_ms, 0, sizeof s->stops.network_ms);
+}
