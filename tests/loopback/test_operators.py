@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
-from remudatest import Unavailable, Work, free_port, wait_until  # noqa: E402
+from remudatest import Work, free_port, wait_until  # noqa: E402
 from remudatest.case import PLAIN, ClusterCase  # noqa: E402
 from remudatest.cluster import ROOT, Program, built, patience  # noqa: E402
 
@@ -367,10 +367,7 @@ class Daemons(unittest.TestCase):
     def setUp(self):
         self.work = Work()
         self.addCleanup(self.work.close)
-        try:
-            self.remuda = built("remuda")
-        except Unavailable as e:
-            self.skipTest(str(e))
+        self.remuda = built("remuda")
 
     def run_program(self, program, *args, code=0):
         done = subprocess.run([built(program), *args], capture_output=True, timeout=patience(30), check=False, cwd=self.work.dir)

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from remudatest import (Addresses, Dns, Failed, Key, Postfix, Rbldnsd, Receivers, SmtpSink, Unavailable, Work,  # noqa: E402
                         dns_query, find_receivers, free_port, port_open, sign, wait_until)
 from remudatest.judge import judge  # noqa: E402
+from remudatest.proc import find_program  # noqa: E402
 
 ZEN = "zen.remuda.test"
 
@@ -571,9 +572,7 @@ class Program(unittest.TestCase):
     def test_speed(self):
         port = free_port()
         r = Receivers(self.work, {"p": {"listen": f"127.0.0.1:{port}"}}, dkim_verify=False).start()
-        source = "/usr/sbin/smtp-source"
-        if not os.access(source, os.X_OK):
-            self.skipTest("smtp-source is not installed")
+        source = find_program("smtp-source")
         subprocess.run([source, "-d", "-m", "8000", "-s", "8", "-l", "10240", "-f", "v@s.test", "-t", "u@a.test",
                         f"127.0.0.1:{port}"], check=True, capture_output=True, timeout=30)
         times = [e["t_us"] for e in r.transcript("accepted")]
