@@ -171,9 +171,11 @@ static bool in_service(const struct sim *s, const struct sim_conn *c, uint32_t s
         return false; /* caps of warm-ups are spent most of the time */
     if (nd->partitioned || !nd->session || x->refused_until_ms > since_ms || nd->disturbed_ms >= since_ms - STABLE_MS)
         return false;
-    for (uint32_t i = 0; i < s->n_blocks; i++)
-        if (s->source[s->block[i].source].net == x->net)
+    for (uint32_t i = 0; i < s->n_blocks; i++) { /* a quarantine lasts an hour behind the last refusal */
+        const struct sim_block *b = &s->block[i];
+        if (s->source[b->source].net == x->net && b->from_ms <= s->now_ms && b->to_ms + 2 * HOUR_MS >= since_ms)
             return false;
+    }
     return true;
 }
 

@@ -73,8 +73,8 @@ static void on_block(struct sim *s, struct sim_event *e) {
         block(s);
 }
 
-/* Where else that source is busy just now; anywhere, when it isn't. */
-static uint32_t another(struct sim *s, const struct sim_block *b) {
+/* Where else that source is busy just now, or anywhere. */
+static uint32_t other_provider(struct sim *s, const struct sim_block *b) {
     uint32_t found = (uint32_t)sim_below(s, s->n_providers);
     uint64_t n = 0;
     for (uint32_t i = 0; i < SIM_CONNS; i++) {
@@ -82,6 +82,16 @@ static uint32_t another(struct sim *s, const struct sim_block *b) {
         if (c->used && c->client_open && c->source == b->source && c->provider != b->provider && sim_one_in(s, ++n))
             found = c->provider;
     }
+    return found;
+}
+
+/* One more of its network, when there is one. */
+static uint32_t neighbour(struct sim *s, const struct sim_block *b) {
+    uint32_t found = b->source;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < s->n_sources; i++)
+        if (i != b->source && s->source[i].net == s->source[b->source].net && sim_one_in(s, ++n))
+            found = i;
     return found;
 }
 
@@ -102,16 +112,19 @@ static void block(struct sim *s) {
                             .to_ms = s->now_ms + sim_between(s, 600000, 4 * 3600000),
                             .stage = stages[sim_below(s, sizeof stages / sizeof stages[0])],
                             .network = sim_one_in(s, 3)};
+    b->whole = b->network && sim_one_in(s, 3);
     sim_say(s, "%s: blocks %s%s at %s", s->provider[b->provider].name, s->source[b->source].address,
-            b->network ? " and its network" : "", rmd_stage_name(b->stage));
+            b->whole ? " and its network" : "", rmd_stage_name(b->stage));
     if (s->n_blocks == SIM_BLOCKS || sim_one_in(s, 4))
         return;
-    /* Whoever is bad at one place often is so at another; or it is the network, which others of it are told, too. */
+    /* Whoever is bad at one place often is so at another; or a neighbour in its network hears the same later. */
     struct sim_block *more = &s->block[s->n_blocks++];
     *more = *b;
-    if (!b->network)
-        more->provider = another(s, b);
-    more->from_ms += sim_between(s, 0, 20000);
+    if (b->network)
+        more->source = neighbour(s, b);
+    else
+        more->provider = other_provider(s, b);
+    more->from_ms += b->network ? sim_between(s, 11000, 40000) : sim_between(s, 0, 20000);
     sim_say(s, "%s: will block %s, too", s->provider[more->provider].name, s->source[more->source].address);
 }
 

@@ -112,6 +112,7 @@ struct sim_block { /* a receiver refuses a source */
     int64_t from_ms, to_ms;
     enum rmd_stage stage;
     bool network; /* says that the whole network is meant */
+    bool whole;   /* and refuses all of it */
 };
 
 /* ---- what the checker keeps */

@@ -94,7 +94,7 @@ static void say(struct sim *s, struct sim_conn *c, uint64_t says, const char *te
 static const struct sim_block *blocked(const struct sim *s, const struct sim_conn *c) {
     for (uint32_t i = 0; i < s->n_blocks; i++) {
         const struct sim_block *b = &s->block[i];
-        bool same = b->source == c->source || (b->network && s->source[b->source].net == s->source[c->source].net);
+        bool same = b->source == c->source || (b->whole && s->source[b->source].net == s->source[c->source].net);
         if (same && b->provider == c->provider && s->now_ms >= b->from_ms && s->now_ms < b->to_ms)
             return b;
     }
