@@ -336,6 +336,8 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
     uint64_t ordinal;
     if (e->message.len != sizeof id.b) {
         sim_say(s, "event: %s %s", e->type, e->text);
+        if (strcmp(e->type, "source.quarantined") == 0)
+            sim_stops_quarantined(s, e->source, e->provider);
         return;
     }
     memcpy(id.b, e->message.data, sizeof id.b);

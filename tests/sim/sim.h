@@ -185,6 +185,7 @@ struct sim_stops {
     int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
     int64_t source_ms[SIM_SOURCES], network_ms[SIM_NETS][SIM_PROVIDERS], stream_ms[SIM_STREAMS],
         campaign_ms[SIM_CAMPAIGNS];
+    bool said[SIM_SOURCES][SIM_PROVIDERS], said_network[SIM_NETS][SIM_PROVIDERS]; /* by a receiver, ever */
 };
 
 /* ---- hosts */
@@ -201,7 +202,7 @@ struct sim_conn {
     int64_t reply_at_ms, send_at_ms, mail_ms;
     struct rmd_id message;
     uint32_t address;
-    bool have_rcpt, in_data, dot_reply, greeted;
+    bool have_rcpt, in_data, dot_reply;
     struct sim_campaign *campaign;
     uint64_t ordinal;
 };
@@ -437,6 +438,10 @@ void sim_check_free(struct sim *s);
 /* ---- stops.c */
 void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says); /* a node has read that reply */
 void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k);
+/* A receiver refuses the source, or its network. */
+void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network);
+/* The coordinator says that a source is quarantined, at a provider or (0) everywhere. */
+void sim_stops_quarantined(struct sim *s, uint32_t source, uint32_t provider);
 void sim_stops_stream_opened(struct sim *s, uint32_t stream); /* by the operator */
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign);
 void sim_stops_resolved(struct sim *s);

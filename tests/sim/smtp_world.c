@@ -112,13 +112,8 @@ static bool refuse_block(struct sim *s, struct sim_conn *c, enum rmd_stage stage
                    s->source[c->source].address);
     else
         rmd_format(text, sizeof text, "554 5.7.1 %s blocked using list.test", s->source[c->source].address);
-    /* After a 5xx to EHLO the client asks once more with HELO (RFC 5321, section 3.2): that answer is the verdict. */
-    bool asks_again = stage == RMD_STAGE_EHLO && !c->greeted;
-    c->greeted = true;
-    say(s, c,
-        asks_again
-            ? 0
-            : SIM_SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SIM_SAYS_DOT : 0u) | (b->network ? SIM_SAYS_NETWORK : 0u),
+    sim_stops_said(s, c, b->network);
+    say(s, c, SIM_SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SIM_SAYS_DOT : 0u) | (b->network ? SIM_SAYS_NETWORK : 0u),
         text);
     if (stage == RMD_STAGE_GREETING)
         server_close(s, c, 80);

@@ -107,6 +107,31 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
     check(s, c, t->campaign_ms[k - s->campaign], "refused content stops", "campaign", name);
 }
 
+void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
+    s->stops.said[c->source][c->provider] = true;
+    if (network)
+        s->stops.said_network[s->source[c->source].net][c->provider] = true;
+}
+
+/* What one receiver says acts on its provider only; nothing is closed without a receiver's word. */
+void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
+    const struct sim_stops *t = &s->stops;
+    uint32_t i = 0, named = 0;
+    while (i < s->n_sources && s->source[i].id != id)
+        i++;
+    if (i == s->n_sources)
+        return; /* its number wasn't learnt yet */
+    for (uint32_t p = 0; p < s->n_providers; p++)
+        named += t->said[i][p] && !s->provider[p].other;
+    if (!provider && named < 2)
+        sim_broken(s, "one receiver cannot stop the fleet",
+                   "%s is quarantined everywhere, and %u named providers refused it", s->source[i].address, named);
+    int p = provider ? sim_provider_find(s, provider) : -1;
+    if (p >= 0 && !t->said[i][p] && !t->said_network[s->source[i].net][p])
+        sim_broken(s, "one receiver cannot stop the fleet", "%s is quarantined at %s, which never refused it",
+                   s->source[i].address, s->provider[p].name);
+}
+
 void sim_stops_stream_opened(struct sim *s, uint32_t stream) {
     s->stops.stream_ms[stream] = 0;
     memset(s->stops.sender_ms[stream], 0, sizeof s->stops.sender_ms[stream]);
