@@ -177,14 +177,20 @@ enum sim_says {
     SIM_SAYS_SPAM = 16,
 };
 
-/* When a node read it, or since when something must have stopped; 0: never. */
+/* Since when something must have stopped (0: it needn't), and who read the two refusals. */
+struct sim_stop {
+    int64_t at_ms;
+    uint32_t node[2];
+};
+
+/* When a node read it, 0: never; and what must have stopped. */
 struct sim_stops {
     int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS];
     int64_t sender_ms[SIM_STREAMS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
-    int64_t source_ms[SIM_SOURCES], network_ms[SIM_NETS][SIM_PROVIDERS], stream_ms[SIM_STREAMS],
-        campaign_ms[SIM_CAMPAIGNS];
+    struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS],
+        campaign[SIM_CAMPAIGNS];
     bool said[SIM_SOURCES][SIM_PROVIDERS], said_network[SIM_NETS][SIM_PROVIDERS]; /* by a receiver, ever */
 };
 

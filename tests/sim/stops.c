@@ -23,10 +23,12 @@ static bool counts(const struct sim *s, uint32_t source, int64_t at_ms, int64_t 
     return at_ms && s->now_ms - at_ms < lasts_ms && sim_check_steady(s, s->source[source].node, at_ms);
 }
 
-static void told(struct sim *s, int64_t *stop_ms, const char *what, const char *name) {
-    if (*stop_ms && s->now_ms < *stop_ms + LASTS_MS)
+/* first: the source that heard the first refusal. */
+static void told(struct sim *s, const struct sim_conn *c, uint32_t first, struct sim_stop *stop, const char *what,
+                 const char *name) {
+    if (stop->at_ms && s->now_ms < stop->at_ms + LASTS_MS)
         return;
-    *stop_ms = s->now_ms;
+    *stop = (struct sim_stop){.at_ms = s->now_ms, .node = {c->node, s->source[first].node}};
     sim_say(s, "checker: %s %s has to stop", what, name);
 }
 
@@ -38,27 +40,27 @@ static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
         for (uint32_t p = 0; p < s->n_providers; p++)
             if (p != c->provider && !s->provider[p].other &&
                 counts(s, c->source, t->block_ms[c->source][p], HEARD_MS))
-                told(s, &t->source_ms[c->source], "source", x->address);
+                told(s, c, c->source, &t->source[c->source], "source", x->address);
     }
-    if (network && !t->source_ms[c->source]) {
+    if (network && !t->source[c->source].at_ms) {
         for (uint32_t i = 0; i < s->n_sources; i++)
             if (i != c->source && s->source[i].net == x->net && s->now_ms - t->block_ms[i][c->provider] > APART_MS &&
                 counts(s, i, t->block_ms[i][c->provider], HEARD_MS))
-                told(s, &t->network_ms[x->net][c->provider], "the network of", x->address);
+                told(s, c, i, &t->network[x->net][c->provider], "the network of", x->address);
     }
     t->block_ms[c->source][c->provider] = s->now_ms;
 }
 
 /* voice: of one sending domain or campaign, by source and provider. */
 static void heard_sender(struct sim *s, const struct sim_conn *c, int64_t voice[SIM_SOURCES][SIM_PROVIDERS],
-                         int64_t *stop_ms, const char *what, const char *name) {
+                         struct sim_stop *stop, const char *what, const char *name) {
     const struct sim_stream *st = &s->stream[c->campaign->stream];
     for (uint32_t i = 0; i < s->n_sources && st->priority; i++) {
         for (uint32_t p = 0; p < s->n_providers; p++) {
             bool apart = s->source[i].net != s->source[c->source].net ||
                          (p != c->provider && !s->provider[p].other && !s->provider[c->provider].other);
             if (apart && counts(s, i, voice[i][p], SENDER_MS))
-                told(s, stop_ms, what, name);
+                told(s, c, i, stop, what, name);
         }
     }
     voice[c->source][c->provider] = s->now_ms;
@@ -79,19 +81,20 @@ void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says) {
     if (alarm)
         lane[spam] = s->now_ms;
     if (alarm && spam)
-        heard_sender(s, c, t->spam_ms[k], &t->campaign_ms[k], "campaign", name);
+        heard_sender(s, c, t->spam_ms[k], &t->campaign[k], "campaign", name);
     else if (alarm)
-        heard_sender(s, c, t->sender_ms[st], &t->stream_ms[st], "stream", s->stream[st].name);
+        heard_sender(s, c, t->sender_ms[st], &t->stream[st], "stream", s->stream[st].name);
 }
 
-static void check(struct sim *s, const struct sim_conn *c, int64_t stop_ms, const char *promise, const char *what,
-                  const char *name) {
-    if (!stop_ms || s->now_ms > stop_ms + LASTS_MS || !sim_check_steady(s, c->node, stop_ms) ||
-        s->now_ms <= stop_ms + sim_check_grace(s, c->node, stop_ms))
+static void check(struct sim *s, const struct sim_conn *c, const struct sim_stop *stop, const char *promise,
+                  const char *what, const char *name) {
+    if (!stop->at_ms || s->now_ms > stop->at_ms + LASTS_MS || !sim_check_steady(s, c->node, stop->at_ms) ||
+        !sim_check_steady(s, stop->node[0], stop->at_ms) || !sim_check_steady(s, stop->node[1], stop->at_ms) ||
+        s->now_ms <= stop->at_ms + sim_check_grace(s, c->node, stop->at_ms))
         return;
     sim_broken(s, promise, "%s says MAIL from %s at %s, %" PRId64 " ms after %s %s was refused for the second time",
                s->node[c->node].name, s->source[c->source].address, s->provider[c->provider].name,
-               s->now_ms - stop_ms, what, name);
+               s->now_ms - stop->at_ms, what, name);
 }
 
 void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k) {
@@ -100,11 +103,11 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
     const struct sim_stream *st = &s->stream[k->stream];
     char name[16];
     rmd_format(name, sizeof name, "%u", (unsigned)(k - s->campaign));
-    check(s, c, t->source_ms[c->source], "a source that two refuse stops everywhere", "the source", x->address);
-    check(s, c, t->network_ms[x->net][c->provider], "a network that is refused stops whole", "the network of",
+    check(s, c, &t->source[c->source], "a source that two refuse stops everywhere", "the source", x->address);
+    check(s, c, &t->network[x->net][c->provider], "a network that is refused stops whole", "the network of",
           x->address);
-    check(s, c, t->stream_ms[k->stream], "a refused sending domain stops", "stream", st->name);
-    check(s, c, t->campaign_ms[k - s->campaign], "refused content stops", "campaign", name);
+    check(s, c, &t->stream[k->stream], "a refused sending domain stops", "stream", st->name);
+    check(s, c, &t->campaign[k - s->campaign], "refused content stops", "campaign", name);
 }
 
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
@@ -133,17 +136,17 @@ void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
 }
 
 void sim_stops_stream_opened(struct sim *s, uint32_t stream) {
-    s->stops.stream_ms[stream] = 0;
+    s->stops.stream[stream].at_ms = 0;
     memset(s->stops.sender_ms[stream], 0, sizeof s->stops.sender_ms[stream]);
 }
 
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign) {
-    s->stops.campaign_ms[campaign] = 0;
+    s->stops.campaign[campaign].at_ms = 0;
     memset(s->stops.spam_ms[campaign], 0, sizeof s->stops.spam_ms[campaign]);
 }
 
 void sim_stops_resolved(struct sim *s) {
     memset(s->stops.block_ms, 0, sizeof s->stops.block_ms);
-    memset(s->stops.source_ms, 0, sizeof s->stops.source_ms);
-    memset(s->stops.network_ms, 0, sizeof s->stops.network_ms);
+    memset(s->stops.source, 0, sizeof s->stops.source);
+    memset(s->stops.network, 0, sizeof s->stops.network);
 }
