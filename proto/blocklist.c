@@ -205,7 +205,8 @@ static void RMD_PRINTF(2, 3) unknown(struct rmd_list_judgement *out, const char 
 }
 
 /* One address of the answer; true: the whole answer says nothing. */
-static bool one_answer(const Remuda__Blocklist *l, uint32_t answer, struct rmd_list_judgement *out, bool *documented) {
+static bool one_answer(const Remuda__Blocklist *l, uint32_t answer, struct rmd_list_judgement *out,
+                       bool *documented) {
     for (size_t i = 0; i < l->n_code; i++) {
         const Remuda__BlocklistCode *c = l->code[i];
         if (!code_matches(c, answer))
@@ -251,7 +252,8 @@ void rmd_blocklist_judge_codes(const Remuda__Blocklist *l, const uint32_t *answe
     }
 }
 
-void rmd_blocklist_judge(const Remuda__Blocklist *l, const struct rmd_addr_answer *a, struct rmd_list_judgement *out) {
+void rmd_blocklist_judge(const Remuda__Blocklist *l, const struct rmd_addr_answer *a,
+                         struct rmd_list_judgement *out) {
     uint32_t codes[RMD_LIST_ANSWERS_MAX];
     size_t n = rmd_blocklist_codes(a, codes);
     *out = (struct rmd_list_judgement){.state = RMD_FINDING_CLEAN};
@@ -283,7 +285,8 @@ static bool says(struct rmd_slice reply, const char *word) {
 
 bool rmd_blocklist_named(const Remuda__Blocklist *l, struct rmd_slice reply) {
     const char *place = strstr(l->zone, RMD_LIST_KEY_PLACE);
-    const char *zone = place ? place + strlen(RMD_LIST_KEY_PLACE) + (place[strlen(RMD_LIST_KEY_PLACE)] == '.') : l->zone;
+    const char *zone =
+        place ? place + strlen(RMD_LIST_KEY_PLACE) + (place[strlen(RMD_LIST_KEY_PLACE)] == '.') : l->zone;
     if (says(reply, zone) || says(reply, l->name))
         return true;
     for (size_t i = 0; i < l->n_named; i++)

@@ -12,14 +12,14 @@
 #include "proto/codec.h"
 
 /* X(ID, value, "name") */
-#define RMD_LIST_TIERS(X)                                                \
-    X(ALERT, 0, "alert") /* a person is told */                          \
-    X(SLOW, 1, "slow")   /* and the source goes at half its pace */      \
+#define RMD_LIST_TIERS(X)                                           \
+    X(ALERT, 0, "alert") /* a person is told */                     \
+    X(SLOW, 1, "slow")   /* and the source goes at half its pace */ \
     X(ACT, 2, "act")     /* the source stops everywhere, work may move */
 
-#define RMD_LIST_KINDS(X) \
-    X(IP4, 1, "ip4")      \
-    X(IP6, 2, "ip6")      \
+#define RMD_LIST_KINDS(X)  \
+    X(IP4, 1, "ip4")       \
+    X(IP6, 2, "ip6")       \
     X(DOMAIN, 4, "domain") \
     X(URL, 8, "url") /* asked about domains too: what links point to */
 
@@ -34,15 +34,15 @@
     X(CLEAN, 6, "clean")       /* neutral, or on a list of the good */                          \
     X(ERROR, 7, "error")       /* the list didn't look */
 
-#define RMD_FINDINGS(X)   \
-    X(CLEAN, 0, "clean")  \
+#define RMD_FINDINGS(X)    \
+    X(CLEAN, 0, "clean")   \
     X(LISTED, 1, "listed") \
     X(UNKNOWN, 2, "unknown")
 
-#define RMD_LIST_STATES(X)                                               \
-    X(UNTRIED, 0, "not tried yet")                                       \
-    X(TESTING, 1, "being tested")                                        \
-    X(TRUSTED, 2, "trusted")                                             \
+#define RMD_LIST_STATES(X)         \
+    X(UNTRIED, 0, "not tried yet") \
+    X(TESTING, 1, "being tested")  \
+    X(TRUSTED, 2, "trusted")       \
     X(ASIDE, 3, "set aside") /* it failed its self-test, or didn't answer */
 
 #define RMD_ENUM_TIER(id, value, name) RMD_TIER_##id = (value),
@@ -67,8 +67,8 @@ enum {
     RMD_LIST_NAME_MAX = 64,
     RMD_LIST_KEY_MAX = 64,
     RMD_LIST_ANSWERS_MAX = RMD_DNS_ADDR_MAX,
-    RMD_LIST_TEXT_MAX = 400, /* of a TXT record that is kept */
-    RMD_WATCH_SUBJECTS_MAX = 60000, /* of one node */
+    RMD_LIST_TEXT_MAX = 400,       /* of a TXT record that is kept */
+    RMD_WATCH_SUBJECTS_MAX = 5000, /* of one node: their frame stays below a chunk */
 };
 #define RMD_LIST_KEY_PLACE "{key}"
 

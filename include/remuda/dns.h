@@ -8,7 +8,13 @@
 
 #include <remuda/types.h>
 
-enum { RMD_DNS_MX_MAX = 32, RMD_DNS_ADDR_MAX = 16, RMD_DNS_TXT_MAX = 8, RMD_DNS_TXT_BYTES = 512, RMD_DOMAIN_MAX = 253 };
+enum {
+    RMD_DNS_MX_MAX = 32,
+    RMD_DNS_ADDR_MAX = 16,
+    RMD_DNS_TXT_MAX = 8,
+    RMD_DNS_TXT_BYTES = 512,
+    RMD_DOMAIN_MAX = 253
+};
 
 enum rmd_dns_status {
     RMD_DNS_OK,

@@ -655,7 +655,8 @@ static bool next_test(struct rmd_watch *w, struct wlist *l, int64_t now_ms, stru
             if (!(x->todo >> kind & 1))
                 continue;
             char label[48];
-            rmd_format(label, sizeof label, "remuda-no-such-name-%llx", (unsigned long long)rmd_mix64(++w->nonce ^ (uint64_t)now_ms));
+            rmd_format(label, sizeof label, "remuda-no-such-name-%llx",
+                       (unsigned long long)rmd_mix64(++w->nonce ^ (uint64_t)now_ms));
             int rc = kind == LOOK_NOTHING
                          ? rmd_blocklist_below(l->pb, label, out->name)
                          : rmd_blocklist_query(l->pb, rmd_blocklist_test(l->pb, kind_of(u), kind == LOOK_LISTED),

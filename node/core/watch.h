@@ -28,14 +28,14 @@ enum {
     RMD_WATCH_QUESTIONS_MAX = 200000,
     RMD_WATCH_CHECKS_MAX = 1000, /* asked for and not answered */
     RMD_WATCH_TEST_MS = 24 * 3600 * 1000,
-    RMD_WATCH_RETEST_MIN_MS = 60 * 1000, /* of a list that was set aside: doubled each time, */
+    RMD_WATCH_RETEST_MIN_MS = 60 * 1000,   /* of a list that was set aside: doubled each time, */
     RMD_WATCH_RETEST_MAX_MS = 3600 * 1000, /* up to this; sooner for lists with a shorter interval */
-    RMD_WATCH_LISTED_MS = 30 * 60 * 1000, /* a listing is looked at again so soon */
-    RMD_WATCH_CLEAN_MS = 10 * 60 * 1000, /* and the first clean answer behind it */
-    RMD_WATCH_RETRY_MS = 60 * 1000,      /* after an answer that said nothing; doubled each time up to the interval */
-    RMD_WATCH_SILENT_MAX = 3,            /* answers that never came in a row: the list is set aside */
-    RMD_WATCH_RESERVE = 10,              /* one part of so many of a budget is for what can't wait */
-    RMD_WATCH_FINDINGS_MAX = 20000,      /* that wait for the coordinator; then the oldest go: they are found again */
+    RMD_WATCH_LISTED_MS = 30 * 60 * 1000,  /* a listing is looked at again so soon */
+    RMD_WATCH_CLEAN_MS = 10 * 60 * 1000,   /* and the first clean answer behind it */
+    RMD_WATCH_RETRY_MS = 60 * 1000, /* after an answer that said nothing; doubled each time up to the interval */
+    RMD_WATCH_SILENT_MAX = 3,       /* answers that never came in a row: the list is set aside */
+    RMD_WATCH_RESERVE = 10,         /* one part of so many of a budget is for what can't wait */
+    RMD_WATCH_FINDINGS_MAX = 20000, /* that wait for the coordinator; then the oldest go: they are found again */
     RMD_WATCH_FINDINGS_A_FRAME = 200,
     RMD_WATCH_HEALTH_MS = 30000, /* counts of queries are told so often */
 };

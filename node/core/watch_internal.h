@@ -26,10 +26,10 @@ struct unit {
     enum rmd_list_state state;
     uint32_t questions, silent, failures;
     int64_t test_at_ms, tested_ms, test_began_ms; /* tested_ms -1: never */
-    uint8_t todo, out;    /* bits of enum test: to be asked, asked and not answered */
-    bool again;           /* a listing was found while the test ran: only a later one counts for it */
+    uint8_t todo, out;                            /* bits of enum test: to be asked, asked and not answered */
+    bool again; /* a listing was found while the test ran: only a later one counts for it */
     bool failed;
-    bool dirty;           /* its health wasn't told */
+    bool dirty; /* its health wasn't told */
     char why[160], test_why[160], last_error[160];
     struct rmd_list verify; /* questions that wait for the test */
 };
@@ -92,10 +92,10 @@ struct rmd_watch {
     uint32_t in_flight, turn, checks;
     struct rmd_list findings;
     uint32_t n_findings;
-    uint64_t n;          /* of the last frame */
-    uint32_t sent;       /* findings in it, at the head of the list; 0 and sent_at NEVER: none is out */
-    bool out;            /* a frame is not acknowledged */
-    int64_t sent_at_ms;  /* RMD_NEVER: again at once */
+    uint64_t n;         /* of the last frame */
+    uint32_t sent;      /* findings in it, at the head of the list; 0 and sent_at NEVER: none is out */
+    bool out;           /* a frame is not acknowledged */
+    int64_t sent_at_ms; /* RMD_NEVER: again at once */
     int64_t health_at_ms;
     bool health_dirty, counts_dirty;
 };

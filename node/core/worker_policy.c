@@ -176,8 +176,7 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
     if (lane->share_rate && (!rate || lane->share_rate < rate))
         rate = lane->share_rate;
     rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
-    rmd_pacer_ceiling(&lane->connects,
-                      rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
+    rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
     settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider));
 }
 

@@ -128,8 +128,8 @@ static void read_value(struct reader *r, struct draft *d, enum field k, const st
 static const char *zone_fault(const char *s) {
     const char *place = strstr(s, RMD_LIST_KEY_PLACE);
     char plain[RMD_DOMAIN_MAX + 1];
-    if (place && (rmd_format(plain, sizeof plain, "%.*skey%s", (int)(place - s), s,
-                             place + strlen(RMD_LIST_KEY_PLACE)) < 0))
+    if (place &&
+        (rmd_format(plain, sizeof plain, "%.*skey%s", (int)(place - s), s, place + strlen(RMD_LIST_KEY_PLACE)) < 0))
         return "is longer than a name can be";
     if (!place && !rmd_copy(plain, sizeof plain, s))
         return "is longer than a name can be";
@@ -393,8 +393,8 @@ static void read_key(struct reader *r, struct draft *d) {
 
 static void lint_one(struct reader *r, struct draft *d) {
     if (!d->text[ZONE] && !d->kinds && !d->n_codes) {
-        finding(r, d->file, d->line, "list \"%s\": nothing defines it: no shipped list has this name, and zone is not set",
-                d->name);
+        finding(r, d->file, d->line,
+                "list \"%s\": nothing defines it: no shipped list has this name, and zone is not set", d->name);
         return;
     }
     if (!d->text[ZONE])
@@ -461,7 +461,9 @@ static Remuda__Blocklist *make(struct reader *r, const struct draft *d) {
     }
     bool key = !keyed(d) || d->key;
     l->enabled = v[ENABLED] == 1 && key;
-    l->off_because = copy(r, l->enabled ? "" : key ? "not enabled: see its terms, then set enabled = true" : "needs a key: set key_file");
+    l->off_because = copy(r, l->enabled ? ""
+                             : key      ? "not enabled: see its terms, then set enabled = true"
+                                        : "needs a key: set key_file");
     return l;
 }
 
