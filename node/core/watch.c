@@ -480,9 +480,9 @@ static void test_answer(struct rmd_watch *w, struct wlist *l, uint8_t u, enum lo
     struct rmd_list_judgement j;
     const char *name = rmd_blocklist_test(l->pb, kind_of(u), kind == LOOK_LISTED);
     bool entry = is_entry(l->pb, a, &j);
-    if (a->status == RMD_DNS_TEMPFAIL || j.refused)
+    if (a->status == RMD_DNS_TEMPFAIL)
         test_fails(x, "it doesn't answer: %s", j.text);
-    else if (j.rewritten)
+    else if (j.refused || j.rewritten)
         test_fails(x, "%s", j.text);
     else if (kind == LOOK_LISTED && !entry)
         test_fails(x, "its test entry %s isn't listed", name);

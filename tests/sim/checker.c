@@ -94,6 +94,11 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
         sim_broken(s, "no stranded mail", "%s sends of campaign %u %" PRId64 " s after its age limit", nd->name,
                    number(s, k), late / 1000);
     check_halts(s, c, k);
+    int64_t stopped = s->source[c->source].stopped_ms;
+    if (stopped && s->now_ms > stopped + grace(s, c->node, stopped))
+        sim_broken(s, "a source that is stopped everywhere is still",
+                   "%s says MAIL from %s, %" PRId64 " ms after its quarantine was durable", nd->name,
+                   s->source[c->source].address, s->now_ms - stopped);
 }
 
 /* ---- RCPT arrives */
@@ -333,6 +338,7 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
     uint64_t ordinal;
     if (e->message.len != sizeof id.b) {
         sim_say(s, "event: %s %s", e->type, e->text);
+        sim_watch_event(s, e);
         return;
     }
     memcpy(id.b, e->message.data, sizeof id.b);
