@@ -462,7 +462,7 @@ static Remuda__Blocklist *make(struct reader *r, const struct draft *d) {
     bool key = !keyed(d) || d->key;
     l->enabled = v[ENABLED] == 1 && key;
     l->off_because = copy(r, l->enabled ? ""
-                             : key      ? "not enabled: see its terms, then set enabled = true"
+                             : key      ? "not enabled; enabled = true switches it on, where its terms allow that"
                                         : "needs a key: set key_file");
     return l;
 }
