@@ -377,6 +377,7 @@ static void advance(struct rmd_coord *c) {
     if (c->phase != RMD_PHASE_SERVING)
         return;
     rmd_campaign_tick(c);
+    rmd_watchers_advance(c);
     if (rmd_core_may_deal(c)) {
         rmd_deferred_resolve(c);
         rmd_queue_load(c);

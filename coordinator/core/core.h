@@ -770,6 +770,7 @@ void rmd_watchers_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_watchers_findings(struct rmd_coord *c, struct rmd_node *n, const Remuda__Findings *m);
 void rmd_watchers_refused(struct rmd_coord *c, struct rmd_source *s, uint32_t provider, const Remuda__Reply *reply);
 void rmd_watchers_tick(struct rmd_coord *c);
+void rmd_watchers_advance(struct rmd_coord *c); /* at the end of a step in which something changed */
 void rmd_listing_restore(struct rmd_coord *c, Remuda__ListingRecord *r);
 void rmd_listing_command(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_listings_flush(struct rmd_coord *c);

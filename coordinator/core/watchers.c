@@ -333,8 +333,7 @@ static void assign(struct rmd_coord *c) {
 }
 
 void rmd_watchers_changed(struct rmd_coord *c) {
-    c->watchers->changed = true;
-    rmd_core_wake(c, c->now.mono_ms);
+    c->watchers->changed = true; /* looked at in this step: rmd_watchers_advance */
 }
 
 void rmd_watchers_session(struct rmd_coord *c, struct rmd_node *n) {
@@ -632,6 +631,11 @@ void rmd_watchers_findings(struct rmd_coord *c, struct rmd_node *n, const Remuda
 
 /* ---------------------------------------------------------------- time */
 
+void rmd_watchers_advance(struct rmd_coord *c) {
+    if (c->watchers->changed && c->watchers->started)
+        rmd_watchers_tick(c);
+}
+
 void rmd_watchers_tick(struct rmd_coord *c) {
     struct rmd_watchers *w = c->watchers;
     int64_t day = c->now.wall_ms / (24 * 3600 * 1000);
@@ -643,8 +647,9 @@ void rmd_watchers_tick(struct rmd_coord *c) {
     if (day != w->day || look)
         w->changed = true;
     w->day = day;
-    if (w->changed && (w->enabled || w->watcher.n || w->open.n)) {
-        w->changed = false;
+    bool changed = w->changed;
+    w->changed = false;
+    if (changed && (w->enabled || w->watcher.n || w->open.n)) {
         w->look_mono_ms = c->now.mono_ms + RMD_WATCH_AWAY_MS; /* who has gone is noticed then */
         assign(c);
     }
