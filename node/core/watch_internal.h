@@ -1,4 +1,4 @@
-/* What watch.c (questions and answers) and watch_report.c (findings) share; nobody else includes this. */
+/* What watch.c (questions and answers), watch_next.c (what leaves, and when) and watch_report.c (findings) share; nobody else includes this. */
 #ifndef REMUDA_NODE_WATCH_INTERNAL_H
 #define REMUDA_NODE_WATCH_INTERNAL_H
 
@@ -103,5 +103,9 @@ struct rmd_watch {
 void watch_tell(struct rmd_watch *w, const struct question *q, enum rmd_finding_state state, const uint32_t *answer,
                 size_t n, const char *text);
 void watch_findings_free(struct rmd_watch *w);
+
+uint32_t watch_kind(uint8_t unit); /* RMD_LIST_IP4, ... */
+bool watch_test_due(const struct unit *x, int64_t now_ms);
+void watch_test_begin(struct rmd_watch *w, struct unit *x, int64_t now_ms);
 
 #endif
