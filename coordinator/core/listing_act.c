@@ -139,8 +139,7 @@ static void pause_stream(struct rmd_coord *c, struct rmd_stream *s, const char *
         return;
     s->rec->state = 1;
     rmd_str_set(&s->rec->reason, why);
-    struct rmd_key k = rmd_key_stream(s->rec->tenant, s->rec->id);
-    rmd_core_put(c, &k, s->rec);
+    rmd_stream_put(c, s);
     rmd_recall_stream(c, s, RMD_RETURN_PAUSED, -1);
     Remuda__EventRecord *e = rmd_core_event(c, "stream.paused");
     e->stream = s->rec->id;
