@@ -17,7 +17,6 @@ static int unit_of(const char *subject) {
 struct rmd_watch *rmd_watch_new(void) {
     struct rmd_watch *w = rmd_alloc(sizeof *w);
     rmd_list_init(&w->findings);
-    w->sent_at_ms = RMD_NEVER;
     w->next_token = 1;
     return w;
 }
@@ -130,6 +129,13 @@ static struct question *question_get(struct rmd_watch *w, struct wlist *l, const
         unit(q)->questions++;
         rmd_map_set(&w->questions, k, q);
     }
+    rmd_buf_release(&key);
+    return q;
+}
+
+struct question *watch_question(const struct rmd_watch *w, uint32_t list, const char *subject) {
+    struct rmd_buf key = {0};
+    struct question *q = rmd_map_get(&w->questions, question_key(&key, list, subject));
     rmd_buf_release(&key);
     return q;
 }
@@ -292,7 +298,7 @@ void rmd_watch_assign(struct rmd_watch *w, const Remuda__Watch *m, int64_t now_m
 /* Tells the finding, and when it is asked next. */
 static void told(struct rmd_watch *w, struct question *q, enum rmd_finding_state state, const uint32_t *answer,
                  size_t n, const char *text, int64_t now_ms) {
-    watch_tell(w, q, state, answer, n, text);
+    watch_tell(w, q, state, answer, n, text, now_ms);
     w->checks -= q->n_checks;
     q->n_checks = 0;
     int64_t every = q->neighbour ? w->neighbours_every_ms : q->list->pb->interval_ms, in = every;
@@ -520,7 +526,7 @@ void rmd_watch_answer(struct rmd_watch *w, int64_t now_ms, uint64_t token, const
         x->list->in_flight--;
         if (x->kind == LOOK_TXT) {
             if (x->question && txt && txt->status == RMD_DNS_OK && txt->n)
-                watch_tell(w, x->question, RMD_FINDING_LISTED, x->codes, x->n_codes, txt->txt[0]);
+                watch_tell(w, x->question, RMD_FINDING_LISTED, x->codes, x->n_codes, txt->txt[0], now_ms);
         } else if (x->kind == LOOK_QUESTION) {
             if (x->question && addr)
                 question_answer(w, x->question, addr, now_ms);

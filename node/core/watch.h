@@ -37,6 +37,7 @@ enum {
     RMD_WATCH_RESERVE = 10,         /* one part of so many of a budget is for what can't wait */
     RMD_WATCH_FINDINGS_MAX = 20000, /* that wait for the coordinator; then the oldest go: they are found again */
     RMD_WATCH_FINDINGS_A_FRAME = 200,
+    RMD_WATCH_STALE_MS = 60000,  /* a finding that couldn't be told so long isn't told */
     RMD_WATCH_HEALTH_MS = 30000, /* counts of queries are told so often */
 };
 

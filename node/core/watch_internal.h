@@ -76,6 +76,7 @@ struct lookup {
 struct wfinding {
     struct rmd_list link;
     uint32_t list, state;
+    int64_t at_ms;
     uint64_t check;
     uint32_t answer[RMD_LIST_ANSWERS_MAX];
     size_t n_answer;
@@ -92,16 +93,17 @@ struct rmd_watch {
     uint32_t in_flight, turn, checks;
     struct rmd_list findings;
     uint32_t n_findings;
-    uint64_t n;         /* of the last frame */
-    uint32_t sent;      /* findings in it, at the head of the list; 0 and sent_at NEVER: none is out */
-    bool out;           /* a frame is not acknowledged */
-    int64_t sent_at_ms; /* RMD_NEVER: again at once */
+    uint64_t n;    /* of the last frame */
+    uint32_t sent; /* findings in it, at the head of the list */
+    bool out;      /* a frame is not acknowledged */
+    int64_t sent_at_ms;
     int64_t health_at_ms;
     bool health_dirty, counts_dirty;
 };
 
 void watch_tell(struct rmd_watch *w, const struct question *q, enum rmd_finding_state state, const uint32_t *answer,
-                size_t n, const char *text);
+                size_t n, const char *text, int64_t now_ms);
+struct question *watch_question(const struct rmd_watch *w, uint32_t list, const char *subject); /* or NULL */
 void watch_findings_free(struct rmd_watch *w);
 
 uint32_t watch_kind(uint8_t unit); /* RMD_LIST_IP4, ... */

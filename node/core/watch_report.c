@@ -14,7 +14,7 @@ void watch_findings_free(struct rmd_watch *w) {
 }
 
 static void add(struct rmd_watch *w, const struct question *q, enum rmd_finding_state state, const uint32_t *answer,
-                size_t n, const char *text, uint64_t check) {
+                size_t n, const char *text, uint64_t check, int64_t now_ms) {
     if (w->n_findings == RMD_WATCH_FINDINGS_MAX) { /* the oldest one that isn't under way */
         struct rmd_list *it = w->findings.next;
         for (uint32_t i = 0; i < w->sent; i++)
@@ -25,6 +25,7 @@ static void add(struct rmd_watch *w, const struct question *q, enum rmd_finding_
     f->list = q->list->id;
     f->state = state;
     f->check = check;
+    f->at_ms = now_ms;
     f->n_answer = n;
     if (n)
         memcpy(f->answer, answer, n * sizeof *answer);
@@ -51,13 +52,27 @@ static char *without_key(const char *text, const char *key) {
 }
 
 void watch_tell(struct rmd_watch *w, const struct question *q, enum rmd_finding_state state, const uint32_t *answer,
-                size_t n, const char *text) {
+                size_t n, const char *text, int64_t now_ms) {
     char *plain = without_key(text, q->list->pb->key);
     for (uint8_t i = 0; i < q->n_checks; i++)
-        add(w, q, state, answer, n, plain, q->check[i]);
+        add(w, q, state, answer, n, plain, q->check[i], now_ms);
     if (!q->n_checks)
-        add(w, q, state, answer, n, plain, 0);
+        add(w, q, state, answer, n, plain, 0, now_ms);
     free(plain);
+}
+
+/* Words of yesterday are no news: a node that was cut off, or asleep, tells what it finds now. A listing that is kept back was
+ * never told, so that it is confirmed anew. */
+static void drop_stale(struct rmd_watch *w, int64_t now_ms) {
+    rmd_list_for_safe(it, &w->findings) {
+        struct wfinding *f = rmd_container(it, struct wfinding, link);
+        if (now_ms - f->at_ms <= RMD_WATCH_STALE_MS)
+            return;
+        struct question *q = watch_question(w, f->list, f->subject);
+        if (q && f->state == RMD_FINDING_LISTED)
+            q->listed = false;
+        finding_free(w, f);
+    }
 }
 
 /* ---------------------------------------------------------------- frames */
@@ -103,17 +118,19 @@ static Remuda__Finding *wire(const struct wfinding *f, struct rmd_arena *a) {
 
 static bool due(const struct rmd_watch *w, int64_t now_ms, int64_t repeat_ms) {
     if (w->out)
-        return w->sent_at_ms == RMD_NEVER || now_ms - w->sent_at_ms >= repeat_ms;
+        return now_ms - w->sent_at_ms >= repeat_ms;
     return w->n_findings || w->health_dirty || (w->counts_dirty && now_ms >= w->health_at_ms);
 }
 
 bool rmd_watch_report(struct rmd_watch *w, int64_t now_ms, int64_t repeat_ms, struct rmd_arena *a,
                       Remuda__Findings *out) {
+    if (!w->out)
+        drop_stale(w, now_ms);
     if (!due(w, now_ms, repeat_ms))
         return false;
     remuda__findings__init(out);
     bool counts = w->counts_dirty && now_ms >= w->health_at_ms;
-    bool all = counts || (w->out && w->sent_at_ms == RMD_NEVER);
+    bool all = counts;
     if (!w->out) {
         w->out = true;
         w->n++;
@@ -138,7 +155,7 @@ bool rmd_watch_report(struct rmd_watch *w, int64_t now_ms, int64_t repeat_ms, st
 
 int64_t rmd_watch_report_deadline(const struct rmd_watch *w, int64_t repeat_ms) {
     if (w->out)
-        return w->sent_at_ms == RMD_NEVER ? 0 : w->sent_at_ms + repeat_ms;
+        return w->sent_at_ms + repeat_ms;
     if (w->n_findings || w->health_dirty)
         return 0;
     return w->counts_dirty ? w->health_at_ms : RMD_NEVER;
@@ -150,18 +167,16 @@ void rmd_watch_acked(struct rmd_watch *w, uint64_t n) {
     for (; w->sent; w->sent--)
         finding_free(w, rmd_container(w->findings.next, struct wfinding, link));
     w->out = false;
-    w->sent_at_ms = RMD_NEVER;
 }
 
 void rmd_watch_session(struct rmd_watch *w) {
-    if (w->out)
-        w->sent_at_ms = RMD_NEVER;
-    w->counts_dirty = true;
+    w->out = false; /* what was under way goes into the next frame, unless it got stale */
+    w->sent = 0;
+    w->counts_dirty = w->health_dirty = w->lists.n > 0;
     w->health_at_ms = 0;
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&w->lists, &it, NULL, &v))
         for (int u = 0; u < UNITS; u++)
             ((struct wlist *)v)->unit[u].dirty = true;
-    w->health_dirty = w->lists.n > 0;
 }

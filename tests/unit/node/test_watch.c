@@ -492,7 +492,7 @@ static void findings_are_kept_until_they_are_acknowledged(void **state) {
     Remuda__Blocklist l = list("bl.test", RMD_LIST_IP4, 3600000, 10000, 100000);
     assign(w, &l, 1);
     struct rmd_watch_lookup x;
-    for (int i = 0; i < 2000; i++, w->now += 100)
+    for (int i = 0; i < 200; i++, w->now += 100)
         while (rmd_watch_next(w->w, w->now, &x)) {
             struct rmd_addr_answer a;
             honest(w, x.name, &a);
@@ -510,6 +510,7 @@ static void findings_are_kept_until_they_are_acknowledged(void **state) {
     assert_true(rmd_watch_report(w->w, w->now + 5001, 5000, &w->arena, &b));
     assert_int_equal(b.n_finding, 1);
     assert_int_equal(b.n_health, 1);
+    assert_true(b.n > a.n);
     rmd_watch_acked(w->w, b.n + 7); /* of something else */
     assert_int_equal(rmd_watch_report_deadline(w->w, 5000), w->now + 5001 + 5000);
     rmd_watch_acked(w->w, b.n);
@@ -517,6 +518,39 @@ static void findings_are_kept_until_they_are_acknowledged(void **state) {
         assert_int_equal(b.n_finding, 0);
         rmd_watch_acked(w->w, b.n);
     }
+    close_world(w);
+}
+
+static void what_could_not_be_told_for_long_is_found_again(void **state) {
+    (void)state;
+    struct world *w = rmd_alloc(sizeof *w);
+    open_world(w);
+    Remuda__Blocklist l = list("bl.test", RMD_LIST_IP4, 600000, 10000, 100000);
+    w->listed = "7.113.0.203";
+    assign(w, &l, 1);
+    struct rmd_watch_lookup x;
+    Remuda__Findings m;
+    for (int i = 0; i < 200; i++, w->now += 100)
+        while (rmd_watch_next(w->w, w->now, &x)) {
+            struct rmd_addr_answer a;
+            honest(w, x.name, &a);
+            rmd_watch_answer(w->w, w->now, x.token, x.txt ? NULL : &a, NULL);
+        }
+    assert_true(rmd_watch_report(w->w, w->now, 5000, &w->arena, &m));
+    assert_int_equal(m.n_finding, 1);
+    assert_int_equal(m.finding[0]->state, RMD_FINDING_LISTED);
+    w->now += 2 * 3600000; /* it was cut off, and comes back */
+    rmd_watch_session(w->w);
+    while (rmd_watch_report(w->w, w->now, 5000, &w->arena, &m)) {
+        assert_int_equal(m.n_finding, 0);
+        rmd_watch_acked(w->w, m.n);
+    }
+    w->answer = everything; /* now the list is bad: the listing that nobody was told of must be confirmed */
+    pass(w, 3600000);
+    assert_int_equal(count(w, NULL, RMD_FINDING_LISTED), 0);
+    w->answer = honest;
+    pass(w, 2 * 3600000);
+    assert_true(count(w, NULL, RMD_FINDING_LISTED) > 0);
     close_world(w);
 }
 
@@ -595,6 +629,7 @@ int main(void) {
         cmocka_unit_test(neighbours_come_after_our_own_and_over_the_day),
         cmocka_unit_test(a_restarted_node_goes_on_with_what_was_spent),
         cmocka_unit_test(findings_are_kept_until_they_are_acknowledged),
+        cmocka_unit_test(what_could_not_be_told_for_long_is_found_again),
         cmocka_unit_test(a_key_never_leaves_with_a_finding),
         cmocka_unit_test(a_new_assignment_keeps_what_is_known_and_forgets_the_rest),
     };
