@@ -172,8 +172,8 @@ static void found(struct rmd_coord *c, const Remuda__Blocklist *l, const char *s
         rmd_listing_event(c, fresh ? "listing.found" : "listing.worse", x,
                           rmd_arena_printf(&c->scratch, "%s%s is on %s (%s: %s)%s%s", neighbour ? "neighbour " : "",
                                            subject, l->name, codes, x->rec->meaning, *f->text ? ": " : "", f->text));
-        rmd_core_log(c, "blocklists: %s%s is on %s (%s: %s)", neighbour ? "neighbour " : "", subject, l->name, codes,
-                     x->rec->meaning);
+        rmd_core_warn(c, "blocklists: %s%s is on %s (%s: %s)", neighbour ? "neighbour " : "", subject, l->name, codes,
+                      x->rec->meaning);
         rmd_listing_act(c, l, x);
     } else if (words) {
         rmd_listing_cause(c, x);

@@ -128,7 +128,7 @@ static void quarantine(struct rmd_coord *c, const Remuda__Blocklist *l, struct r
     i->rec->quarantined_wall_ms = c->now.wall_ms;
     i->dirty = true;
     rmd_recall_source(c, s, 0, RMD_RETURN_SOURCE_STOPPED, -1);
-    rmd_core_log(c, "source %s: %s", s->rec->address, why);
+    rmd_core_warn(c, "source %s: %s", s->rec->address, why);
     c->deal = true;
 }
 
@@ -185,7 +185,7 @@ static void pause_streams(struct rmd_coord *c, const Remuda__Blocklist *l, struc
         if (st->rec->priority > 0 && concerns(c, st, x, s))
             pause_stream(c, st, title, i->rec->id);
     }
-    rmd_core_log(c, "%s", title);
+    rmd_core_warn(c, "%s", title);
     c->deal = true;
 }
 

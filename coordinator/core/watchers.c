@@ -570,7 +570,10 @@ static void take_health(struct rmd_coord *c, const struct rmd_node *n, const Rem
                                  rmd_list_kind_name(h->kind), n->rec->name, h->why)
               : rmd_arena_printf(rmd_arena_after(c), "%s (%s) is believed again at node %s: it passed its self-test",
                                  l->name, rmd_list_kind_name(h->kind), n->rec->name);
-    rmd_core_log(c, "blocklists: %s", e->text);
+    if (aside)
+        rmd_core_warn(c, "blocklists: %s", e->text);
+    else
+        rmd_core_log(c, "blocklists: %s", e->text);
 }
 
 /* A node speaks of what it was given, and of what it was asked. */

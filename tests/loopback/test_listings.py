@@ -74,12 +74,16 @@ class Listings(ClusterCase):
     def is_state(self, address, state, timeout_s=20):
         self.cluster.until(lambda: self.lane_state(address) == state or None, f"{address} is {state}", timeout_s)
 
+    def asked_neighbour(self):
+        """One of the first network's, of today's sample."""
+        asked = [n.split(".")[:4] for _, n in self.resolver.asked if n.endswith(f".{ACT}") and n.split(".")[1] == "100"]
+        return next((a for a in (".".join(reversed(s)) for s in asked) if a not in (self.first, self.second)), None)
+
     def event_ms(self, kind, word):
         return next(wall_ms(e["at"]) for e in reversed(self.cluster.events(type=kind)) if word in e["text"])
 
     def test_a_listed_and_refused_source_stops_everywhere_and_returns(self):
-        sample = [n.split(".")[:4] for _, n in self.resolver.asked if n.endswith(f".{ACT}") and n.split(".")[1] == "100"]
-        neighbour = next(a for a in (".".join(reversed(s)) for s in sample) if a not in (self.first, self.second))
+        neighbour = self.cluster.until(self.asked_neighbour, "the lists are asked about neighbours")
         self.world.receivers.control("slow google 5")
         self.addCleanup(self.world.receivers.control, "slow google 0")
         c = self.send([f"m{i}@gmail.com" for i in range(300)] + [f"m{i}@yahoo.com" for i in range(300)])
