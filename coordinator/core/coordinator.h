@@ -70,9 +70,9 @@ struct rmd_coord_options {
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
     const struct rmd_plan *const *plan; /* warm-up plans; outlive the core */
     size_t n_plans;
-    uint32_t warm_per_network;      /* sources of one network that warm up at once; 0: any number */
-    const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
-    uint64_t seed;                  /* jitter and ids */
+    uint32_t warm_per_network;              /* sources of one network that warm up at once; 0: any number */
+    const char *const *class_retry;         /* per-class overrides "greylisted=5min", NULL-terminated */
+    uint64_t seed;                          /* jitter and ids */
     const struct rmd_watch_settings *watch; /* copied; NULL: no list is asked */
     uint8_t boot_id[RMD_UUID_BYTES];
     const struct rmd_sign_ops *sign; /* HMAC for the streams' VERP secrets */
