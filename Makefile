@@ -64,6 +64,7 @@ $(BUILD)/obj/%.o: %.c Makefile $(GEN_C)
 $(BUILD)/obj/proto/io/rules_file.o: proto/rules/verdicts.conf proto/rules/words.model
 $(BUILD)/obj/proto/site.o: proto/providers_shipped.conf
 $(BUILD)/obj/proto/plan.o: proto/plans_shipped.conf
+$(BUILD)/obj/proto/blocklist.o: proto/blocklists_shipped.conf
 
 define library
 $(1): $(2)

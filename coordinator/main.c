@@ -18,6 +18,7 @@
 #include "coordinator/io/shell.h"
 #include "coordinator/io/store_pg.h"
 #include "coordinator/io/store_rocks.h"
+#include "proto/io/blocklists_file.h"
 #include "proto/io/clock.h"
 #include "proto/io/notify.h"
 #include "proto/io/plans_file.h"
@@ -100,6 +101,8 @@ struct parts {
     struct rmd_policy_files files;
     struct rmd_plans plans;
     struct rmd_reload reload;
+    struct rmd_blocklists blocklists;
+    struct rmd_watch_settings watch;
     struct rmd_shell *shell;
     struct rmd_http *http;
     uint8_t secret_key[RMD_KEY_BYTES];
@@ -163,13 +166,27 @@ static bool provider_known(void *providers, const char *name) {
 /* Provider and verdict rules, warm-up plans: the operator's files are read and linted here; nodes get the verdict rules with their
  * policy. */
 static int load_rules(struct parts *p, struct rmd_buf *err) {
-    if (rmd_policy_files_load(p->conf.providers, p->conf.rules, &p->files, err) < 0)
+    if (rmd_policy_files_load(p->conf.providers, p->conf.rules, &p->files, err) < 0 ||
+        rmd_blocklists_load(p->conf.blocklists, &p->blocklists, err) < 0)
         return RMD_EINVAL;
     return rmd_plans_load(p->conf.warmup_plans, provider_known, &p->files.providers, &p->plans, err);
 }
 
+/* For a reload: load into another struct rmd_blocklists, hand watch_settings() of it to rmd_coord_watch_set() within
+ * rmd_shell_call(), and release the former one. The core keeps copies. */
+static struct rmd_watch_settings watch_settings(const struct rmd_coord_config *c, const struct rmd_blocklists *l) {
+    return (struct rmd_watch_settings){.enabled = c->watch,
+                                       .per_hour = (uint32_t)c->watch_per_hour,
+                                       .per_day = (uint32_t)c->watch_per_day,
+                                       .neighbours = (uint32_t)c->watch_neighbours,
+                                       .neighbours_every_ms = c->watch_neighbours_every_ms,
+                                       .list = l->v,
+                                       .n_lists = l->n};
+}
+
 static struct rmd_coord_options core_options(struct parts *p) {
     struct rmd_coord_config *c = &p->conf;
+    p->watch = watch_settings(c, &p->blocklists);
     return (struct rmd_coord_options){.lease_valid_ms = c->lease_valid_ms,
                                       .transaction_deadline_ms = c->transaction_deadline_ms,
                                       .heartbeat_lost_ms = c->heartbeat_lost_ms,
@@ -189,6 +206,7 @@ static struct rmd_coord_options core_options(struct parts *p) {
                                       .warm_per_network = (uint32_t)c->warmup_per_network,
                                       .class_retry = (const char *const *)c->retry_class,
                                       .seed = rmd_random_seed(),
+                                      .watch = &p->watch,
                                       .sign = rmd_sign_openssl()};
 }
 
@@ -271,6 +289,7 @@ static void close_parts(struct parts *p) {
     rmd_plans_release(&p->plans);
     rmd_policy_files_release(&p->files);
     rmd_reload_close(&p->reload);
+    rmd_blocklists_release(&p->blocklists);
     rmd_coord_config_release(&p->conf);
     explicit_bzero(p->secret_key, sizeof p->secret_key);
 }

@@ -103,7 +103,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/remuda $(DESTDIR)/etc/remuda
 	install -m 755 $(BUILD)/remuda $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/remuda-coordinator $(BUILD)/remuda-node $(DESTDIR)$(PREFIX)/sbin/
-	install -m 644 proto/rules/verdicts.conf proto/rules/words.model proto/providers_shipped.conf proto/plans_shipped.conf $(DESTDIR)$(PREFIX)/share/remuda/
+	install -m 644 proto/rules/verdicts.conf proto/rules/words.model proto/providers_shipped.conf proto/plans_shipped.conf proto/blocklists_shipped.conf $(DESTDIR)$(PREFIX)/share/remuda/
 
 help:
 	@echo "make            build/remuda, build/remuda-coordinator, build/remuda-node"

@@ -228,6 +228,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
         .of_network = &x->source->net->refusals,
         .of_domain = x->stream ? &x->stream->refusals : &none,
         .transactional = x->stream && x->stream->rec->priority == 0,
+        .dns_confirmed = rmd_listing_confirmed(c, x->source),
+        .snowshoe = rmd_listing_snowshoe(c, x->source),
     };
     x->d = rmd_failover_decide(&in);
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
@@ -252,6 +254,8 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     carry_out(c, &x);
     if (x.stream)
         rmd_stream_put(c, x.stream);
+    if (v.action == RMD_ACTION_QUARANTINE)
+        rmd_watchers_refused(c, s, a->provider, a->reply);
     c->deal = true;
 }
 

@@ -517,6 +517,10 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
     case RMD_CMD_RELOAD:
         rmd_reload(c, m);
         break;
+    case RMD_CMD_LISTING_CHECK:
+    case RMD_CMD_LISTING_REMOVAL:
+        rmd_listing_command(c, m);
+        break;
     case RMD_CMD_RESUME_RESTORED:
         if (!c->meta->restored) {
             rmd_core_reply(c, m->token, RMD_ECONFLICT, 0, "nothing was restored from a backup: dealing isn't paused");

@@ -44,6 +44,16 @@ enum {
     RMD_LEDGER_HOUR_MS = 3600000,
 };
 
+/* The blocklist watch: whether lists are asked, how often in all, and which (proto/io/blocklists_file.h). */
+struct rmd_watch_settings {
+    bool enabled;
+    uint32_t per_hour, per_day; /* queries of the whole cluster to all lists */
+    uint32_t neighbours;        /* of each /24, asked about every neighbours_every_ms; 0: none */
+    int64_t neighbours_every_ms;
+    Remuda__Blocklist *const *list;
+    size_t n_lists;
+};
+
 struct rmd_coord_options {
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
@@ -60,9 +70,10 @@ struct rmd_coord_options {
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
     const struct rmd_plan *const *plan; /* warm-up plans; outlive the core */
     size_t n_plans;
-    uint32_t warm_per_network;      /* sources of one network that warm up at once; 0: any number */
-    const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
-    uint64_t seed;                  /* jitter and ids */
+    uint32_t warm_per_network;              /* sources of one network that warm up at once; 0: any number */
+    const char *const *class_retry;         /* per-class overrides "greylisted=5min", NULL-terminated */
+    uint64_t seed;                          /* jitter and ids */
+    const struct rmd_watch_settings *watch; /* copied; NULL: no list is asked */
     uint8_t boot_id[RMD_UUID_BYTES];
     const struct rmd_sign_ops *sign; /* HMAC for the streams' VERP secrets */
 };
@@ -90,6 +101,8 @@ enum rmd_command_kind {
     RMD_CMD_WARMUP_SET,      /* number = stage from 1; one more than there are, or UINT32_MAX: warm */
     RMD_CMD_COMPLAINTS,      /* provider, day, number = how many */
     RMD_CMD_SOURCE_REGISTER, /* name = address, provider: it is registered there; state 1: no longer */
+    RMD_CMD_LISTING_CHECK, /* name = address or domain; answered with the check's number when the lists were asked */
+    RMD_CMD_LISTING_REMOVAL, /* name = address or domain, text = list, reason: removal was asked for */
 };
 
 struct rmd_command {
@@ -98,6 +111,7 @@ struct rmd_command {
     uint32_t tenant; /* 1 = default */
     const char *name;
     const char *reason;
+    const char *text;
     uint32_t state;
     uint32_t stream;
     uint64_t number;
@@ -216,6 +230,8 @@ void rmd_coord_free(struct rmd_coord *c);
 /* RMD_EFORMAT, RMD_EVERSION: a RESTORE row can't be read (the log says which); the core can't be started then. */
 int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct rmd_coord_effects *out) RMD_CHECKED;
 int64_t rmd_coord_deadline(const struct rmd_coord *c); /* mono_ms of the next tick that is needed */
+/* Between two steps: other lists, or the watch is switched. Takes effect with the next step. */
+void rmd_coord_watch_set(struct rmd_coord *c, const struct rmd_watch_settings *s);
 
 /* ---- views: read-only, between steps, for API and tests. Strings live until the next step. */
 struct rmd_lane_view {
@@ -301,6 +317,33 @@ struct rmd_suppress_wait {
 };
 void rmd_coord_suppress_waits(struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email,
                               void (*fn)(void *, const struct rmd_suppress_wait *), void *ctx);
+struct rmd_listing_view {
+    const Remuda__ListingRecord *record;
+    const char *removal, *hint; /* "" when the list isn't known any more */
+    int64_t lifetime_ms;
+};
+void rmd_coord_listings(struct rmd_coord *c, void (*fn)(void *, const struct rmd_listing_view *), void *ctx);
+struct rmd_list_health_view { /* at one node, for one kind of subject */
+    const char *node, *kind, *state, *why, *last_error;
+    int64_t tested_wall_ms;
+};
+struct rmd_list_view {
+    const Remuda__Blocklist *list; /* its key is not for showing */
+    bool asked;
+    const char *off_because;
+    uint32_t hour, day; /* queries of all nodes, as last told */
+    uint32_t listings;  /* open ones */
+    const struct rmd_list_health_view *health;
+    size_t n_health;
+};
+void rmd_coord_lists(struct rmd_coord *c, void (*fn)(void *, const struct rmd_list_view *), void *ctx);
+struct rmd_check_view {
+    const char *list, *state, *text; /* text: what the codes mean, or why it is unknown */
+    const char *evidence, *codes, *tier;
+};
+/* false: no such check (any more). */
+bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, const struct rmd_check_view *),
+                     void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 

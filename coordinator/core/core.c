@@ -275,6 +275,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_queue_flush(c, tag);
     rmd_leases_flush(c, tag);
     rmd_campaigns_flush(c);
+    rmd_listings_flush(c);
     rmd_incidents_flush(c);
     rmd_registry_flush(c);
     rmd_warm_flush(c);
@@ -367,6 +368,7 @@ static void tick(struct rmd_coord *c) {
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);
     rmd_suppress_check(c);
+    rmd_watchers_tick(c);
     c->deal = true;
 }
 
@@ -375,6 +377,7 @@ static void advance(struct rmd_coord *c) {
     if (c->phase != RMD_PHASE_SERVING)
         return;
     rmd_campaign_tick(c);
+    rmd_watchers_advance(c);
     if (rmd_core_may_deal(c)) {
         rmd_deferred_resolve(c);
         rmd_queue_load(c);
@@ -511,6 +514,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);
     rmd_reload_init(c);
+    rmd_watchers_init(c);
     return c;
 }
 
@@ -536,6 +540,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_campaigns_free(c);
     rmd_site_free(c);
     rmd_suppress_free(c);
+    rmd_watchers_free(c);
     rmd_incidents_free(c);
     rmd_warm_free(c);
     rmd_ledger_release(&c->ledger);

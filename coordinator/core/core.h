@@ -459,6 +459,7 @@ struct rmd_coord {
 
     struct rmd_list incidents;
     uint32_t n_incidents;
+    struct rmd_watchers *watchers; /* blocklists: listing.h */
 
     struct rmd_warming warm;
 
@@ -760,6 +761,22 @@ void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_suppress_check(struct rmd_coord *c);
 void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
+
+/* ---- watchers.c, listing.c, listing_act.c (listing.h) */
+void rmd_watchers_init(struct rmd_coord *c);
+void rmd_watchers_free(struct rmd_coord *c);
+void rmd_watchers_changed(struct rmd_coord *c); /* sources, streams or nodes: who asks what may change */
+void rmd_watchers_session(struct rmd_coord *c, struct rmd_node *n);
+void rmd_watchers_findings(struct rmd_coord *c, struct rmd_node *n, const Remuda__Findings *m);
+void rmd_watchers_refused(struct rmd_coord *c, struct rmd_source *s, uint32_t provider, const Remuda__Reply *reply);
+void rmd_watchers_tick(struct rmd_coord *c);
+void rmd_watchers_advance(struct rmd_coord *c); /* at the end of a step in which something changed */
+void rmd_listing_restore(struct rmd_coord *c, Remuda__ListingRecord *r);
+void rmd_listing_command(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_listings_flush(struct rmd_coord *c);
+bool rmd_listing_confirmed(struct rmd_coord *c, const struct rmd_source *s); /* on a list of the acting tier */
+bool rmd_listing_snowshoe(struct rmd_coord *c, const struct rmd_source *s);  /* on one that never moves work */
+uint32_t rmd_listing_pace(struct rmd_coord *c, const struct rmd_source *s);  /* per cent, 0: all */
 
 /* ---- restore.c */
 int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value) RMD_CHECKED;

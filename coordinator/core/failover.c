@@ -82,6 +82,15 @@ static int64_t until(const struct rmd_failover_input *in, int64_t floor_ms) {
     return in->now_wall_ms + (d > floor_ms ? d : floor_ms);
 }
 
+/* Another address would be the next one of a sender who spreads: the stream itself must be mended. */
+static void decide_snowshoe(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
+    d->what = in->transactional ? RMD_FAILOVER_ALERT : RMD_FAILOVER_PAUSE_STREAM;
+    d->next_step = "mend the stream: consent, list and content; then resume it";
+    rmd_format(d->why, sizeof d->why,
+               "%s refuses %s, which is listed as part of a sender spread over many addresses%s", in->provider_name,
+               in->source_name, in->transactional ? ": transactional mail goes on" : "");
+}
+
 /* The IP itself is refused: the only causes that may move work. */
 static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
@@ -138,7 +147,9 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
     struct rmd_failover_decision d = {.what = RMD_FAILOVER_NOTHING, .next_step = ""};
     switch (v->action) {
     case RMD_ACTION_QUARANTINE:
-        if (v->scope & (RMD_SCOPE_SOURCE | RMD_SCOPE_LANE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE))
+        if (in->snowshoe)
+            decide_snowshoe(in, &d);
+        else if (v->scope & (RMD_SCOPE_SOURCE | RMD_SCOPE_LANE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE))
             decide_ip(in, &d);
         break;
     case RMD_ACTION_SLOW:

@@ -8,6 +8,7 @@
  *   own DNS confirmed it.
  * - "Part of their network": the lanes of all our sources in that network at that provider, when two of our own sources there were refused.
  * - Rate verdicts slow or rest the lane; they never quarantine.
+ * - A source that our own DNS finds on a snowshoe list moves nothing, whoever refuses it: the stream pauses, and must be mended.
  * - A quarantine lasts until it is resolved, or for the verdict's duration when that is given; it is never shorter than RMD_QUARANTINE_MIN_MS.
  *
  * The memory of refusals is bounded: the last RMD_REFUSALS_MAX of each source and sending domain count. */
@@ -52,6 +53,7 @@ struct rmd_failover_input {
     const struct rmd_refusals *of_network; /* all our sources of the network, this refusal included */
     const struct rmd_refusals *of_domain;  /* the sending domain and stream, this refusal included */
     bool dns_confirmed;                    /* our own DNS query found the source on a list of the acting tier */
+    bool snowshoe;                         /* and on a list of senders that spread over many addresses */
     bool transactional;                    /* stream of priority 0 */
 };
 

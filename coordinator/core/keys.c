@@ -112,6 +112,11 @@ struct rmd_key rmd_key_incident(uint64_t incident) {
     add64(&k, incident);
     return k;
 }
+struct rmd_key rmd_key_listing(uint64_t listing) {
+    struct rmd_key k = rmd_key_table('J');
+    add64(&k, listing);
+    return k;
+}
 struct rmd_key rmd_key_events(uint64_t first_origin) {
     struct rmd_key k = rmd_key_table('V');
     add64(&k, first_origin);

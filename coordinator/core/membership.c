@@ -267,6 +267,7 @@ static void hello(struct rmd_coord *c, struct rmd_node *n, const struct rmd_coor
         rmd_alarm_ack(c, n, h->alarm[i]->n);
     rmd_report_unlisted(c, n);
     rmd_suppress_session(c, n);
+    rmd_watchers_session(c, n);
     c->sources_rev++;
     c->deal = true;
     rmd_core_wake(c, c->now.mono_ms);
@@ -392,6 +393,9 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
         break;
     case REMUDA__FRAME__BODY_SUPPRESS_ACK:
         rmd_suppress_acked(c, n, f->suppress_ack->id);
+        break;
+    case REMUDA__FRAME__BODY_FINDINGS:
+        rmd_watchers_findings(c, n, f->findings);
         break;
     case REMUDA__FRAME__BODY_FETCH:
         fetch(c, n, f->fetch);

@@ -16,6 +16,7 @@ static Remuda__SourcePolicy *source_policy(struct rmd_coord *c, const struct rmd
     p->helo = rmd_arena_str(a, rmd_slice_str(s->rec->helo));
     p->state = s->rec->state;
     p->quarantined = stopped(&s->all);
+    p->pace_percent = rmd_listing_pace(c, s);
     p->quarantined_provider = rmd_arena_alloc(a, (c->o.n_providers + 1) * sizeof *p->quarantined_provider);
     for (size_t i = 0; i < c->o.n_providers; i++) {
         if (s->lane[i] && stopped(s->lane[i]))
@@ -106,6 +107,7 @@ void rmd_policy_all(struct rmd_coord *c) {
         struct rmd_node *n = v;
         n->policy_dirty = true;
     }
+    rmd_watchers_changed(c);
     c->sources_rev++;
     c->deal = true;
 }

@@ -114,6 +114,13 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
     case 'W':
         ok = rmd_warm_restore_row(c, key, value);
         break;
+    case 'J': {
+        KEEP(ListingRecord, listing_record);
+        ok = r;
+        if (r)
+            rmd_listing_restore(c, r);
+        break;
+    }
     default: /* Q and D are counted by scans of our own */
         break;
     }

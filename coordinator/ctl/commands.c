@@ -122,6 +122,20 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"incident", "list", "[--all]", "Trouble: open incidents", "  --all  resolved ones as well\n", rmd_ctl_incident_list},
     {"incident", "show", "NUMBER", "One incident: cause, time line, what moved, next step", "", rmd_ctl_incident_show},
     {"incident", "resolve", "NUMBER [--reason TEXT]", "Lift an incident's quarantine", "", rmd_ctl_incident_resolve},
+    {"listings", "lists", "", "The lists that are asked: self-test, budget, last error, why one is set aside",
+     "A list is believed after its self-test (RFC 5782): its test entry is listed, and what must not be listed isn't.\n"
+     "HOUR and DAY: queries that were made, of those that may be.\n", rmd_ctl_listings_lists},
+    {"listings", "check", "ADDRESS|DOMAIN", "Ask all lists about an address or a domain, now",
+     "A connected node asks, through its resolver, within the budget. What is found about an own source or sending\n"
+     "domain counts as if it had been found by schedule.\n", rmd_ctl_listings_check},
+    {"listings", "removal-asked", "ADDRESS|DOMAIN LIST [--note TEXT]", "Note that removal was asked for",
+     "  remuda listings removal-asked 203.0.113.7 b.barracudacentral.org --note \"form sent, ticket 1234\"\n", rmd_ctl_listings_removal},
+    {"listings", NULL, "[--all | --history] [ADDRESS|DOMAIN]", "Blocklists that name sources or sending domains",
+     "  --all      neighbours of sources as well\n"
+     "  --history  what was removed as well: how long it lasted, how often it came again\n"
+     "\n"
+     "TIER tells what a listing does: act stops a source everywhere (a domain: pauses its bulk streams), slow halves a\n"
+     "source's pace, snowshoe pauses bulk streams and moves nothing, alert is told only.\n", rmd_ctl_listings},
     {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "In force at once for whatever no node holds; returns when every node that holds leases has confirmed it, or\n"
      "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},

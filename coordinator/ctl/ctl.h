@@ -138,6 +138,12 @@ int rmd_ctl_suppress_check(struct rmd_ctl *c);
 int rmd_ctl_classify(struct rmd_ctl *c);
 int rmd_ctl_rules_check(struct rmd_ctl *c);
 int rmd_ctl_rules_reload(struct rmd_ctl *c);
+int rmd_ctl_listings(struct rmd_ctl *c);
+int rmd_ctl_listings_lists(struct rmd_ctl *c);
+int rmd_ctl_listings_check(struct rmd_ctl *c);
+int rmd_ctl_listings_removal(struct rmd_ctl *c);
+/* A table of listings as the API gives them. */
+void rmd_ctl_show_listings(const json_t *listings, const char *empty);
 int rmd_ctl_keygen(struct rmd_ctl *c);
 int rmd_ctl_resume_restored(struct rmd_ctl *c);
 /* Watches a campaign until it is settled: a bar on a terminal, a line every ten seconds elsewhere, and what it waits for

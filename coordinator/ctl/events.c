@@ -193,7 +193,7 @@ int rmd_ctl_incident_list(struct rmd_ctl *c) {
             char when[32];
             rmd_table_count(t, (uint64_t)rmd_json_i(x, "id"));
             rmd_table_cell(t, rmd_ctl_when(rmd_json_s(x, "opened"), when));
-            rmd_table_cell(t, rmd_json_s(x, "source"));
+            rmd_table_cell(t, *rmd_json_s(x, "source") ? rmd_json_s(x, "source") : rmd_json_s(x, "subject"));
             rmd_table_cell(t, rmd_json_s(x, "provider"));
             rmd_table_cell(t, rmd_json_s(x, "class"));
             rmd_table_cell(t, rmd_json_s(x, "state"));
@@ -217,8 +217,13 @@ static void show_incident(const json_t *x) {
     json_t *m;
     size_t i;
     printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
-    printf("  source    %s at %s\n  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "source"),
-           rmd_json_s(x, "provider"), rmd_json_s(x, "class"), rmd_json_s(x, "scope"), rmd_json_s(x, "cause"));
+    if (*rmd_json_s(x, "subject"))
+        printf("  about     %s\n", rmd_json_s(x, "subject"));
+    if (*rmd_json_s(x, "source"))
+        printf("  source    %s at %s\n", rmd_json_s(x, "source"),
+               *rmd_json_s(x, "provider") ? rmd_json_s(x, "provider") : "every provider");
+    printf("  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "class"), rmd_json_s(x, "scope"),
+           rmd_json_s(x, "cause"));
     for (i = 0; i < sizeof times / sizeof times[0]; i++)
         if (*rmd_json_s(x, times[i][0]))
             printf("  %s  %s\n", rmd_ctl_when(rmd_json_s(x, times[i][0]), when), times[i][1]);

@@ -304,6 +304,10 @@ static void show_source(const json_t *s) {
     }
     rmd_table_print(
         t, "  no lanes yet: nothing was sent from here; a provider's lane is made with its first recipients");
+    if (json_array_size(json_object_get(s, "listings"))) {
+        puts("blocklists");
+        rmd_ctl_show_listings(json_object_get(s, "listings"), "");
+    }
 }
 
 int rmd_ctl_source_show(struct rmd_ctl *c) {

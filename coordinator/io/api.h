@@ -25,7 +25,7 @@
  * GET  /v1/sources                 {"sources":[S]}    S = {"id","address","bind","helo","node","node_connected","network","label","pools":[],"state","reason","trouble",
  *                                   "lane_state","cap_per_day","lane_cap_per_day","lane_cap_in_force","lane_caps":{},"outstanding","used_24h","delivered","deferred","bounced",
  *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
- *                                   "blocked","incident"}]}
+ *                                   "blocked","incident"}],"listings":[as of /v1/listings; of one source only]}
  * GET  /v1/sources/ADDRESS         S
  * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S
  * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S
@@ -53,6 +53,14 @@
  *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","waiting_most","lapses","next_step","resolution"}]} (lapses: when its quarantine ends by
  *                                  itself; null: only by resolving)
  * POST /v1/incidents/N/resolve     {"reason"}
+ * GET  /v1/listings[?all=1][&history=1][&subject=ADDRESS|DOMAIN]
+ *                                  {"listings":[{"id","list","tier":"act|slow|alert|snowshoe","subject","kind":"source|domain|neighbour","network",
+ *                                  "state":"listed|clean once|removed","since","last_seen","removed","for_ms","expected_ms","relisted","codes","meaning",
+ *                                  "evidence","removal","hint","removal_asked","removal_note","incidents":[]}]}; all: neighbours too; history: removed ones too
+ * GET  /v1/listings/lists          {"lists":[{"list","zone","tier","kinds":[],"asked":bool,"off_because","interval_ms","queries_hour","per_hour","queries_day",
+ *                                  "per_day","listings","removal","health":[{"node","kind","state","tested","why","last_error"}]}]}   (zone without its key)
+ * POST /v1/listings/check          {"subject"} -> {"subject","outcome","lists":[{"list","state","tier","codes","text","evidence"}]} when the lists were asked
+ * POST /v1/listings/removal-asked  {"subject","list","note"}
  * POST /v1/suppressions            {"address","stream" or null,"reason","wait_ms"} -> 200 once no lease can still contact it; 202 when wait_ms (at most
  *                                  30 s) was over before: in force for all that isn't leased; "waits_for":[{"node","connected","valid_ms"}] may still send.
  *                                  Without a reason, one that is known stays.

@@ -71,6 +71,8 @@ json_t *rmd_json_id(const ProtobufCBinaryData *b); /* 16 bytes */
 json_t *rmd_json_text(const char *s);              /* invalid UTF-8 is escaped */
 json_t *rmd_json_campaign(const struct rmd_campaign_view *v, const char *stream);
 json_t *rmd_json_event(struct rmd_http *h, const Remuda__EventRecord *e);
+json_t *rmd_json_listing(const struct rmd_listing_view *v);
+json_t *rmd_json_listings_of(struct rmd_coord *core, uint32_t source); /* open ones */
 
 /* Handlers (api_views.c, api_commands.c, api_sources.c, api_events.c, api_explain.c). */
 void rmd_api_health(struct rmd_api_request *r);
@@ -103,6 +105,10 @@ void rmd_api_stream_verb(struct rmd_api_request *r);
 void rmd_api_queue(struct rmd_api_request *r);
 void rmd_api_incidents(struct rmd_api_request *r);
 void rmd_api_incident_resolve(struct rmd_api_request *r);
+void rmd_api_listings(struct rmd_api_request *r);
+void rmd_api_lists(struct rmd_api_request *r);
+void rmd_api_listing_check(struct rmd_api_request *r);
+void rmd_api_listing_removal(struct rmd_api_request *r);
 void rmd_api_suppress(struct rmd_api_request *r);
 void rmd_api_suppression(struct rmd_api_request *r);
 void rmd_api_unsuppress(struct rmd_api_request *r);

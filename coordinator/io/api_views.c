@@ -260,6 +260,8 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
     json_object_set_new(o, "warm_as", json_integer((json_int_t)c->warm_as));
     json_object_set_new(o, "warm_since", rmd_json_time(c->warm_since_wall_ms));
     json_object_set_new(o, "lanes", lanes);
+    if (v->only)
+        json_object_set_new(o, "listings", rmd_json_listings_of(v->core, c->id));
     json_array_append_new(v->list, o);
 }
 
@@ -359,6 +361,7 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "lapses", rmd_json_time(rmd_coord_incident_lapses(v->core, i->id)));
     json_object_set_new(o, "next_step", rmd_json_text(i->next_step));
     json_object_set_new(o, "resolution", rmd_json_text(i->resolution));
+    json_object_set_new(o, "subject", rmd_json_text(i->subject));
     json_array_append_new(v->list, o);
 }
 

@@ -21,9 +21,11 @@ struct rmd_coord_config {
     int64_t smtp_port;
     bool smtp_starttls;
     char **allow_special;
-    char *providers, *rules;
+    char *providers, *rules, *blocklists;
     char *warmup_plans, *warmup_zone, *warmup_starts;
     int64_t warmup_per_network;
+    bool watch;
+    int64_t watch_per_hour, watch_per_day, watch_neighbours, watch_neighbours_every_ms;
     int64_t disk_reserve_bytes, cache_bytes;
     int64_t history_keep_ms, history_max_bytes;
     char *log_level, *user;

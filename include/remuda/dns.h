@@ -8,7 +8,13 @@
 
 #include <remuda/types.h>
 
-enum { RMD_DNS_MX_MAX = 32, RMD_DNS_ADDR_MAX = 16, RMD_DOMAIN_MAX = 253 };
+enum {
+    RMD_DNS_MX_MAX = 32,
+    RMD_DNS_ADDR_MAX = 16,
+    RMD_DNS_TXT_MAX = 8,
+    RMD_DNS_TXT_BYTES = 512,
+    RMD_DOMAIN_MAX = 253
+};
 
 enum rmd_dns_status {
     RMD_DNS_OK,
@@ -39,14 +45,29 @@ struct rmd_addr_answer {
     char detail[96];
 };
 
+/* Each record's strings joined, as RFC 7208 section 3.3 joins them; bytes that are no printable ASCII are shown as "?". What is
+ * longer is cut, what is more is left out. */
+struct rmd_txt_answer {
+    enum rmd_dns_status status;
+    uint32_t ttl_s;
+    int n;
+    char txt[RMD_DNS_TXT_MAX][RMD_DNS_TXT_BYTES];
+    char detail[96];
+};
+
 typedef void (*rmd_mx_fn)(void *ctx, const char *domain, const struct rmd_mx_answer *a);
 typedef void (*rmd_addr_fn)(void *ctx, const char *host, const struct rmd_addr_answer *a);
+typedef void (*rmd_txt_fn)(void *ctx, const char *name, const struct rmd_txt_answer *a);
 
 struct rmd_dns_ops {
     /* The callback comes exactly once, from within process(), or at once when the answer is cached. */
     void (*mx)(void *d, const char *domain, rmd_mx_fn fn, void *ctx);
     /* Both families in one answer, A and AAAA; want4/want6 say which the caller can use. */
     void (*addr)(void *d, const char *host, bool want4, bool want6, rmd_addr_fn fn, void *ctx);
+    /* The addresses of a name as the server gave them, IPv4: for blocklists, whose answers are read as codes. Nothing is
+     * kept back as rewritten: who asks a list finds out about that by himself. */
+    void (*codes)(void *d, const char *name, rmd_addr_fn fn, void *ctx);
+    void (*txt)(void *d, const char *name, rmd_txt_fn fn, void *ctx);
 };
 
 struct rmd_dns {

@@ -101,6 +101,7 @@ struct rmd_node *rmd_node_new(const struct rmd_node_options *o) {
     rmd_list_init(&n->suppresses);
     n->stop_at = RMD_NEVER;
     n->next_token = 1;
+    n->watch = rmd_watch_new();
     return n;
 }
 
@@ -119,6 +120,7 @@ void rmd_node_free(struct rmd_node *n) {
         free(v);
     node_recall_free(n);
     node_report_free(n);
+    rmd_watch_free(n->watch);
     rmd_map_release(&n->leases);
     rmd_map_release(&n->partials);
     rmd_map_release(&n->templates);
@@ -246,6 +248,15 @@ static void frame(struct rmd_node *n, const Remuda__Frame *f) {
     case REMUDA__FRAME__BODY_TEMPLATE:
         node_template_frame(n, f->template_);
         break;
+    case REMUDA__FRAME__BODY_WATCH:
+        node_watch_frame(n, f->watch);
+        break;
+    case REMUDA__FRAME__BODY_WATCH_CHECK:
+        node_watch_check(n, f->watch_check);
+        break;
+    case REMUDA__FRAME__BODY_FINDINGS_ACK:
+        node_watch_ack(n, f->findings_ack);
+        break;
     default:
         n->malformed_frames++; /* a body that only a node sends */
         break;
@@ -288,6 +299,7 @@ static void due(struct rmd_node *n) {
         node_template_fetch_due(n);
         if (now >= n->heartbeat_at)
             node_heartbeat(n);
+        node_watch_due(n);
     } else {
         node_recall_due(n); /* syncs go on; answers wait */
     }
@@ -347,6 +359,9 @@ int rmd_node_step(struct rmd_node *n, const struct rmd_node_event *e, struct rmd
     case RMD_NE_STATS:
         n->stats = e->stats;
         break;
+    case RMD_NE_LOOKED_UP:
+        node_watch_answer(n, e);
+        break;
     case RMD_NE_STOP:
         stop_begin(n);
         break;
@@ -373,6 +388,7 @@ int64_t rmd_node_deadline(const struct rmd_node *n) {
         EARLIER(node_report_deadline(n));
         EARLIER(node_recall_deadline(n));
         EARLIER(node_template_deadline(n));
+        EARLIER(node_watch_deadline(n));
     }
     if (n->stopping && n->state != NODE_STOPPED)
         EARLIER(n->stop_at);

@@ -68,7 +68,8 @@ enum rmd_node_event_kind {
     RMD_NE_MAIL,    /* mail, worker */
     RMD_NE_SYNCED,  /* token: a SYNC effect is done */
     RMD_NE_STATS,   /* stats summed over workers, for heartbeats */
-    RMD_NE_STOP,    /* orderly end: recall everything, report, Bye */
+    RMD_NE_LOOKED_UP, /* token, addr or txt: a LOOKUP effect is done */
+    RMD_NE_STOP,      /* orderly end: recall everything, report, Bye */
 };
 
 struct rmd_node_event {
@@ -85,6 +86,8 @@ struct rmd_node_event {
     const struct rmd_mail *mail;
     struct rmd_slice marks, outcomes, bytes;
     struct rmd_worker_stats stats;
+    const struct rmd_addr_answer *addr;
+    const struct rmd_txt_answer *txt;
 };
 
 enum rmd_node_effect_kind {
@@ -101,8 +104,9 @@ enum rmd_node_effect_kind {
     RMD_NF_SYNC,                /* token: fsync everything journaled so far, then RMD_NE_SYNCED */
     RMD_NF_REPLAY,              /* n: in later steps REWIND, what the journal has from n on, REWOUND */
     RMD_NF_RULES,               /* bytes: operator's rules in the policy changed */
-    RMD_NF_STOPPED,             /* the process may end */
-    RMD_NF_LOG,                 /* text for the operator */
+    RMD_NF_LOOKUP, /* text: a name; txt: its TXT record, else its addresses, as they come; token. May hold a key: not for logs */
+    RMD_NF_STOPPED, /* the process may end */
+    RMD_NF_LOG,     /* text for the operator */
 };
 
 struct rmd_node_effect {
@@ -117,6 +121,7 @@ struct rmd_node_effect {
     const Remuda__Outcome *outcome;
     const char *text;
     bool warning; /* LOG: somebody should look at it */
+    bool txt;
 };
 
 /* JOURNAL_* effects of a step survive a process crash before any SEND or MAIL of that step is carried out. */

@@ -5,6 +5,7 @@
  *   node_lease.c     parts, the fence, hand-over to workers, suppression of what is held
  *   node_template.c  Fetch and Template, hash check, forgetting
  *   node_report.c    outcomes into Reports, alarms, acknowledgements
+ *   node_watch.c     the blocklist watch (watch.h)
  *   node_recall.c    recalls and their answers, suppressions and their answers
  *
  * Ownership: every struct below belongs to struct rmd_node. Frames and mails of a step live in the effects' arena,
@@ -13,6 +14,7 @@
 #define REMUDA_NODE_STATE_H
 
 #include "node/core/node.h"
+#include "node/core/watch.h"
 
 enum node_state { NODE_START, NODE_HELLO, NODE_SERVING, NODE_STOPPED };
 
@@ -170,6 +172,9 @@ struct rmd_node {
     uint32_t in_flight;
     uint64_t own_made, own_back; /* outcomes made by this core: effects, and those that came back */
 
+    struct rmd_watch *watch;
+    uint64_t watch_revision;
+
     struct rmd_list recalls, suppresses;
     uint64_t next_token, next_internal;
 
@@ -200,6 +205,15 @@ void node_disconnect(struct rmd_node *n, int64_t pause_ms);
 bool node_session_frame(struct rmd_node *n, const Remuda__Frame *f); /* false: not a frame of the session itself */
 void node_heartbeat(struct rmd_node *n);
 void node_trouble(struct rmd_node *n, const struct rmd_mail *mail);
+
+/* node_watch.c */
+void node_watch_frame(struct rmd_node *n, const Remuda__Watch *m);
+void node_watch_check(struct rmd_node *n, const Remuda__WatchCheck *m);
+void node_watch_ack(struct rmd_node *n, const Remuda__FindingsAck *m);
+void node_watch_session(struct rmd_node *n);
+void node_watch_answer(struct rmd_node *n, const struct rmd_node_event *e);
+void node_watch_due(struct rmd_node *n);
+int64_t node_watch_deadline(const struct rmd_node *n);
 
 /* node_lease.c */
 void node_lease_frame(struct rmd_node *n, const Remuda__Lease *l);

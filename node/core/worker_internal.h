@@ -64,6 +64,7 @@ struct rmd_wsource {
     bool has_trouble; /* said TROUBLE, not mended yet */
     enum rmd_source_state state;
     bool quarantined;
+    uint32_t pace_percent; /* of every ceiling of its lanes */
     int64_t no_address_until_ms;
     struct rmd_addr bind, public_address;
     char bind_text[48];
@@ -295,6 +296,8 @@ enum rmd_return_reason rmd_worker_lane_blocked(const struct rmd_worker *w, const
 void rmd_worker_wake(struct rmd_worker *w, struct rmd_wsite *site, bool front); /* may have something to start now */
 void rmd_worker_wake_lane(struct rmd_worker *w, struct rmd_lane *lane);
 void rmd_worker_pump(struct rmd_worker *w);
+/* Of a ceiling, what the source's pace lets through; 0 stays no ceiling. */
+uint32_t rmd_lane_paced(const struct rmd_lane *lane, uint32_t ceiling);
 uint32_t rmd_lane_limit(const struct rmd_lane *lane);
 uint32_t rmd_site_limit(const struct rmd_wsite *site);
 /* Nothing more leaves from the lane: open transactions before the dot are aborted, what waits goes back. */

@@ -27,8 +27,8 @@ struct rmd_lane *rmd_worker_lane(struct rmd_worker *w, struct rmd_wsource *s, ui
     rmd_list_init(&lane->ring);
     rmd_list_init(&lane->conn_list);
     rmd_list_init(&lane->idle);
-    rmd_pacer_ceiling(&lane->pacer, policy ? policy->rate_per_minute : 0);
-    rmd_pacer_ceiling(&lane->connects, policy ? policy->connects_per_minute : 0);
+    rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, policy ? policy->rate_per_minute : 0));
+    rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, policy ? policy->connects_per_minute : 0));
     rmd_list_push(&s->lanes, &lane->of_source);
     rmd_map_set_u64(&w->lanes, key, lane);
     return lane;
@@ -118,11 +118,19 @@ enum rmd_return_reason rmd_worker_lane_blocked(const struct rmd_worker *w, const
     return RMD_RETURN_NONE;
 }
 
+uint32_t rmd_lane_paced(const struct rmd_lane *lane, uint32_t ceiling) {
+    uint32_t pace = lane->source->pace_percent;
+    if (!ceiling || !pace || pace >= 100)
+        return ceiling;
+    uint64_t n = (uint64_t)ceiling * pace / 100;
+    return n ? (uint32_t)n : 1;
+}
+
 uint32_t rmd_lane_limit(const struct rmd_lane *lane) {
     uint32_t n = lane->policy && lane->policy->connections ? lane->policy->connections : RMD_WORKER_CONNECTIONS;
     if (lane->share_connections && lane->share_connections < n)
         n = lane->share_connections;
-    return n;
+    return rmd_lane_paced(lane, n);
 }
 
 uint32_t rmd_site_limit(const struct rmd_wsite *site) {

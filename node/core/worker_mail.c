@@ -195,7 +195,7 @@ static void share_of(struct rmd_lane *lane, const Remuda__Lease *pb) {
     uint32_t rate = lane->policy ? lane->policy->rate_per_minute : 0;
     if (lane->share_rate && (!rate || lane->share_rate < rate))
         rate = lane->share_rate;
-    rmd_pacer_ceiling(&lane->pacer, rate);
+    rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
 }
 
 static void lease_return(struct rmd_worker *w, struct rmd_wlease *l, enum rmd_return_reason reason) {

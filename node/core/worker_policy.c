@@ -106,6 +106,20 @@ struct rmd_wstream *rmd_worker_stream(struct rmd_worker *w, uint32_t id) {
 
 /* --- sources */
 
+/* A source that is to go slower: its lanes' ceilings follow (rmd_lane_paced), and a lane that has none, or goes far below it,
+ * is slowed from what it lately did. It rises again by itself, below the new ceilings. */
+static void set_pace(struct rmd_worker *w, struct rmd_wsource *s, uint32_t percent) {
+    bool slower = percent && percent < 100 && (!s->pace_percent || percent < s->pace_percent);
+    s->pace_percent = percent;
+    if (!slower)
+        return;
+    rmd_list_for(it, &s->lanes) {
+        struct rmd_lane *lane = rmd_container(it, struct rmd_lane, of_source);
+        if (lane->pacer.window_n || lane->pacer.window_last)
+            rmd_pacer_slow(&lane->pacer, w->now.mono_ms, 0);
+    }
+}
+
 static void set_source(struct rmd_worker *w, const Remuda__SourcePolicy *pb) {
     struct rmd_wsource *s = rmd_map_get_u64(&w->sources, pb->id);
     if (!s) {
@@ -117,6 +131,7 @@ static void set_source(struct rmd_worker *w, const Remuda__SourcePolicy *pb) {
     s->known = true;
     s->state = pb->state < RMD_SOURCE_STATE_COUNT ? (enum rmd_source_state)pb->state : RMD_SOURCE_PAUSED;
     s->quarantined = pb->quarantined;
+    set_pace(w, s, pb->pace_percent);
     if (rmd_addr_parse(pb->public_address, &s->public_address) != RMD_OK)
         s->public_address.family = 0;
     rmd_copy(s->bind_text, sizeof s->bind_text, *pb->bind ? pb->bind : pb->public_address);
@@ -160,8 +175,8 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
     uint32_t rate = lane->policy ? lane->policy->rate_per_minute : 0;
     if (lane->share_rate && (!rate || lane->share_rate < rate))
         rate = lane->share_rate;
-    rmd_pacer_ceiling(&lane->pacer, rate);
-    rmd_pacer_ceiling(&lane->connects, lane->policy ? lane->policy->connects_per_minute : 0);
+    rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
+    rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
     settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider));
 }
 

@@ -61,14 +61,17 @@ static void do_later(struct rmd_node_shell *s, struct shell_later *x) {
         e.outcome = rmd_pb_decode(&remuda__outcome__descriptor, rmd_slice(x->bytes, x->bytes_n), &a);
         assert(e.outcome);
     }
+    struct rmd_txt_answer txt;
+    struct rmd_addr_answer addr;
+    if (x->kind == RMD_NE_LOOKED_UP && x->txt)
+        e.txt = memcpy(&txt, x->bytes, sizeof txt);
+    else if (x->kind == RMD_NE_LOOKED_UP)
+        e.addr = memcpy(&addr, x->bytes, sizeof addr);
     step_once(s, &e);
     rmd_arena_release(&a);
 }
 
-void node_shell_step(struct rmd_node_shell *s, struct rmd_node_event *e) {
-    if (s->failed)
-        return;
-    step_once(s, e);
+static void run_later(struct rmd_node_shell *s) {
     while (s->later && !s->failed) {
         struct shell_later *x = s->later;
         s->later = x->next;
@@ -77,6 +80,13 @@ void node_shell_step(struct rmd_node_shell *s, struct rmd_node_event *e) {
         do_later(s, x);
         free(x);
     }
+}
+
+void node_shell_step(struct rmd_node_shell *s, struct rmd_node_event *e) {
+    if (s->failed)
+        return;
+    step_once(s, e);
+    run_later(s);
 }
 
 /* ---------------------------------------------------------------- what comes in */
@@ -226,6 +236,8 @@ static int wait_ms(const struct rmd_node_shell *s, enum wait how, int64_t now, i
     int64_t at = rmd_node_deadline(s->node);
     at = s->stats_at < at ? s->stats_at : at;
     at = letters_at > now && letters_at < at ? letters_at : at;
+    int64_t dns = node_shell_watch_deadline(s);
+    at = dns < at ? dns : at;
     int64_t left = at - now;
     return left <= 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
@@ -275,8 +287,9 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
         int64_t now = node_shell_now(s).mono_ms;
         struct pollfd fds[] = {{.fd = rmd_bus_client_fd(s->bus), .events = POLLIN},
                                {.fd = letters_at > now ? -1 : rmd_mailbox_fd(s->inbox), .events = POLLIN},
-                               {.fd = s->signals, .events = POLLIN}};
-        if (poll(fds, 3, wait_ms(s, how, now, letters_at)) < 0 && errno != EINTR) {
+                               {.fd = s->signals, .events = POLLIN},
+                               {.fd = node_shell_watch_fd(s), .events = POLLIN}};
+        if (poll(fds, 4, wait_ms(s, how, now, letters_at)) < 0 && errno != EINTR) {
             rmd_error("node", "poll: %s", strerror(errno));
             return 1;
         }
@@ -289,6 +302,8 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
             letters_at = node_shell_now(s).mono_ms + GATHER_MS;
         }
         how = frames(s);
+        node_shell_watch_process(s);
+        run_later(s);
         if (s->replay_from && !s->failed)
             replay_again(s);
         due(s);
@@ -351,6 +366,8 @@ static int start_workers(struct rmd_node_shell *s, int64_t connections, char *er
         o.worker.seed = rmd_random_seed();
         rc = rmd_loop_start(&o, &s->loop[w], err, err_n);
     }
+    if (rc == RMD_OK)
+        rc = node_shell_watch_open(s, servers, err, err_n);
     free(servers);
     return rc;
 }
@@ -430,6 +447,8 @@ void rmd_node_shell_close(struct rmd_node_shell *s) {
         rmd_mailbox_close(s->inbox); /* a worker that waits for room goes on, to its end */
     for (uint32_t w = 0; w < s->workers; w++)
         rmd_loop_stop(s->loop[w]);
+    if (s->dns)
+        node_shell_watch_close(s);
     if (s->bus)
         rmd_bus_client_close(s->bus);
     rmd_node_free(s->node);

@@ -20,6 +20,14 @@ static struct shell_later *later(struct rmd_node_shell *s, enum rmd_node_event_k
     return x;
 }
 
+void node_shell_looked_up(struct rmd_node_shell *s, uint64_t token, const struct rmd_addr_answer *addr,
+                          const struct rmd_txt_answer *txt) {
+    struct shell_later *x =
+        later(s, RMD_NE_LOOKED_UP, txt ? rmd_slice(txt, sizeof *txt) : rmd_slice(addr, sizeof *addr));
+    x->token = token;
+    x->txt = txt != NULL;
+}
+
 /* ---------------------------------------------------------------- journal */
 
 static struct rmd_journal_record *record_next(struct rmd_node_shell *s, size_t n) {
@@ -172,6 +180,9 @@ static bool carry_out_one(struct rmd_node_shell *s, const struct rmd_node_effect
         break;
     case RMD_NF_REPLAY:
         s->replay_from = x->n; /* rmd_node_shell_run does it, between steps */
+        break;
+    case RMD_NF_LOOKUP:
+        node_shell_watch_lookup(s, x);
         break;
     case RMD_NF_RULES:
         new_rules(s, x->bytes);

@@ -6,14 +6,16 @@
 #include "node/io/loop.h"
 #include "node/io/shell.h"
 #include "proto/io/bus.h"
+#include "proto/io/dns_cares.h"
 
 /* An event for the core that came out of carrying out effects. */
 struct shell_later {
     struct shell_later *next;
     enum rmd_node_event_kind kind;
     uint64_t n, token;
+    bool txt;
     size_t bytes_n;
-    uint8_t bytes[]; /* encoded Outcome */
+    uint8_t bytes[]; /* encoded Outcome; a struct rmd_addr_answer or rmd_txt_answer */
 };
 
 struct shell_source {
@@ -46,6 +48,8 @@ struct rmd_node_shell {
     struct rmd_buf encoded;
     struct shell_source *source;
     size_t sources;
+    struct rmd_dns_cares *dns; /* of the watch */
+    bool watch_closed;
     char bus_trouble[256];
     uint64_t unsent_frames;
 };
@@ -58,6 +62,17 @@ struct rmd_time node_shell_now(const struct rmd_node_shell *s);
 
 /* shell_effects.c */
 void node_shell_carry_out(struct rmd_node_shell *s);
+/* The core gets it behind the step that is being carried out. */
+void node_shell_looked_up(struct rmd_node_shell *s, uint64_t token, const struct rmd_addr_answer *addr,
+                          const struct rmd_txt_answer *txt);
+
+/* shell_watch.c */
+int node_shell_watch_open(struct rmd_node_shell *s, const char *servers, char *err, size_t err_n) RMD_CHECKED;
+void node_shell_watch_close(struct rmd_node_shell *s);
+void node_shell_watch_lookup(struct rmd_node_shell *s, const struct rmd_node_effect *f);
+int node_shell_watch_fd(const struct rmd_node_shell *s);
+int64_t node_shell_watch_deadline(const struct rmd_node_shell *s);
+void node_shell_watch_process(struct rmd_node_shell *s);
 
 /* shell_sources.c */
 char **node_shell_addresses(void); /* plumbed addresses, as text, NULL-terminated; the caller frees */

@@ -63,8 +63,9 @@ struct request {
     struct rmd_dns_cares *d;
     struct waiter waiter[SLOTS];
     char name[RMD_DOMAIN_MAX + 1];
-    rmd_mx_fn mx_fn; /* or NULL, and then */
-    rmd_addr_fn addr_fn;
+    rmd_mx_fn mx_fn; /* one of these; codes_fn takes A records as they are */
+    rmd_addr_fn addr_fn, codes_fn;
+    rmd_txt_fn txt_fn;
     void *ctx;
     bool checking;     /* the resolver, before an implicit MX */
     uint32_t mx_ttl_s; /* how long there is no MX */
@@ -126,7 +127,7 @@ static void reply_fail(struct rmd_dns_reply *reply, const char *detail) {
 /* --- cache: packed replies */
 
 static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
-    uint8_t head[3] = {(uint8_t)reply->status, (uint8_t)reply->n_mx, (uint8_t)reply->n_addr};
+    uint8_t head[4] = {(uint8_t)reply->status, (uint8_t)reply->n_mx, (uint8_t)reply->n_addr, (uint8_t)reply->n_txt};
     rmd_buf_add(out, head, sizeof head);
     for (int i = 0; i < reply->n_mx; i++) {
         uint8_t preference[2];
@@ -136,6 +137,8 @@ static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
     }
     if (reply->n_addr)
         rmd_buf_add(out, reply->addr, (size_t)reply->n_addr * sizeof reply->addr[0]);
+    for (int i = 0; i < reply->n_txt; i++)
+        rmd_buf_add(out, reply->txt[i], strlen(reply->txt[i]) + 1);
 }
 
 static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *reply) {
@@ -144,9 +147,10 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
     reply->status = (enum rmd_dns_status)s.p[0];
     reply->n_mx = s.p[1];
     reply->n_addr = s.p[2];
+    reply->n_txt = s.p[3];
     reply->has_ttl = true;
     reply->ttl_s = (uint32_t)((left_ms + 999) / 1000);
-    const uint8_t *p = s.p + 3;
+    const uint8_t *p = s.p + 4;
     for (int i = 0; i < reply->n_mx; i++) {
         reply->mx[i].preference = rmd_get_be16(p);
         rmd_copy(reply->mx[i].host, sizeof reply->mx[i].host, (const char *)p + 2);
@@ -154,6 +158,11 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
     }
     if (reply->n_addr)
         memcpy(reply->addr, p, (size_t)reply->n_addr * sizeof reply->addr[0]);
+    p += (size_t)reply->n_addr * sizeof reply->addr[0];
+    for (int i = 0; i < reply->n_txt; i++) {
+        rmd_copy(reply->txt[i], sizeof reply->txt[i], (const char *)p);
+        p += strlen(reply->txt[i]) + 1;
+    }
 }
 
 /* --- queries */
@@ -422,9 +431,41 @@ static void on_check(struct request *r, const struct rmd_dns_reply *reply) {
     finish_implicit(r);
 }
 
+static void on_codes(struct request *r, const struct rmd_dns_reply *reply) {
+    struct rmd_addr_answer a = {.status = reply->status, .n = reply->n_addr};
+    if (a.status != RMD_DNS_TEMPFAIL)
+        a.ttl_s = reply->ttl_s;
+    memcpy(a.addr, reply->addr, (size_t)reply->n_addr * sizeof a.addr[0]);
+    rmd_copy(a.detail, sizeof a.detail, reply->detail);
+    char name[RMD_DOMAIN_MAX + 1];
+    rmd_copy(name, sizeof name, r->name);
+    rmd_addr_fn fn = r->codes_fn;
+    void *ctx = r->ctx;
+    free(r);
+    fn(ctx, name, &a);
+}
+
+static void on_txt(struct request *r, const struct rmd_dns_reply *reply) {
+    struct rmd_txt_answer a = {.status = reply->status, .n = reply->n_txt};
+    if (a.status != RMD_DNS_TEMPFAIL)
+        a.ttl_s = reply->ttl_s;
+    memcpy(a.txt, reply->txt, (size_t)reply->n_txt * sizeof a.txt[0]);
+    rmd_copy(a.detail, sizeof a.detail, reply->detail);
+    char name[RMD_DOMAIN_MAX + 1];
+    rmd_copy(name, sizeof name, r->name);
+    rmd_txt_fn fn = r->txt_fn;
+    void *ctx = r->ctx;
+    free(r);
+    fn(ctx, name, &a);
+}
+
 static void on_result(struct request *r, enum slot slot, const struct rmd_dns_reply *reply) {
     if (slot == SLOT_OTHER) {
-        if (r->checking)
+        if (r->codes_fn)
+            on_codes(r, reply);
+        else if (r->txt_fn)
+            on_txt(r, reply);
+        else if (r->checking)
             on_check(r, reply);
         else
             on_mx(r, reply);
@@ -488,8 +529,33 @@ static void cares_addr(void *dns, const char *host, bool want4, bool want6, rmd_
         lookup(dns, r, SLOT_AAAA, name, RMD_DNS_TYPE_AAAA);
 }
 
+static void cares_codes(void *dns, const char *name, rmd_addr_fn fn, void *ctx) {
+    struct request *r = request_new(dns, name, ctx);
+    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
+    r->codes_fn = fn;
+    char lower[RMD_DOMAIN_MAX + 1];
+    rmd_copy(lower, sizeof lower, r->name);
+    if (rmd_dns_name_ok(name))
+        lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_A);
+    else
+        on_codes(r, &no);
+}
+
+static void cares_txt(void *dns, const char *name, rmd_txt_fn fn, void *ctx) {
+    struct request *r = request_new(dns, name, ctx);
+    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
+    r->txt_fn = fn;
+    char lower[RMD_DOMAIN_MAX + 1];
+    rmd_copy(lower, sizeof lower, r->name);
+    if (rmd_dns_name_ok(name))
+        lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_TXT);
+    else
+        on_txt(r, &no);
+}
+
 struct rmd_dns rmd_dns_cares_port(struct rmd_dns_cares *d) {
-    static const struct rmd_dns_ops ops = {.mx = cares_mx, .addr = cares_addr};
+    static const struct rmd_dns_ops ops = {
+        .mx = cares_mx, .addr = cares_addr, .codes = cares_codes, .txt = cares_txt};
     return (struct rmd_dns){.ops = &ops, .d = d};
 }
 

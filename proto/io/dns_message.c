@@ -110,7 +110,7 @@ static bool read_record(struct cursor *c, struct record *r) {
 
 static void tempfail(struct rmd_dns_reply *out, const char *why) {
     out->status = RMD_DNS_TEMPFAIL;
-    out->n_mx = out->n_addr = 0;
+    out->n_mx = out->n_addr = out->n_txt = 0;
     out->alias[0] = 0;
     rmd_copy(out->detail, sizeof out->detail, why);
 }
@@ -178,6 +178,28 @@ static bool read_addr(const struct record *r, const uint8_t *data, uint16_t type
     return true;
 }
 
+/* One or more strings, each behind its length (RFC 1035, section 3.3.14). */
+static bool read_txt(const struct record *r, const uint8_t *data, struct rmd_dns_reply *out) {
+    if (!r->data_n)
+        return false;
+    char *text = out->n_txt < RMD_DNS_TXT_MAX ? out->txt[out->n_txt] : NULL;
+    size_t n = 0;
+    for (size_t at = 0; at < r->data_n; at += (size_t)data[at] + 1) {
+        if (at + 1 + data[at] > r->data_n)
+            return false;
+        for (size_t i = 0; text && i < data[at] && n + 1 < RMD_DNS_TXT_BYTES; i++) {
+            uint8_t b = data[at + 1 + i];
+            text[n++] = b >= 0x20 && b < 0x7f ? (char)b : '?';
+        }
+    }
+    if (text) {
+        text[n] = 0;
+        out->n_txt++;
+    }
+    use_ttl(out, r->ttl);
+    return true;
+}
+
 static bool read_cname(const struct cursor *c, const struct record *r, char target[RMD_DOMAIN_MAX + 1], bool *ok) {
     struct cursor d = {.start = c->start, .n = r->data + r->data_n, .at = r->data};
     return read_name(&d, target, ok) && d.at == d.n;
@@ -199,7 +221,9 @@ static int take_records(struct cursor c, int count, const char *name, uint16_t t
         if (r.class != CLASS_IN || !r.owner_ok || strcmp(r.owner, name) != 0)
             continue;
         if (r.type == type) {
-            ok = type == RMD_DNS_TYPE_MX ? read_mx(&c, &r, out) : read_addr(&r, c.start + r.data, type, out);
+            ok = type == RMD_DNS_TYPE_MX    ? read_mx(&c, &r, out)
+                 : type == RMD_DNS_TYPE_TXT ? read_txt(&r, c.start + r.data, out)
+                                            : read_addr(&r, c.start + r.data, type, out);
         } else if (r.type == RMD_DNS_TYPE_CNAME && !target[0]) {
             bool name_ok;
             ok = read_cname(&c, &r, target, &name_ok) && name_ok && target[0];
@@ -270,14 +294,14 @@ static void read_answers(struct cursor c, const int count[4], const char *name, 
             return;
         }
         taken += n;
-        if (!target[0] || out->n_mx || out->n_addr)
+        if (!target[0] || out->n_mx || out->n_addr || out->n_txt)
             break;
         rmd_copy(at, sizeof at, target);
     }
     settle_mx(out);
     struct cursor authority = c;
     bool has_soa = false;
-    if (out->n_mx || out->n_addr) {
+    if (out->n_mx || out->n_addr || out->n_txt) {
         out->status = RMD_DNS_OK;
     } else if (!skip_records(&authority, count[1]) || !read_soa(authority, count[2], out, &has_soa)) {
         tempfail(out, "malformed answer");
@@ -308,7 +332,7 @@ void rmd_dns_reply_parse(struct rmd_slice message, const char *name, uint16_t ty
     out->has_ttl = false;
     out->ttl_s = 0;
     out->alias[0] = out->detail[0] = 0;
-    out->n_mx = out->n_addr = 0;
+    out->n_mx = out->n_addr = out->n_txt = 0;
     struct cursor c = {.start = message.p, .n = message.n, .at = HEADER_BYTES};
     if (message.n < HEADER_BYTES) {
         tempfail(out, "malformed answer");

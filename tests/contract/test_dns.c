@@ -24,20 +24,24 @@ enum { WAIT_MS = 10000 };
 
 /* --- what both backends know */
 
-static const char zone_test[] = "$ORIGIN test.\n$TTL 300\n"
-                                "@ SOA ns hostmaster 1 3600 600 86400 30\n"
-                                "@ NS ns\nns A 127.0.0.1\n"
-                                "plain 120 MX 10 mx1.plain\nplain 120 MX 20 mx2.plain\n"
-                                "mx1.plain 90 A 192.0.2.1\nmx1.plain 90 AAAA 2001:db8::1\nmx2.plain A 192.0.2.2\n"
-                                "order MX 20 b\norder MX 10 z\norder MX 10 a\n"
-                                "upper MX 10 MX.Upper.TEST.\n"
-                                "null MX 0 .\n"
-                                "implicit A 192.0.2.7\n"
-                                "implicit6 AAAA 2001:db8::7\n"
-                                "alias CNAME plain\n"
-                                "cross CNAME target.else.\n"
-                                "nodata TXT \"nothing to see\"\n"
-                                "six AAAA 2001:db8::6\n";
+static const char zone_test[] =
+    "$ORIGIN test.\n$TTL 300\n"
+    "@ SOA ns hostmaster 1 3600 600 86400 30\n"
+    "@ NS ns\nns A 127.0.0.1\n"
+    "plain 120 MX 10 mx1.plain\nplain 120 MX 20 mx2.plain\n"
+    "mx1.plain 90 A 192.0.2.1\nmx1.plain 90 AAAA 2001:db8::1\nmx2.plain A 192.0.2.2\n"
+    "order MX 20 b\norder MX 10 z\norder MX 10 a\n"
+    "upper MX 10 MX.Upper.TEST.\n"
+    "null MX 0 .\n"
+    "implicit A 192.0.2.7\n"
+    "implicit6 AAAA 2001:db8::7\n"
+    "alias CNAME plain\n"
+    "cross CNAME target.else.\n"
+    "nodata TXT \"nothing to see\"\n"
+    "said 60 TXT \"one \" \"and two\"\nsaid 60 TXT \"three\\001\"\n"
+    "2.0.0.127.bl 5 A 127.0.0.2\n2.0.0.127.bl 5 A 127.0.0.4\n2.0.0.127.bl 5 TXT \"test entry\"\n"
+    "saidalias CNAME said\n"
+    "six AAAA 2001:db8::6\n";
 static const char zone_else[] = "$ORIGIN else.\n$TTL 300\n"
                                 "@ SOA ns hostmaster 1 3600 600 86400 30\n"
                                 "@ NS ns.test.\n"
@@ -57,6 +61,12 @@ static void fill_fake(struct rmd_dns_fake *f) {
     rmd_dns_fake_mx(f, "target.else", "5 mx.target.else", 300);
     rmd_dns_fake_addr(f, "target.else", "192.0.2.9", 300);
     rmd_dns_fake_mx(f, "nodata.test", "", 0);
+    rmd_dns_fake_txt(f, "nodata.test", "nothing to see", 300);
+    rmd_dns_fake_txt(f, "said.test", "one and two", 60);
+    rmd_dns_fake_txt(f, "said.test", "three?", 60);
+    rmd_dns_fake_cname(f, "saidalias.test", "said.test");
+    rmd_dns_fake_addr(f, "2.0.0.127.bl.test", "127.0.0.2, 127.0.0.4", 5);
+    rmd_dns_fake_txt(f, "2.0.0.127.bl.test", "test entry", 5);
     rmd_dns_fake_addr(f, "six.test", "2001:db8::6", 300);
     char many[40 * 24] = "";
     for (int i = 40; i > 0; i--) {
@@ -83,6 +93,7 @@ struct seen {
     int calls;
     struct rmd_mx_answer mx;
     struct rmd_addr_answer addr;
+    struct rmd_txt_answer txt;
     char name[RMD_DOMAIN_MAX + 1];
     int order, *next_order;
 };
@@ -101,6 +112,13 @@ static void on_addr(void *ctx, const char *host, const struct rmd_addr_answer *a
     s->calls++;
     s->addr = *a;
     rmd_copy(s->name, sizeof s->name, host);
+}
+
+static void on_txt(void *ctx, const char *name, const struct rmd_txt_answer *a) {
+    struct seen *s = ctx;
+    s->calls++;
+    s->txt = *a;
+    rmd_copy(s->name, sizeof s->name, name);
 }
 
 /* Turns until all of n have been called once. */
@@ -142,6 +160,20 @@ static struct seen ask_mx(struct backend *b, const char *domain) {
 static struct seen ask_addr(struct backend *b, const char *host, bool want4, bool want6) {
     struct seen s = {0};
     b->port.ops->addr(b->port.d, host, want4, want6, on_addr, &s);
+    turn(b, &s, 1);
+    return s;
+}
+
+static struct seen ask_codes(struct backend *b, const char *name) {
+    struct seen s = {0};
+    b->port.ops->codes(b->port.d, name, on_addr, &s);
+    turn(b, &s, 1);
+    return s;
+}
+
+static struct seen ask_txt(struct backend *b, const char *name) {
+    struct seen s = {0};
+    b->port.ops->txt(b->port.d, name, on_txt, &s);
     turn(b, &s, 1);
     return s;
 }
@@ -244,6 +276,42 @@ static void suite_addr(struct backend *b) {
     }
 }
 
+/* Addresses as the server gave them, and texts. */
+static void suite_lists(struct backend *b) {
+    static const struct {
+        const char *name;
+        enum rmd_dns_status codes, txt;
+        const char *addr, *text; /* texts joined by "|", in any order of records: sorted by the test */
+    } rows[] = {
+        {"2.0.0.127.bl.test", RMD_DNS_OK, RMD_DNS_OK, "127.0.0.2, 127.0.0.4", "test entry"},
+        {"1.0.0.127.bl.test", RMD_DNS_NXDOMAIN, RMD_DNS_NXDOMAIN, "", ""},
+        {"said.test", RMD_DNS_NODATA, RMD_DNS_OK, "", "one and two|three?"},
+        {"saidalias.test", RMD_DNS_NODATA, RMD_DNS_OK, "", "one and two|three?"},
+        {"implicit.test", RMD_DNS_OK, RMD_DNS_NODATA, "192.0.2.7", ""},
+        {"six.test", RMD_DNS_NODATA, RMD_DNS_NODATA, "", ""},
+        {"missing.test", RMD_DNS_NXDOMAIN, RMD_DNS_NXDOMAIN, "", ""},
+        {"not a name", RMD_DNS_NXDOMAIN, RMD_DNS_NXDOMAIN, "", ""},
+    };
+    for (int round = 0; round < 2; round++) { /* the second one from the cache */
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct seen c = ask_codes(b, rows[i].name), t = ask_txt(b, rows[i].name);
+            char addr[256], text[1200] = "";
+            addr_text(&c.addr, addr, sizeof addr);
+            if (c.addr.n == 2 && c.addr.addr[0].b[3] > c.addr.addr[1].b[3])
+                rmd_copy(addr, sizeof addr, rows[i].addr); /* the order of records is the server's */
+            bool turned = t.txt.n == 2 && strcmp(t.txt.txt[0], t.txt.txt[1]) > 0;
+            for (int k = 0; k < t.txt.n; k++) {
+                size_t n = strlen(text);
+                rmd_format(text + n, sizeof text - n, "%s%s", n ? "|" : "", t.txt.txt[turned ? t.txt.n - 1 - k : k]);
+            }
+            if (c.addr.status != rows[i].codes || t.txt.status != rows[i].txt || strcmp(addr, rows[i].addr) != 0 ||
+                strcmp(text, rows[i].text) != 0)
+                fail_msg("%s: %d \"%s\", %d \"%s\" (%s)", rows[i].name, (int)c.addr.status, addr, (int)t.txt.status,
+                         text, t.txt.detail);
+        }
+    }
+}
+
 static void suite_ttl(struct backend *b) {
     struct seen s = ask_mx(b, "plain.test");
     assert_int_equal(s.mx.ttl_s, 120);
@@ -287,12 +355,15 @@ static void run_suite(struct backend *b) {
     suite_mx(b);
     suite_addr(b);
     suite_many(b);
+    suite_lists(b);
     suite_nested(b);
 }
 
 /* Outstanding callbacks come before close returns. */
 static void suite_close(struct backend *b) {
-    struct seen s[3] = {0};
+    struct seen s[5] = {0};
+    b->port.ops->codes(b->port.d, "late3.test", on_addr, &s[3]);
+    b->port.ops->txt(b->port.d, "late3.test", on_txt, &s[4]);
     b->port.ops->mx(b->port.d, "late.test", on_mx, &s[0]);
     b->port.ops->mx(b->port.d, "late2.test", on_mx, &s[1]);
     b->port.ops->addr(b->port.d, "late.test", true, true, on_addr, &s[2]);
@@ -300,8 +371,10 @@ static void suite_close(struct backend *b) {
         rmd_dns_fake_free(b->fake);
     else
         rmd_dns_cares_close(b->cares);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 5; i++)
         assert_int_equal(s[i].calls, 1);
+    assert_int_equal(s[3].addr.status, RMD_DNS_TEMPFAIL);
+    assert_int_equal(s[4].txt.status, RMD_DNS_TEMPFAIL);
     assert_int_equal(s[0].mx.status, RMD_DNS_TEMPFAIL);
     assert_int_equal(s[1].mx.status, RMD_DNS_TEMPFAIL);
     assert_int_equal(s[2].addr.status, RMD_DNS_TEMPFAIL);

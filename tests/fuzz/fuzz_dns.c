@@ -7,7 +7,10 @@
 
 static void check(const struct rmd_dns_reply *r) {
     assert(r->n_mx >= 0 && r->n_mx <= RMD_DNS_MX_MAX && r->n_addr >= 0 && r->n_addr <= RMD_DNS_ADDR_MAX);
-    assert((r->status == RMD_DNS_OK) == (r->n_mx + r->n_addr > 0));
+    assert(r->n_txt >= 0 && r->n_txt <= RMD_DNS_TXT_MAX);
+    for (int i = 0; i < r->n_txt; i++)
+        assert(memchr(r->txt[i], 0, sizeof r->txt[i]));
+    assert((r->status == RMD_DNS_OK) == (r->n_mx + r->n_addr + r->n_txt > 0));
     assert((r->status == RMD_DNS_TEMPFAIL) == (r->detail[0] != 0));
     assert(!r->alias[0] || (r->status == RMD_DNS_NODATA && rmd_dns_name_ok(r->alias)));
     for (int i = 0; i < r->n_mx; i++) {
@@ -30,8 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         at += data[at] + 1u;
     }
     name[len] = 0;
-    static const uint16_t types[] = {RMD_DNS_TYPE_MX, RMD_DNS_TYPE_A, RMD_DNS_TYPE_AAAA};
-    for (int i = 0; i < 3; i++) {
+    static const uint16_t types[] = {RMD_DNS_TYPE_MX, RMD_DNS_TYPE_A, RMD_DNS_TYPE_AAAA, RMD_DNS_TYPE_TXT};
+    for (int i = 0; i < 4; i++) {
         struct rmd_dns_reply r;
         rmd_dns_reply_parse(rmd_slice(data, n), name, types[i], &r);
         check(&r);

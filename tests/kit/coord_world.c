@@ -335,6 +335,30 @@ static void on_frame(struct cw *w, struct cw_node *n, const Remuda__Frame *f) {
         break;
     case REMUDA__FRAME__BODY_POLICY:
         n->policies++;
+        n->pace_percent = f->policy->n_source ? f->policy->source[0]->pace_percent : 0;
+        break;
+    case REMUDA__FRAME__BODY_WATCH: {
+        struct rmd_buf b = {0};
+        rmd_pb_encode(f->watch, &b);
+        if (n->watch)
+            remuda__watch__free_unpacked(n->watch, NULL);
+        n->watch = remuda__watch__unpack(NULL, b.len, b.p ? b.p : (const uint8_t *)"");
+        n->watches++;
+        rmd_buf_release(&b);
+        break;
+    }
+    case REMUDA__FRAME__BODY_WATCH_CHECK: {
+        struct rmd_buf b = {0};
+        rmd_pb_encode(f->watch_check, &b);
+        if (n->check)
+            remuda__watch_check__free_unpacked(n->check, NULL);
+        n->check = remuda__watch_check__unpack(NULL, b.len, b.p);
+        n->checks++;
+        rmd_buf_release(&b);
+        break;
+    }
+    case REMUDA__FRAME__BODY_FINDINGS_ACK:
+        n->findings_acked = f->findings_ack->n;
         break;
     case REMUDA__FRAME__BODY_REPORT_ACK:
         if (f->report_ack->up_to_n > n->acked_n)
@@ -638,7 +662,7 @@ static void start(struct cw *w) {
     w->stop_at_probe = -1;
     w->o.seed = ++w->seed;
     w->core = rmd_coord_new(&w->o, w->epoch);
-    for (const char *t = "ATPSNWCLGRU"; *t; t++) {
+    for (const char *t = "ATPSNWJCLGRU"; *t; t++) {
         struct rmd_key from = rmd_key_table(*t), to = rmd_key_after(&from);
         struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = 1000000};
         rc = w->store.ops->scan(w->store.s, &scan, restore_row, w);
@@ -725,6 +749,10 @@ void cw_release(struct cw *w) {
         free(n->journal);
         for (size_t k = 0; k < n->n_leases; k++)
             lease_free(n->lease[k]);
+        if (n->watch)
+            remuda__watch__free_unpacked(n->watch, NULL);
+        if (n->check)
+            remuda__watch_check__free_unpacked(n->check, NULL);
     }
     for (size_t i = 0; i < w->n_rcpts; i++)
         free(w->rcpt[i].email);

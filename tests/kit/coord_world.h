@@ -44,6 +44,10 @@ struct cw_node {
     size_t n_leases;
     Remuda__Outcome **journal; /* all outcomes; index n - 1 */
     Remuda__Recall *recall;    /* last one */
+    Remuda__Watch *watch;      /* last one; the node's to free */
+    Remuda__WatchCheck *check;
+    uint64_t watches, checks, findings_n, findings_acked;
+    uint32_t pace_percent; /* of the first source of the last policy */
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
     uint32_t refused_code;
     bool stopped_all;

@@ -9,19 +9,21 @@
 enum { CNAME_HOPS = 8, NEGATIVE_TTL_S = 60 };
 
 struct record {
-    bool has_mx, has_addr;
+    bool has_mx, has_addr, has_txt;
     struct rmd_mx_answer mx;
     struct rmd_addr_answer addr;
+    struct rmd_txt_answer txt;
     char cname[RMD_DOMAIN_MAX + 1];
     enum rmd_dns_fault fault;
 };
 
 struct cached {
     int64_t until_ms;
-    bool is_mx;
+    char what; /* 'm', 'a', 't' */
     union {
         struct rmd_mx_answer mx;
         struct rmd_addr_answer addr;
+        struct rmd_txt_answer txt;
     };
 };
 
@@ -30,6 +32,7 @@ struct pending {
     char name[RMD_DOMAIN_MAX + 1];
     rmd_mx_fn mx_fn;
     rmd_addr_fn addr_fn;
+    rmd_txt_fn txt_fn;
     bool want4, want6;
     void *ctx;
 };
@@ -117,6 +120,17 @@ void rmd_dns_fake_addr(struct rmd_dns_fake *f, const char *host, const char *add
     }
 }
 
+void rmd_dns_fake_txt(struct rmd_dns_fake *f, const char *name, const char *text, uint32_t ttl_s) {
+    struct record *r = record_of(f, name);
+    r->txt.status = RMD_DNS_OK;
+    r->txt.ttl_s = ttl_s;
+    if (!text)
+        r->txt.n = 0;
+    else if (r->txt.n < RMD_DNS_TXT_MAX)
+        rmd_copy(r->txt.txt[r->txt.n++], RMD_DNS_TXT_BYTES, text);
+    r->has_txt = r->txt.n > 0;
+}
+
 void rmd_dns_fake_cname(struct rmd_dns_fake *f, const char *name, const char *target) {
     rmd_copy(record_of(f, name)->cname, RMD_DOMAIN_MAX + 1, target);
 }
@@ -168,6 +182,20 @@ static void resolve_addr(const struct rmd_dns_fake *f, const char *name, struct 
     }
 }
 
+static void resolve_txt(const struct rmd_dns_fake *f, const char *name, struct rmd_txt_answer *a) {
+    const struct record *r = follow(f, name);
+    enum rmd_dns_fault fault = fault_of(f, name);
+    *a = (struct rmd_txt_answer){.status = RMD_DNS_NXDOMAIN, .ttl_s = NEGATIVE_TTL_S};
+    if (fault == RMD_DNS_FAULT_SERVFAIL || fault == RMD_DNS_FAULT_TIMEOUT) {
+        *a = (struct rmd_txt_answer){.status = RMD_DNS_TEMPFAIL};
+        rmd_copy(a->detail, sizeof a->detail, fault == RMD_DNS_FAULT_SERVFAIL ? "SERVFAIL" : "timeout after 3 tries");
+    } else if (fault != RMD_DNS_FAULT_NXDOMAIN && r) {
+        a->status = RMD_DNS_NODATA;
+        if (r->has_txt)
+            *a = r->txt;
+    }
+}
+
 /* The families that the caller can use. */
 static void filter(struct rmd_addr_answer *a, bool want4, bool want6) {
     int n = 0;
@@ -179,9 +207,13 @@ static void filter(struct rmd_addr_answer *a, bool want4, bool want6) {
         a->status = RMD_DNS_NODATA;
 }
 
-static struct cached *cached(struct rmd_dns_fake *f, const char *name, bool is_mx) {
+static char what_of(const struct pending *p) {
+    return p->mx_fn ? 'm' : p->txt_fn ? 't' : 'a';
+}
+
+static struct cached *cached(struct rmd_dns_fake *f, const char *name, char what) {
     char key[RMD_DOMAIN_MAX + 3];
-    rmd_format(key, sizeof key, "%c%s", is_mx ? 'm' : 'a', name);
+    rmd_format(key, sizeof key, "%c%s", what, name);
     struct cached *c = rmd_map_get_str(&f->cache, key);
     if (c && f->now_ms < c->until_ms)
         return c;
@@ -191,7 +223,7 @@ static struct cached *cached(struct rmd_dns_fake *f, const char *name, bool is_m
 
 static void keep(struct rmd_dns_fake *f, const char *name, const struct cached *c) {
     char key[RMD_DOMAIN_MAX + 3];
-    rmd_format(key, sizeof key, "%c%s", c->is_mx ? 'm' : 'a', name);
+    rmd_format(key, sizeof key, "%c%s", c->what, name);
     free(rmd_map_set(&f->cache, rmd_slice_str(key), rmd_memdup(c, sizeof *c)));
 }
 
@@ -200,23 +232,38 @@ static void call(const struct pending *p, struct cached c) {
         p->mx_fn(p->ctx, p->name, &c.mx);
         return;
     }
+    if (p->txt_fn) {
+        p->txt_fn(p->ctx, p->name, &c.txt);
+        return;
+    }
     filter(&c.addr, p->want4, p->want6);
     p->addr_fn(p->ctx, p->name, &c.addr);
 }
 
 static void answer(struct rmd_dns_fake *f, struct pending *p) {
-    const struct cached *old = cached(f, p->name, p->mx_fn != NULL);
-    struct cached c = {.is_mx = p->mx_fn != NULL};
+    const struct cached *old = cached(f, p->name, what_of(p));
+    struct cached c = {.what = what_of(p)};
     if (old) { /* a query for the same name was answered meanwhile */
         c = *old;
     } else {
         f->queries++;
-        if (c.is_mx)
+        uint32_t ttl;
+        enum rmd_dns_status status;
+        if (c.what == 'm') {
             resolve_mx(f, p->name, &c.mx);
-        else
+            ttl = c.mx.ttl_s;
+            status = c.mx.status;
+        } else if (c.what == 't') {
+            resolve_txt(f, p->name, &c.txt);
+            ttl = c.txt.ttl_s;
+            status = c.txt.status;
+        } else {
             resolve_addr(f, p->name, &c.addr);
-        c.until_ms = f->now_ms + (int64_t)(c.is_mx ? c.mx.ttl_s : c.addr.ttl_s) * 1000;
-        if ((c.is_mx ? c.mx.status : c.addr.status) != RMD_DNS_TEMPFAIL)
+            ttl = c.addr.ttl_s;
+            status = c.addr.status;
+        }
+        c.until_ms = f->now_ms + (int64_t)ttl * 1000;
+        if (status != RMD_DNS_TEMPFAIL)
             keep(f, p->name, &c);
     }
     call(p, c);
@@ -226,7 +273,7 @@ static void answer(struct rmd_dns_fake *f, struct pending *p) {
 /* --- the port */
 
 static void ask(struct rmd_dns_fake *f, const char *name, const struct pending *like) {
-    const struct cached *c = cached(f, name, like->mx_fn != NULL);
+    const struct cached *c = cached(f, name, what_of(like));
     struct pending *p = rmd_memdup(like, sizeof *like);
     rmd_copy(p->name, sizeof p->name, name);
     if (c) {
@@ -246,8 +293,16 @@ static void fake_addr(void *d, const char *host, bool want4, bool want6, rmd_add
     ask(d, host, &(struct pending){.addr_fn = fn, .want4 = want4, .want6 = want6, .ctx = ctx});
 }
 
+static void fake_codes(void *d, const char *name, rmd_addr_fn fn, void *ctx) {
+    ask(d, name, &(struct pending){.addr_fn = fn, .want4 = true, .ctx = ctx});
+}
+
+static void fake_txt(void *d, const char *name, rmd_txt_fn fn, void *ctx) {
+    ask(d, name, &(struct pending){.txt_fn = fn, .ctx = ctx});
+}
+
 struct rmd_dns rmd_dns_fake_port(struct rmd_dns_fake *f) {
-    static const struct rmd_dns_ops ops = {.mx = fake_mx, .addr = fake_addr};
+    static const struct rmd_dns_ops ops = {.mx = fake_mx, .addr = fake_addr, .codes = fake_codes, .txt = fake_txt};
     return (struct rmd_dns){.ops = &ops, .d = f};
 }
 
@@ -292,9 +347,11 @@ void rmd_dns_fake_free(struct rmd_dns_fake *f) {
     while ((node = rmd_heap_min(&f->pending))) {
         rmd_heap_remove(&f->pending, node);
         struct pending *p = rmd_container(node, struct pending, at);
-        struct cached c = {.is_mx = p->mx_fn != NULL};
-        if (c.is_mx)
+        struct cached c = {.what = what_of(p)};
+        if (c.what == 'm')
             c.mx = (struct rmd_mx_answer){.status = RMD_DNS_TEMPFAIL, .detail = "shutting down"};
+        else if (c.what == 't')
+            c.txt = (struct rmd_txt_answer){.status = RMD_DNS_TEMPFAIL, .detail = "shutting down"};
         else
             c.addr = (struct rmd_addr_answer){.status = RMD_DNS_TEMPFAIL, .detail = "shutting down"};
         call(p, c);

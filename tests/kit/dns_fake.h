@@ -23,6 +23,8 @@ struct rmd_dns rmd_dns_fake_port(struct rmd_dns_fake *f);
 /* The table. mx: "10 mx1.example.com, 20 mx2.example.com", "0 ." for a null MX, "" for none. */
 void rmd_dns_fake_mx(struct rmd_dns_fake *f, const char *domain, const char *mx, uint32_t ttl_s);
 void rmd_dns_fake_addr(struct rmd_dns_fake *f, const char *host, const char *addresses, uint32_t ttl_s);
+/* Up to RMD_DNS_TXT_MAX texts, one after the other; NULL: none any more. */
+void rmd_dns_fake_txt(struct rmd_dns_fake *f, const char *name, const char *text, uint32_t ttl_s);
 void rmd_dns_fake_cname(struct rmd_dns_fake *f, const char *name, const char *target);
 void rmd_dns_fake_fault(struct rmd_dns_fake *f, const char *name,
                         enum rmd_dns_fault fault); /* name NULL: every name */

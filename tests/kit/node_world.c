@@ -50,6 +50,13 @@ static void *keep_message(struct world *w, const void *message, const ProtobufCM
 
 static void do_effect(struct world *w, const struct rmd_node_effect *x) {
     switch (x->kind) {
+    case RMD_NF_LOOKUP:
+        if (w->lookups < WORLD_LOOKUPS_MAX) {
+            w->lookup[w->lookups].token = x->token;
+            w->lookup[w->lookups].txt = x->txt;
+            rmd_copy(w->lookup[w->lookups++].name, sizeof w->lookup[0].name, x->text);
+        }
+        break;
     case RMD_NF_SEND:
         trace(w, 'S');
         assert(w->frames < WORLD_FRAMES_MAX);

@@ -6,7 +6,7 @@
 
 #include "node/core/node.h"
 
-enum { WORLD_FRAMES_MAX = 4096, WORLD_MAILS_MAX = 4096 };
+enum { WORLD_FRAMES_MAX = 4096, WORLD_MAILS_MAX = 4096, WORLD_LOOKUPS_MAX = 256 };
 
 struct world_mail {
     uint32_t worker;
@@ -32,6 +32,12 @@ struct world {
     size_t dropped, syncs, rules, logs;
     uint64_t last_dropped;
     bool stopped;
+    struct {
+        uint64_t token;
+        bool txt;
+        char name[RMD_DOMAIN_MAX + 1];
+    } lookup[WORLD_LOOKUPS_MAX];
+    size_t lookups;
     char trace[8192];
     char last_log[512];
     struct rmd_buf template_journaled;

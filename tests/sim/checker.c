@@ -95,6 +95,11 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
                    number(s, k), late / 1000);
     check_halts(s, c, k);
     sim_stops_mail(s, c, k);
+    int64_t stopped = s->source[c->source].stopped_ms;
+    if (stopped && s->now_ms > stopped + sim_check_grace(s, c->node, stopped))
+        sim_broken(s, "a source that is stopped everywhere is still",
+                   "%s says MAIL from %s, %" PRId64 " ms after its quarantine was durable", nd->name,
+                   s->source[c->source].address, s->now_ms - stopped);
 }
 
 /* ---- RCPT arrives */
@@ -338,6 +343,7 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
         sim_say(s, "event: %s %s", e->type, e->text);
         if (strcmp(e->type, "source.quarantined") == 0)
             sim_stops_quarantined(s, e->source, e->provider);
+        sim_watch_event(s, e);
         return;
     }
     memcpy(id.b, e->message.data, sizeof id.b);

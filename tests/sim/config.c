@@ -251,6 +251,7 @@ void sim_config(struct sim *s) {
     addresses(s);
     options(s);
     sim_warm_config(s);
+    sim_watch_config(s);
     make_template(s);
 }
 

@@ -78,6 +78,7 @@ static bool lives(struct sim_node *nd) {
 /* ---- the core's effects */
 
 static void on_synced(struct sim *s, struct sim_event *e);
+static void on_looked_up(struct sim *s, struct sim_event *e);
 
 static bool core_record(const struct rmd_node_effect *x, struct rmd_journal_record *r, struct rmd_buf *outcome) {
     *r = (struct rmd_journal_record){
@@ -147,6 +148,13 @@ static void core_effect(struct sim *s, struct sim_node *nd, const struct rmd_nod
     case RMD_NF_SYNC: {
         struct sim_event *e = sim_at(s, sim_between(s, 1, 8), on_synced, number(s, nd), nd->gen, x->token);
         e->p = (void *)(uintptr_t)sim_journal_position(nd->journal);
+        break;
+    }
+    case RMD_NF_LOOKUP: {
+        struct sim_event *e = sim_at(s, 1 + (int64_t)(rmd_mix64(x->token ^ (uint64_t)s->now_ms) % 60), on_looked_up,
+                                     number(s, nd), nd->gen, x->token);
+        e->p = (void *)(uintptr_t)x->txt;
+        rmd_buf_addstr(&e->bytes, x->text);
         break;
     }
     case RMD_NF_STOPPED:
@@ -358,6 +366,20 @@ static void on_synced(struct sim *s, struct sim_event *e) {
         return;
     sim_journal_sync(nd->journal, (size_t)(uintptr_t)e->p);
     core_step(s, nd, &(struct rmd_node_event){.kind = RMD_NE_SYNCED, .token = e->c});
+    turn(s, nd);
+}
+
+static void on_looked_up(struct sim *s, struct sim_event *e) {
+    struct sim_node *nd = &s->node[e->a];
+    struct rmd_addr_answer addr;
+    struct rmd_txt_answer txt = {.status = RMD_DNS_OK, .ttl_s = 5, .n = 1, .txt = {"because of its mail"}};
+    struct rmd_node_event n = {.kind = RMD_NE_LOOKED_UP, .token = e->c};
+    if (!nd->up || nd->gen != e->b)
+        return;
+    sim_dnsbl(s, (uint32_t)e->a, rmd_buf_str(&e->bytes), &addr);
+    n.addr = e->p ? NULL : &addr;
+    n.txt = e->p ? &txt : NULL;
+    core_step(s, nd, &n);
     turn(s, nd);
 }
 

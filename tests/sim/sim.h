@@ -93,6 +93,7 @@ struct sim_source {
     struct rmd_addr addr;
     bool warms;
     uint64_t warm_as;
+    int64_t stopped_ms;       /* everywhere, as the coordinator's durable word says; 0: it isn't */
     int64_t refused_until_ms; /* anything about its lanes: its being in service isn't sure */
 };
 
@@ -288,6 +289,8 @@ struct sim {
     struct sim_block block[SIM_BLOCKS];
     uint32_t n_blocks;
     struct sim_faults faults;
+    bool watch; /* nodes ask blocklists */
+    struct rmd_watch_settings watch_settings;
     uint64_t network_cap, domain_cap;
     int64_t lease_valid_ms, deadline_ms, heartbeat_lost_ms, max_step_ms;
     struct rmd_coord_options coord_options;
@@ -415,6 +418,12 @@ void sim_warm_limits(const struct sim *s, const struct sim_conn *c, uint64_t lan
 void sim_warm_rcpt(struct sim *s, struct sim_conn *c);
 void sim_warm_accepted(struct sim *s, const struct sim_conn *c);
 void sim_warm_free(struct sim *s);
+/* ---- watch.c */
+void sim_watch_config(struct sim *s);
+void sim_dnsbl(struct sim *s, uint32_t node, const char *name, struct rmd_addr_answer *out);
+bool sim_watch_was_listed(const struct sim *s,
+                          uint32_t source); /* on the list of the acting tier, a while ago or now */
+void sim_watch_event(struct sim *s, const Remuda__EventRecord *e);
 
 /* ---- faults.c */
 void sim_faults_period(struct sim *s, int64_t length_ms);

@@ -116,7 +116,8 @@ void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
         s->stops.said_network[s->source[c->source].net][c->provider] = true;
 }
 
-/* What one receiver says acts on its provider only; nothing is closed without a receiver's word. */
+/* What one receiver says acts on its provider only; nothing is closed without a receiver's word, or everywhere without
+ * two or a blocklist's. */
 void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
     const struct sim_stops *t = &s->stops;
     uint32_t i = 0, named = 0;
@@ -126,9 +127,10 @@ void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
         return; /* its number wasn't learnt yet */
     for (uint32_t p = 0; p < s->n_providers; p++)
         named += t->said[i][p] && !s->provider[p].other;
-    if (!provider && named < 2)
+    if (!provider && named < 2 && !sim_watch_was_listed(s, i))
         sim_broken(s, "one receiver cannot stop the fleet",
-                   "%s is quarantined everywhere, and %u named providers refused it", s->source[i].address, named);
+                   "%s is quarantined everywhere, %u named providers refused it, and no list has it",
+                   s->source[i].address, named);
     int p = provider ? sim_provider_find(s, provider) : -1;
     if (p >= 0 && !t->said[i][p] && !t->said_network[s->source[i].net][p])
         sim_broken(s, "one receiver cannot stop the fleet", "%s is quarantined at %s, which never refused it",

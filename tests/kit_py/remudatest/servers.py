@@ -1,9 +1,11 @@
 """The receiving side: remuda-receivers, authoritative DNS (Knot, else NSD), rbldnsd, smtp-sink."""
 
+import concurrent.futures
 import ipaddress
 import os
 import signal
 import socket
+import threading
 import time
 
 from .jsonl import Follower, read_jsonl
@@ -207,14 +209,16 @@ def _installed(program):
 
 
 class Rbldnsd:
-    """Blocklists. zones: names; every one has the RFC 5782 test entries. add() and remove() wait until they are served."""
+    """Blocklists. zones: names; names: zones of domains. Every one has the RFC 5782 test entries. add() and remove() wait until
+    they are served."""
 
-    def __init__(self, work, addr, zones, port=None, name="rbldnsd", ttl=1):
+    def __init__(self, work, addr, zones, port=None, name="rbldnsd", ttl=1, names=()):
         self.work, self.addr, self.name, self.ttl = work, addr, name, ttl
         self.port = port or free_port(addr)
         self.program = find_program("rbldnsd")
         self.entries = {z: {"127.0.0.2": ("127.0.0.2", "test entry"), "::ffff:7f00:2": ("127.0.0.2", "test entry")}
-                        for z in zones}
+                        for z in zones} | {z: {"test": ("127.0.0.2", "test entry")} for z in names}
+        self.names = set(names)
         self.child = None
         self.dir = work.mkdir(name)
         self.stamp = time.time() - 3600
@@ -228,7 +232,7 @@ class Rbldnsd:
         four, six = soa, f"$TTL {self.ttl}\n"
         for ip, (value, text) in self.entries[zone].items():
             line = f"{ip} :{value}:{text}\n"
-            if ipaddress.ip_network(ip, strict=False).version == 4:
+            if zone in self.names or ipaddress.ip_network(ip, strict=False).version == 4:
                 four += line
             else:
                 six += line
@@ -242,15 +246,18 @@ class Rbldnsd:
                 "-c", "1s", "-t", f"{self.ttl}"]
         for zone in self.entries:
             self._write(zone)
-            argv += [f"{zone}:ip4set:{zone}.4", f"{zone}:ip6trie:{zone}.6"]
+            argv += [f"{zone}:dnset:{zone}.4"] if zone in self.names else [f"{zone}:ip4set:{zone}.4", f"{zone}:ip6trie:{zone}.6"]
         self.child = self.work.start(self.name, argv)
         for zone in self.entries:
-            self._served(zone, "127.0.0.2", True)
+            self._served(zone, "test" if zone in self.names else "127.0.0.2", True)
         return self
 
     @staticmethod
     def query_name(ip, zone):
-        a = ipaddress.ip_address(ip)
+        try:
+            a = ipaddress.ip_address(ip)
+        except ValueError:
+            return f"{ip}.{zone}"
         parts = str(a).split(".") if a.version == 4 else list(a.exploded.replace(":", ""))
         return ".".join(reversed(parts)) + "." + zone
 
@@ -286,6 +293,79 @@ class Rbldnsd:
 
     def kill(self):
         self.child.kill_all()
+
+
+class Resolver:
+    """A resolver of the cluster: hands each query to the server whose zones it belongs to, or misbehaves.
+
+    routes: {suffix: (address, port)}, the longest suffix wins; fallback: a function that gives (address, port) of all else.
+    silent: suffixes that get no answer; canned: {suffix: address}; rewrite: what doesn't exist becomes this address."""
+
+    def __init__(self, addr, routes, fallback):
+        self.addr, self.routes, self.fallback = addr, dict(routes), fallback
+        self.silent, self.canned, self.rewrite = set(), {}, None
+        self.asked = []
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((addr, 0))
+        self.port = self.sock.getsockname()[1]
+        self.pool = concurrent.futures.ThreadPoolExecutor(16)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def server(self):
+        return f"{self.addr}:{self.port}"
+
+    def _serve(self):
+        while True:
+            try:
+                packet, peer = self.sock.recvfrom(4096)
+            except OSError:
+                return
+            self.pool.submit(self._answer, packet, peer)
+
+    @staticmethod
+    def _question(packet):
+        labels, at = [], 12
+        while packet[at]:
+            labels.append(packet[at + 1:at + 1 + packet[at]].decode("latin-1").lower())
+            at += 1 + packet[at]
+        return ".".join(labels), int.from_bytes(packet[at + 1:at + 3], "big"), at + 5
+
+    @staticmethod
+    def _within(name, suffixes):
+        found = [s for s in suffixes if name == s or name.endswith("." + s)]
+        return max(found, key=len) if found else None
+
+    def _made_up(self, query, end, kind, address):
+        answers = 1 if kind == 1 else 0
+        head = query[:2] + b"\x81\x80\0\1" + answers.to_bytes(2, "big") + b"\0\0\0\0" + query[12:end]
+        return head + (b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address) if answers else b"")
+
+    def _answer(self, query, peer):
+        name, kind, end = self._question(query)
+        self.asked.append((time.monotonic(), name))
+        if self._within(name, self.silent):
+            return
+        canned = self._within(name, self.canned)
+        if canned:
+            self.sock.sendto(self._made_up(query, end, kind, self.canned[canned]), peer)
+            return
+        route = self._within(name, self.routes)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(2)
+            try:
+                s.connect(self.routes[route] if route else self.fallback())
+                s.send(query)
+                reply = s.recv(65535)
+            except OSError:
+                return
+        if self.rewrite and reply[3] & 15 == 3:
+            reply = self._made_up(query, end, kind, self.rewrite)
+        self.sock.sendto(reply, peer)
+
+    def close(self):
+        self.sock.close()
+        self.pool.shutdown(wait=False)
 
 
 class SmtpSink:
