@@ -390,6 +390,7 @@ void sim_warm_free(struct sim *s);
 void sim_watch_config(struct sim *s);
 void sim_dnsbl(struct sim *s, uint32_t node, const char *name, struct rmd_addr_answer *out);
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e);
+void sim_watch_restored(struct sim *s); /* the coordinator is back */
 
 /* ---- faults.c */
 void sim_faults_period(struct sim *s, int64_t length_ms);
