@@ -1,6 +1,8 @@
 /* Listings: found, found again, ended; their records and their history (see listing.h). */
 #include "coordinator/core/listing.h"
 
+enum { CONFIRMS_FOR_MS = 3 * 3600 * 1000 };
+
 static struct rmd_slice key_of(struct rmd_buf *b, const char *list, const char *subject) {
     rmd_buf_addf(b, "%s %s", list, subject);
     return rmd_buf_slice(b);
@@ -246,8 +248,10 @@ static struct rmd_listing *open_of(struct rmd_coord *c, const struct rmd_source 
     return NULL;
 }
 
+/* What was found hours ago, by nodes that were away since, corroborates nothing. */
 bool rmd_listing_confirmed(struct rmd_coord *c, const struct rmd_source *s) {
-    return c->watchers->open.n && open_of(c, s, RMD_TIER_ACT, false);
+    const struct rmd_listing *x = c->watchers->open.n ? open_of(c, s, RMD_TIER_ACT, false) : NULL;
+    return x && c->now.wall_ms - x->rec->last_wall_ms < CONFIRMS_FOR_MS;
 }
 
 bool rmd_listing_snowshoe(struct rmd_coord *c, const struct rmd_source *s) {

@@ -375,6 +375,7 @@ void sim_coord_start(struct sim *s) {
                                               .index = k,
                                               .pem = rmd_slice_str("-----BEGIN FAKE ED25519 KEY-----")});
     step(s, &(struct rmd_coord_event){.kind = RMD_CE_RESTORED});
+    sim_watch_restored(s);
     turn(s);
 }
 

@@ -424,6 +424,7 @@ void sim_dnsbl(struct sim *s, uint32_t node, const char *name, struct rmd_addr_a
 bool sim_watch_was_listed(const struct sim *s,
                           uint32_t source); /* on the list of the acting tier, a while ago or now */
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e);
+void sim_watch_restored(struct sim *s); /* the coordinator is back */
 
 /* ---- faults.c */
 void sim_faults_period(struct sim *s, int64_t length_ms);

@@ -208,6 +208,18 @@ bool sim_watch_was_listed(const struct sim *s, uint32_t source) {
     return false;
 }
 
+static void still_stopped(void *ctx, const struct rmd_source_view *v) {
+    struct sim *s = ctx;
+    for (uint32_t i = 0; i < s->n_sources; i++)
+        if (strcmp(s->source[i].address, v->record->address) == 0 && v->state != RMD_LANE_QUARANTINED)
+            s->source[i].stopped_ms = 0;
+}
+
+/* What a coordinator told its store before it died, and nobody else, is known by its next life. */
+void sim_watch_restored(struct sim *s) {
+    rmd_coord_sources(s->coord.core, still_stopped, s);
+}
+
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     if (strcmp(e->type, "listing.found") == 0)
         check_found(s, e->text);
@@ -217,6 +229,14 @@ void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     for (uint32_t i = 0; i < s->n_sources && e->source; i++)
         if (s->source[i].id == e->source)
             x = &s->source[i];
+    if (x && strcmp(e->type, "source.opened") == 0) { /* as when the operator resolves */
+        uint32_t source = (uint32_t)(x - s->source);
+        int p = e->provider ? sim_provider_find(s, e->provider) : -1;
+        for (uint32_t n = 0; n < s->n_nodes; n++)
+            for (uint32_t i = 0; i < s->n_providers; i++)
+                if (!e->provider || (int)i == p)
+                    s->node[n].blocked_until_ms[source][i] = 0;
+    }
     if (!x || e->provider)
         return;
     if (strcmp(e->type, "source.quarantined") == 0)
