@@ -181,12 +181,12 @@ static int source_named(const struct sim *s, const char *address) {
     return -1;
 }
 
-static void check_found(struct sim *s, const char *text) {
+static void check_found(struct sim *s, const char *text, int64_t at_ms) {
     char subject[64], list[64];
     if (!parse(text, " is on ", subject, list))
         return;
     int l = list_of(list), x = source_named(s, subject);
-    bool so = x >= 0 && (listed(s, l, (uint32_t)x, s->now_ms) || listed(s, l, (uint32_t)x, s->now_ms - 120000));
+    bool so = x >= 0 && (listed(s, l, (uint32_t)x, at_ms) || listed(s, l, (uint32_t)x, at_ms - 120000));
     if (!so)
         sim_broken(s, "only what is listed counts as listed", "%s: it never was", text);
 }
@@ -222,7 +222,8 @@ void sim_watch_restored(struct sim *s) {
 
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     if (strcmp(e->type, "listing.found") == 0)
-        check_found(s, e->text);
+        /* an event may wait for its commit; where clocks leap, only the time of its coming is sure */
+        check_found(s, e->text, s->faults.clock_step ? s->now_ms : e->wall_ms - SIM_WALL0_MS);
     else if (strcmp(e->type, "listing.removed") == 0)
         check_removed(s, e->text);
     struct sim_source *x = NULL;
