@@ -25,20 +25,13 @@ void rmd_ledger_start(struct rmd_ledger *l, int64_t ledger_ms, int64_t mono_ms) 
         ledger_ms = l->now_ms;
     l->base_ms = l->now_ms = ledger_ms;
     l->base_mono_ms = mono_ms;
+    l->since_index = (uint32_t)(ledger_ms / RMD_LEDGER_BUCKET_MS);
 }
 
 void rmd_ledger_tick(struct rmd_ledger *l, int64_t mono_ms) {
     int64_t t = l->base_ms + (mono_ms - l->base_mono_ms);
     if (t > l->now_ms)
         l->now_ms = t;
-}
-
-bool rmd_ledger_attest(struct rmd_ledger *l, int64_t claim_ms, int64_t mono_ms) {
-    rmd_ledger_tick(l, mono_ms);
-    if (claim_ms <= l->now_ms)
-        return false;
-    rmd_ledger_start(l, claim_ms, mono_ms);
-    return true;
 }
 
 struct account_key {
@@ -86,6 +79,37 @@ static struct rmd_ledger_bucket *bucket_at(struct rmd_account *a, uint32_t index
     }
     a->bucket[a->n] = (struct rmd_ledger_bucket){.index = index};
     return &a->bucket[a->n++];
+}
+
+/* What was booked in buckets from `from` on is booked now. */
+static void book_again(struct rmd_ledger *l, struct rmd_account *a, uint32_t from, uint32_t index) {
+    uint64_t moved = 0;
+    for (uint32_t i = a->n; i > a->head && a->bucket[i - 1].index >= from; i--) {
+        moved += a->bucket[i - 1].used;
+        a->bucket[i - 1].used = 0;
+        a->bucket[i - 1].dirty = true;
+    }
+    if (!moved)
+        return;
+    struct rmd_ledger_bucket *b = bucket_at(a, index);
+    b->used += moved;
+    b->dirty = true;
+    if (!rmd_list_linked(&a->dirty))
+        rmd_list_push(&l->dirty, &a->dirty);
+}
+
+/* Time stood still since the start, and what was booked since then is in buckets of a time long past: it would free too
+ * early by all that time. It happened within this life, so the present bucket is never too early. */
+bool rmd_ledger_attest(struct rmd_ledger *l, int64_t claim_ms, int64_t mono_ms) {
+    rmd_ledger_tick(l, mono_ms);
+    if (claim_ms <= l->now_ms)
+        return false;
+    uint32_t from = l->since_index, it = 0;
+    rmd_ledger_start(l, claim_ms, mono_ms);
+    void *v;
+    while (from < l->since_index && rmd_map_next(&l->accounts, &it, NULL, &v))
+        book_again(l, v, from, l->since_index);
+    return true;
 }
 
 void rmd_ledger_restore(struct rmd_ledger *l, struct rmd_slice key, uint64_t used) {

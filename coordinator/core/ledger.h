@@ -52,6 +52,7 @@ struct rmd_ledger {
     struct rmd_list dirty;
     int64_t base_ms, base_mono_ms; /* ledger time base_ms was at base_mono_ms */
     int64_t now_ms;
+    uint32_t since_index;   /* bucket of the start, or of the last attestation */
     int64_t spent_until_ms; /* after a restore from a backup: every cap counts as spent until this ledger time */
 };
 

@@ -126,6 +126,34 @@ static void time_stands_still_until_a_node_attests(void **state) {
     rmd_ledger_release(&l);
 }
 
+/* After a reboot the ledger's time is behind until a node says by how much. What was sent in between was sent now. */
+static void what_was_booked_before_an_attestation_counts_from_it(void **state) {
+    (void)state;
+    struct rmd_ledger l;
+    rmd_ledger_init(&l);
+    const int64_t hour = 3600 * 1000, t0 = 1000 * (int64_t)DAY;
+    struct rmd_caps c = {.limit = {100, 0, 0, 0}};
+    for (int i = 0; i < RMD_ACCOUNTS; i++)
+        c.account[i] = rmd_ledger_account(&l, (enum rmd_account_kind)(RMD_ACCOUNT_LANE + i), 7, 1);
+    rmd_ledger_start(&l, t0, 0);
+    rmd_caps_book(&l, &c, 10); /* of the former life: these may age as they are */
+    rmd_ledger_start(&l, t0 + hour, 0);
+    rmd_caps_book(&l, &c, 60);
+    assert_true(rmd_ledger_attest(&l, t0 + 13 * hour, 1000));
+    rmd_caps_book(&l, &c, 5);
+    assert_int_equal(rmd_caps_room(&l, &c), 25);
+    rmd_ledger_tick(&l, 1000 + 12 * hour); /* 25 h after the first: only that is over */
+    assert_int_equal(rmd_caps_room(&l, &c), 35);
+    rmd_ledger_tick(&l, 1000 + 24 * hour + 2 * RMD_LEDGER_BUCKET_MS);
+    assert_int_equal(rmd_caps_room(&l, &c), 100);
+    /* The store knows it, too. */
+    struct rmd_batch b = {0};
+    rmd_ledger_flush(&l, &b);
+    assert_true(b.ops >= 2 * RMD_ACCOUNTS);
+    rmd_batch_release(&b);
+    rmd_ledger_release(&l);
+}
+
 /* ---------------------------------------------------------------- property: against a naive model */
 
 enum { STEPS = 10000, LIMIT = 500, ACCOUNTS = 3 };
@@ -289,8 +317,11 @@ static void an_hour_has_its_own_limit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(room_follows_the_formula),         cmocka_unit_test(buckets_survive_a_restart),
-        cmocka_unit_test(an_hour_has_its_own_limit),        cmocka_unit_test(time_stands_still_until_a_node_attests),
+        cmocka_unit_test(room_follows_the_formula),
+        cmocka_unit_test(buckets_survive_a_restart),
+        cmocka_unit_test(an_hour_has_its_own_limit),
+        cmocka_unit_test(time_stands_still_until_a_node_attests),
+        cmocka_unit_test(what_was_booked_before_an_attestation_counts_from_it),
         cmocka_unit_test(caps_hold_under_random_operation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
