@@ -49,7 +49,7 @@ class PostfixReceives(ClusterCase):
         self.world.dns.start()
         c = self.deliver(["x@elsewhere.test"])
         self.assertEqual(c["bounced"], 1)
-        self.assertIn("Relay access denied", str(self.cluster.events(recipient="x@elsewhere.test")))
+        self.cluster.until(lambda: "Relay access denied" in str(self.cluster.events(recipient="x@elsewhere.test")), "the history has it")
 
 
 class SinkReceives(ClusterCase):
