@@ -31,6 +31,10 @@ uint64_t rmd_campaign_unsorted(const struct rmd_campaign *k) {
     return k->rec->rows > known ? k->rec->rows - known : 0;
 }
 
+const char *rmd_campaign_name(const struct rmd_campaign *k) {
+    return *k->rec->name ? k->rec->name : k->rec->subject;
+}
+
 struct rmd_campaign *rmd_campaign_find(struct rmd_coord *c, struct rmd_slice id) {
     return id.n == sizeof(struct rmd_id) ? rmd_map_get(&c->campaigns, id) : NULL;
 }

@@ -50,7 +50,7 @@ static void tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__O
         return;
     words(text, o);
     struct rmd_buf title = {0};
-    rmd_buf_addf(&title, "campaign %s: %s", l->campaign->rec->name, d->why);
+    rmd_buf_addf(&title, "campaign %s: %s", rmd_campaign_name(l->campaign), d->why);
     struct rmd_incident *i = rmd_incident_open(c, rmd_buf_str(&title));
     rmd_buf_release(&title);
     i->rec->class_ = v->class;
@@ -83,5 +83,5 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     k->tally[at].outcomes = k->tally[at].refused = 0; /* said; what follows is counted anew */
     if (d.what == RMD_FAILOVER_PAUSE_CAMPAIGN)
         rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED, d.why);
-    rmd_core_warn(c, "campaign %s: %s: %s", k->rec->name, rmd_failover_name(d.what), d.why);
+    rmd_core_warn(c, "campaign %s: %s: %s", rmd_campaign_name(k), rmd_failover_name(d.what), d.why);
 }

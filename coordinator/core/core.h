@@ -626,6 +626,7 @@ enum rmd_settled {
     RMD_SETTLED_HELD,
     RMD_SETTLED_CANCELLED
 };
+const char *rmd_campaign_name(const struct rmd_campaign *k); /* for people: its subject when it has none */
 struct rmd_campaign *rmd_campaign_find(struct rmd_coord *c, struct rmd_slice id);
 void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r);
 void rmd_campaign_state(struct rmd_coord *c, const struct rmd_command *m);

@@ -87,6 +87,23 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
         explain_lane(c, q, q->candidate[i], &chosen, out);
 }
 
+/* Its domain isn't in the cache: not sorted yet, or sorted before a restart, into one of the stream's queues. */
+static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const char *domain, struct rmd_buf *out) {
+    rmd_buf_addf(
+        out,
+        "%s: its MX hosts aren't known at the moment; they are asked for when a recipient there is sorted or "
+        "dealt\n",
+        domain);
+    rmd_list_for(it, &s->pqs) {
+        struct rmd_pq *q = rmd_container(it, struct rmd_pq, in_stream);
+        if (q->provider < 0 || !(q->queued + q->deferred))
+            continue;
+        rmd_buf_addf(out, "what was sorted already waits in the queues of its stream; at provider %s:\n",
+                     rmd_provider_name(c, q->provider_id));
+        explain_queue(c, q, out);
+    }
+}
+
 void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain,
                        struct rmd_buf *out) {
     struct rmd_stream *s = rmd_stream_find(c, stream);
@@ -102,14 +119,13 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (rmd_stream_lacks_key(s))
         rmd_buf_addf(out,
                      "stream %s: a DKIM key of the stream can't be read, and nothing is sent unsigned: make its file "
-                     "readable for the coordinator, then set the stream's keys again\n",
+                     "readable for the coordinator, then say `remuda rules reload`\n",
                      s->rec->name);
     if (c->stalled)
         rmd_buf_addf(out, "the store is stalled: %s\n", c->stalled);
     const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);
     if (!d || d->state == RMD_SITE_WAIT) {
-        rmd_buf_addf(out, "%s: its MX hosts aren't known yet; they are asked for when a recipient there is sorted\n",
-                     domain);
+        explain_unknown(c, s, domain, out);
         return;
     }
     if (d->state == RMD_SITE_GONE) {

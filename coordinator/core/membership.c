@@ -64,8 +64,9 @@ void rmd_membership_lost(struct rmd_coord *c, struct rmd_node *n, const char *wh
     int64_t ms = n->valid_until_mono_ms - c->now.mono_ms;
     rmd_format_duration(ms > 1000 ? ms - ms % 1000 : 0, left);
     if (n->granted)
-        rmd_core_warn(c, "node %s: lost: %s; its %u lease%s expire%s in %s unless it returns", n->rec->name, why,
-                      n->granted, n->granted == 1 ? "" : "s", n->granted == 1 ? "s" : "", left);
+        rmd_core_warn(c, "node %s: lost: %s; its %u lease%s expire%s in %s%s", n->rec->name, why, n->granted,
+                      n->granted == 1 ? "" : "s", n->granted == 1 ? "s" : "", left,
+                      n->rec->state ? "" : " unless it returns");
     else if (n->stopping) /* as it said it would */
         rmd_core_log(c, "node %s: gone: %s; it has no leases", n->rec->name, why);
     else

@@ -55,7 +55,8 @@ static bool find(struct rmd_coord *c, const struct rmd_command *m, struct target
                        "source %s has no warm-up: it was added without --warmup and --warm-as", t->who);
     else
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0,
-                       "\"%.200s\" is neither a source nor a sending domain with a warm-up", t->who);
+                       "no source or sending domain \"%.200s\" is warming up (`source set --warmup PLAN` begins one)",
+                       t->who);
     return false;
 }
 

@@ -65,7 +65,7 @@ static void show_status(const json_t *o) {
     line("suppressed", o, "suppressed", "not contacted");
     line("expired", o, "expired", "given up after their age limit");
     line("held", o, "held", "may have been delivered; not tried again");
-    line("uncertain", o, "uncertain", "attempts that ended without a reply to the final dot");
+    line("uncertain", o, "uncertain", "attempts of which nobody can tell whether they delivered");
 }
 
 int rmd_ctl_status(struct rmd_ctl *c) {
@@ -106,7 +106,7 @@ static void show_campaign(const json_t *k) {
     line("rows", k, "rows", "");
     line("rejected", k, "rejected", "at submission");
     line("queued", k, "queued", "");
-    line("leased", k, "leased", "at a node");
+    line("leased", k, "leased", "at a node, those in doubt included");
     line("deferred", k, "deferred", "to be tried again later");
     line("delivered", k, "delivered", "");
     line("bounced", k, "bounced", "");
@@ -114,7 +114,7 @@ static void show_campaign(const json_t *k) {
     line("expired", k, "expired", "");
     line("held", k, "held", "");
     line("cancelled", k, "cancelled", "");
-    line("uncertain", k, "uncertain", "attempts that ended without a reply to the final dot");
+    line("uncertain", k, "uncertain", "attempts of which nobody can tell whether they delivered");
     line("in doubt", k, "in_doubt", "attempts at a node that vanished");
     line("deferrals", k, "deferrals", "attempts that were deferred");
 }
@@ -163,7 +163,8 @@ static int post_verb(struct rmd_ctl *c, const char *family) {
     else if (rc == CTL_OK && strcmp(rmd_json_s(answer, "state"), "retiring") == 0)
         printf("source %s is retiring: what its node has open ends first, then it is retired\n", name);
     else if (rc == CTL_OK)
-        printf("%s %s is %s\n", c->command->family, name, done_word(c->command->verb));
+        printf("%s %s is %s%s%s\n", c->command->family, name, done_word(c->command->verb),
+               *rmd_json_s(answer, "note") ? ": " : "", rmd_json_s(answer, "note"));
     json_decref(answer);
     return rc;
 }
@@ -209,7 +210,11 @@ static void show_queue(const json_t *o) {
         rmd_table_cell(t, rmd_json_s(q, "waits_for"));
     }
     int64_t unsorted = rmd_json_i(o, "unsorted"), paused = rmd_json_i(o, "unsorted_paused");
-    rmd_table_print(t, rows || unsorted ? NULL : "nothing waits");
+    int64_t doubt = rmd_json_i(o, "in_doubt");
+    rmd_table_print(t, rows || unsorted || doubt ? NULL : "nothing waits");
+    if (doubt)
+        recipients((uint64_t)doubt,
+                   "in doubt at nodes that did not report (`remuda node list`, `remuda node forget`)");
     if (unsorted > paused)
         recipients((uint64_t)(unsorted - paused), "with domains that are being looked up");
     if (paused)

@@ -127,6 +127,8 @@ static int unreachable(const struct transfer *t, CURLcode rc) {
         hint = "\nThis user may not use the socket: become a member of its group.";
     else if (local)
         hint = "\nIs remuda-coordinator running? --api (or REMUDA_API) must name its api.socket.";
+    if (t->c->patient)
+        return CTL_UNREACHABLE;
     return rmd_ctl_fail(t->c, CTL_UNREACHABLE, "the coordinator does not answer at %s: %s%s", api, why, hint);
 }
 

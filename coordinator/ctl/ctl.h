@@ -30,7 +30,8 @@ struct rmd_ctl {
     const char *token_file, *ca_file;
     char *authorisation; /* header with the token */
     bool json;
-    bool color; /* standard output is a terminal */
+    bool color;   /* standard output is a terminal */
+    bool patient; /* a coordinator that does not answer is no error yet: nothing is said of it */
     void *curl;
     int argc; /* arguments behind the command's words */
     char **argv;

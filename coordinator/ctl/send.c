@@ -5,7 +5,7 @@
 
 #include "coordinator/ctl/ctl.h"
 
-enum { BAR = 32, POLL_MS = 500, LINE_EVERY = 20, STILL_TURNS = 10 };
+enum { BAR = 32, POLL_MS = 500, LINE_EVERY = 20, STILL_TURNS = 10, PATIENCE_S = 600 };
 
 static void draw(const char *what, uint64_t done, uint64_t total, const char *detail) {
     char bar[BAR + 1];
@@ -97,6 +97,10 @@ static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name
     int64_t ms = 0;
     if (valid && !rmd_ctl_duration(c, "valid-for", valid, &ms))
         return NULL;
+    if (valid && ms <= 0) {
+        rmd_ctl_usage(c, "--valid-for: must be more than nothing");
+        return NULL;
+    }
     json_t *m = json_pack("{s:s, s:b}", "stream", stream, "strict", strict);
     if (name)
         json_object_set_new(m, "name", json_string(name));
@@ -279,6 +283,26 @@ static void show_progress(const json_t *k, bool tty, bool over, unsigned turn) {
         fputc('\n', stderr);
 }
 
+/* The campaign is the coordinator's, durable: while that is restarted, whoever watches waits. */
+static int ask_patiently(struct rmd_ctl *c, const char *path, json_t **out, bool tty) {
+    int rc = CTL_UNREACHABLE;
+    for (unsigned s = 0; rc == CTL_UNREACHABLE; s++) {
+        c->patient = s < PATIENCE_S;
+        rc = rmd_ctl_call(c, "GET", path, NULL, out);
+        bool go_on = rc == CTL_UNREACHABLE && c->patient;
+        c->patient = false;
+        if (!go_on)
+            break;
+        if (s == 0)
+            fprintf(stderr,
+                    "%sthe coordinator does not answer; the campaign is accepted, and the watch goes on when it is "
+                    "back\n",
+                    tty ? "\r\033[K" : "");
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    }
+    return rc;
+}
+
 int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
     char path[128];
     bool tty = isatty(STDERR_FILENO), over = false;
@@ -288,7 +312,7 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
     fflush(stdout);
     for (unsigned turn = 0; rc == CTL_OK && !over; turn++) {
         json_t *k = NULL;
-        rc = rmd_ctl_call(c, "GET", path, NULL, &k);
+        rc = ask_patiently(c, path, &k, tty);
         if (rc != CTL_OK)
             break;
         over = json_is_string(json_object_get(k, "finished"));

@@ -85,7 +85,7 @@ void rmd_api_node_verb(struct rmd_api_request *r) {
     if (kind < 0 || bad)
         return;
     if (rmd_api_command(r, &c, &reply))
-        r->out = json_pack("{s:s}", "name", r->segment[1]);
+        r->out = json_pack("{s:s, s:s}", "name", r->segment[1], "note", reply.text);
 }
 
 /* ---- streams */

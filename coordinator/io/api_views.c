@@ -324,8 +324,8 @@ static void build_queue(struct view *v) {
     struct rmd_status_view s;
     rmd_coord_queues(v->core, add_queue, v);
     rmd_coord_status(v->core, &s);
-    v->r->out = json_pack("{s:O, s:I, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted, "unsorted_paused",
-                          (json_int_t)s.unsorted_paused);
+    v->r->out = json_pack("{s:O, s:I, s:I, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted,
+                          "unsorted_paused", (json_int_t)s.unsorted_paused, "in_doubt", (json_int_t)s.in_doubt);
 }
 
 void rmd_api_queue(struct rmd_api_request *r) {

@@ -116,7 +116,8 @@ static void show(struct rmd_api_request *r, const char *name) {
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
     else if (name && !json_array_size(l.lanes))
-        rmd_api_fail(r, 404, RMD_ENOTFOUND, "\"%.200s\" is neither a source nor a sending domain with a warm-up",
+        rmd_api_fail(r, 404, RMD_ENOTFOUND,
+                     "no source or sending domain \"%.200s\" is warming up (`source set --warmup PLAN` begins one)",
                      name);
     else
         r->out = json_pack("{s:o, s:O}", "day", json_day(l.day), "lanes", l.lanes);

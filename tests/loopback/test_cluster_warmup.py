@@ -92,7 +92,7 @@ class WarmUp(ClusterCase):
         self.refused(2, "is neither a stage from 1 nor", "warmup", "set", self.cold, "--stage", "soon", "--reason", "x")
         self.refused(1, "has stages 1 to 3 of plan tiny", "warmup", "set", self.cold, "big", "--stage", "9", "--reason", "x")
         self.refused(1, "there is no provider", "warmup", "set", self.cold, "bigg", "--stage", "2", "--reason", "x")
-        self.refused(3, "neither a source nor a sending domain", "warmup", "192.0.2.99")
+        self.refused(3, "is warming up", "warmup", "192.0.2.99")
         self.refused(1, "there is no warm-up plan \"reckless\"; there are conservative, standard, aggressive, tiny", "source", "add",
                      self.address(9), "--node", "n1", "--pool", "main", "--helo", "m9.news.example", "--warmup", "reckless")
         self.refused(1, "is not a date of the past", "source", "set", self.cold, "--warm-as", "5k", "--since", "2999-01-01")

@@ -30,6 +30,23 @@ class Text(ClusterCase):
 class Explain(Text):
     providers = {"small": {"domains": ["a.test"]}, "slow": {"domains": ["slow.test"], "delay_data": "4s"}}
 
+    def test_a_restart_forgets_neither_the_watch_nor_what_binds(self):
+        self.cluster.remuda("stream", "pause", "bulk", "--reason", "test")
+        eml = self.work.write("watched.eml", PLAIN)
+        path = self.cluster.write_csv("watched.csv", [{"email": f"w{i}@a.test"} for i in range(20)])
+        with subprocess.Popen([self.cluster.command, "--api", self.cluster.socket, "send", "--template", eml, "--recipients", path,
+                               "--stream", "bulk", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
+            self.cluster.until(lambda: self.cluster.explain("w1@a.test")["matches"] or None, "it is accepted")
+            self.cluster.coordinator.kill()
+            self.cluster.start_coordinator()
+            self.cluster.connected("n1")
+            lines = "\n".join(self.cluster.explain("w1@a.test")["matches"][-1]["lines"])
+            self.assertIn("paused", lines)
+            self.cluster.remuda("stream", "resume", "bulk")
+            out, err = watch.communicate(timeout=patience(60))
+            self.assertEqual(watch.returncode, 0, err.decode())
+            self.assertIn("100%", err.decode())
+
     def test_the_newest_is_told_however_much_there_was(self):
         for _ in range(55):
             last = self.deliver(["often@a.test"])
