@@ -373,6 +373,40 @@ static void shares_are_known_after_a_restart(void **state) {
     done(w);
 }
 
+static size_t leases_of_others(const struct cw *w, const struct cw_node *a) {
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_nodes; i++)
+        n += &w->node[i] == a ? 0 : w->node[i].n_leases;
+    return n;
+}
+
+/* The node may be cut off alone, and go on with what it holds: its share is out until the doubt is over. */
+static void a_lease_in_doubt_holds_its_share(void **state) {
+    (void)state;
+    struct cw *w = cluster();
+    struct rmd_status_view v;
+    struct cw_node *a = NULL;
+    ceiling(w, CONNECTIONS); /* one lane's worth */
+    cw_pass(w, 40000, 1000);
+    cw_submit(w, "bulk", g_domain, 1500, 0);
+    cw_pass(w, 3000, 200);
+    for (size_t i = 0; i < w->n_nodes; i++)
+        a = w->node[i].n_leases ? &w->node[i] : a;
+    assert_non_null(a);
+    assert_int_equal(leases_of_others(w, a), 0);
+    cw_kill_node(w, a);
+    cw_pass(w, 70000, 500);
+    rmd_coord_status(w->core, &v);
+    assert_true(v.in_doubt > 0);
+    for (int i = 0; i < 100; i++) { /* three lingers */
+        cw_pass(w, 1000, 500);
+        assert_int_equal(leases_of_others(w, a), 0);
+    }
+    cw_pass(w, 600000, 2000); /* its return was waited for long enough */
+    assert_true(leases_of_others(w, a) > 0);
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_provider_that_comes_takes_its_domains),
@@ -383,6 +417,7 @@ int main(void) {
         cmocka_unit_test(all_shares_together_stay_below_the_ceiling),
         cmocka_unit_test(a_ceiling_that_is_lowered_takes_back_what_is_over_it),
         cmocka_unit_test(shares_are_known_after_a_restart),
+        cmocka_unit_test(a_lease_in_doubt_holds_its_share),
     };
     return cmocka_run_group_tests_name("reload", tests, NULL, NULL);
 }
