@@ -58,6 +58,13 @@ void sim_check_disturbed(struct sim *s, int node) {
             s->node[n].disturbed_ms = s->now_ms;
 }
 
+void sim_check_vanished(struct sim *s, int node) {
+    sim_check_disturbed(s, node);
+    for (uint32_t n = 0; n < s->n_nodes; n++)
+        if (node < 0 || (uint32_t)node == n)
+            s->node[n].vanished_ms = s->now_ms;
+}
+
 /* ---- MAIL leaves */
 
 static void check_halts(struct sim *s, const struct sim_conn *c, const struct sim_campaign *k) {
@@ -160,7 +167,7 @@ static bool half_spent(const struct sim *s, uint32_t source, uint32_t provider, 
                {x->cap, s->total[source].n},
                {s->network_cap, s->network[x->net][provider].n},
                {st->domain_cap ? st->domain_cap : s->domain_cap, s->sender[stream][provider].n}};
-    bool whole = s->node[x->node].disturbed_ms < s->now_ms - 25 * HOUR_MS;
+    bool whole = s->node[x->node].vanished_ms < s->now_ms - 25 * HOUR_MS;
     for (size_t i = 0; i < sizeof cap / sizeof cap[0]; i++)
         if (cap[i].limit && (!whole || cap[i].used * 2 >= cap[i].limit))
             return true;
@@ -174,7 +181,9 @@ static bool in_service(const struct sim *s, const struct sim_conn *c, uint32_t s
     if (half_spent(s, source, c->provider, c->campaign->stream) || s->source[source].warms ||
         s->stream[c->campaign->stream].warms)
         return false; /* caps of warm-ups are spent most of the time */
-    if (nd->partitioned || !nd->session || x->refused_until_ms > since_ms || nd->disturbed_ms >= since_ms - STABLE_MS)
+    /* What is due while its node is away goes elsewhere, and is offered there within a lease's time. */
+    if (nd->partitioned || !nd->session || x->refused_until_ms > since_ms ||
+        nd->disturbed_ms >= s->now_ms - s->lease_valid_ms - STABLE_MS)
         return false;
     for (uint32_t i = 0; i < s->n_blocks; i++) { /* a quarantine lasts an hour behind the last refusal */
         const struct sim_block *b = &s->block[i];

@@ -156,8 +156,8 @@ static void providers(struct sim *s) {
 static void nodes(struct sim *s) {
     s->n_nodes = sim_one_in(s, 4) ? 1 : 1 + (uint32_t)sim_below(s, SIM_NODES);
     s->n_nets = 2 + (uint32_t)sim_below(s, SIM_NETS - 1);
-    uint64_t source_cap = sim_one_in(s, 2) ? 60 + sim_below(s, 500) : 0;
-    uint64_t lane_cap = sim_one_in(s, 3) ? 0 : 15 + sim_below(s, 200);
+    uint64_t source_cap = s->capped && sim_one_in(s, 2) ? 60 + sim_below(s, 500) : 0;
+    uint64_t lane_cap = !s->capped || sim_one_in(s, 3) ? 0 : 15 + sim_below(s, 200);
     for (uint32_t n = 0; n < s->n_nodes; n++) {
         struct sim_node *nd = &s->node[n];
         rmd_format(nd->name, sizeof nd->name, "node%u", n);
@@ -166,6 +166,7 @@ static void nodes(struct sim *s) {
         nd->workers = 1 + (uint32_t)sim_below(s, SIM_WORKERS);
         nd->crash_in = -1;
         nd->lost_at_ms = nd->forgotten_ms = -1;
+        nd->vanished_ms = -2 * (int64_t)SIM_DAY_MS; /* never: its caps are known from the first hour on */
         uint64_t k = 1 + sim_below(s, 4);
         for (uint64_t i = 0; i < k && s->n_sources < SIM_SOURCES; i++) {
             struct sim_source *x = &s->source[s->n_sources];
@@ -195,7 +196,7 @@ static void streams(struct sim *s) {
         x->retry_min_ms = sim_between(s, 30000, 300000);
         x->retry_max_ms = sim_between(s, 3600000, 4 * 3600000);
         x->return_wait_ms = sim_between(s, 20000, 240000);
-        x->domain_cap = sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;
+        x->domain_cap = s->capped && sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;
         x->paused_ack_ms = -1;
     }
 }
@@ -228,8 +229,8 @@ static void options(struct sim *s) {
     s->deadline_ms = 45000;
     s->lease_valid_ms = sim_between(s, 55000, 100000);
     s->heartbeat_lost_ms = sim_between(s, 5000, 12000);
-    s->network_cap = sim_one_in(s, 3) ? 40 + sim_below(s, 300) : 0;
-    s->domain_cap = sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;
+    s->network_cap = s->capped && sim_one_in(s, 3) ? 40 + sim_below(s, 300) : 0;
+    s->domain_cap = s->capped && sim_one_in(s, 3) ? 60 + sim_below(s, 400) : 0;
     s->coord_options = (struct rmd_coord_options){.lease_valid_ms = s->lease_valid_ms,
                                                   .transaction_deadline_ms = s->deadline_ms,
                                                   .heartbeat_lost_ms = s->heartbeat_lost_ms,
@@ -244,6 +245,7 @@ static void options(struct sim *s) {
 void sim_config(struct sim *s) {
     s->rules = sim_rules();
     s->coord.crash_in = -1;
+    s->capped = !sim_one_in(s, 4); /* without caps nothing excuses work that moves */
     faults(s);
     providers(s);
     nodes(s);

@@ -413,7 +413,7 @@ void sim_coord_kill(struct sim *s, bool host) {
     forget(c);
     if (host)
         sim_boot(s, &c->clock);
-    sim_check_disturbed(s, -1);
+    sim_check_vanished(s, -1);
     for (uint32_t n = 0; n < s->n_nodes; n++)
         sim_net_reset(s, n, sim_between(s, 200, 1500));
     sim_op_coord_gone(s);

@@ -111,8 +111,8 @@ static void block(struct sim *s) {
                             .from_ms = s->now_ms,
                             .to_ms = s->now_ms + sim_between(s, 600000, 4 * 3600000),
                             .stage = stages[sim_below(s, sizeof stages / sizeof stages[0])],
-                            .network = sim_one_in(s, 3)};
-    b->whole = b->network && sim_one_in(s, 3);
+                            .network = sim_one_in(s, 2)};
+    b->whole = b->network && sim_one_in(s, 4);
     sim_say(s, "%s: blocks %s%s at %s", s->provider[b->provider].name, s->source[b->source].address,
             b->whole ? " and its network" : "", rmd_stage_name(b->stage));
     if (s->n_blocks == SIM_BLOCKS || sim_one_in(s, 4))
@@ -124,7 +124,7 @@ static void block(struct sim *s) {
         more->source = neighbour(s, b);
     else
         more->provider = other_provider(s, b);
-    more->from_ms += b->network ? sim_between(s, 11000, 40000) : sim_between(s, 0, 20000);
+    more->from_ms += sim_between(s, 0, 20000);
     sim_say(s, "%s: will block %s, too", s->provider[more->provider].name, s->source[more->source].address);
 }
 
@@ -143,7 +143,7 @@ static void shun(struct sim *s) {
 
 static void stall(struct sim *s) {
     s->coord.stall_until_ms = s->now_ms + sim_between(s, 500, 30000);
-    sim_check_disturbed(s, -1);
+    sim_check_vanished(s, -1);
     sim_say(s, "the coordinator's disk is full for %lld ms", (long long)(s->coord.stall_until_ms - s->now_ms));
 }
 
@@ -236,7 +236,7 @@ void sim_faults_period(struct sim *s, int64_t length_ms) {
         sim_at(s, sim_between(s, 0, length_ms), on_fault, rmd_rng_next(&s->rng), rmd_rng_next(&s->rng), 0);
     if (s->faults.partition && sim_one_in(s, 2))
         sim_at(s, sim_between(s, 0, length_ms / 4), on_long_cut, 0, 0, 0);
-    if (s->faults.blocks)
+    for (int i = 0; i < 2 && s->faults.blocks; i++)
         sim_at(s, sim_between(s, 0, length_ms / 2), on_block, 0, 0, 0);
 }
 

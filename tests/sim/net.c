@@ -108,7 +108,7 @@ void sim_net_partition(struct sim *s, uint32_t n, bool on) {
         return;
     sim_say(s, "%s: %s the coordinator", nd->name, on ? "is cut off from" : "can reach");
     nd->partitioned = on;
-    sim_check_disturbed(s, (int)n);
+    sim_check_vanished(s, (int)n);
     if (!on)
         sim_net_reset(s, n, sim_between(s, 1, 2000));
 }

@@ -535,7 +535,7 @@ void sim_node_kill(struct sim *s, uint32_t n, bool host) {
         if (s->conn[i].used && s->conn[i].client_open && s->conn[i].node == n)
             sim_smtp_close(s, &s->conn[i], !nd->stopping);
     forget(nd);
-    sim_check_disturbed(s, (int)n);
+    sim_check_vanished(s, (int)n);
     if (host) {
         sim_journal_lose(s, nd->journal, false);
         sim_boot(s, &nd->clock);

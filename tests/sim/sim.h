@@ -186,7 +186,7 @@ struct sim_stop {
 
 /* When a node read it, 0: never; and what must have stopped. */
 struct sim_stops {
-    int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS];
+    int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS], network_ms[SIM_SOURCES][SIM_PROVIDERS];
     int64_t sender_ms[SIM_STREAMS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
@@ -239,7 +239,7 @@ struct sim_node {
     uint64_t link_gen;
     int64_t to_coord_ms, to_node_ms; /* last arrival, for order within a session */
     /* for the checker */
-    int64_t lost_at_ms, disturbed_ms, valid_until_ms, forgotten_ms, serving_since_ms;
+    int64_t lost_at_ms, disturbed_ms, vanished_ms, valid_until_ms, forgotten_ms, serving_since_ms;
     int64_t blocked_since_ms[SIM_SOURCES][SIM_PROVIDERS], blocked_until_ms[SIM_SOURCES][SIM_PROVIDERS];
 };
 
@@ -271,7 +271,7 @@ struct sim_faults { /* what this world suffers from */
 
 struct sim {
     uint64_t seed;
-    bool verbose, quiet_faults; /* quiet: the last part, without faults */
+    bool capped, verbose, quiet_faults; /* quiet: the last part, without faults */
     struct rmd_rng rng;
     int64_t now_ms;
     struct rmd_heap heap;
@@ -443,6 +443,8 @@ void sim_check_blocked(struct sim *s, struct sim_conn *c);
 void sim_check_event(struct sim *s, const Remuda__EventRecord *e);
 void sim_check_host_lost(struct sim *s, uint32_t n);
 void sim_check_disturbed(struct sim *s, int node); /* -1: the coordinator, and so everybody */
+void sim_check_vanished(struct sim *s,
+                        int node); /* likewise; and what was offered may count for caps though nobody saw it */
 struct sim_campaign *sim_check_campaign(struct sim *s, const struct rmd_id *message, uint64_t *ordinal);
 bool sim_check_steady(const struct sim *s, uint32_t node, int64_t since_ms);
 int64_t sim_check_grace(const struct sim *s, uint32_t node, int64_t since_ms);

@@ -42,12 +42,17 @@ static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
                 counts(s, c->source, t->block_ms[c->source][p], HEARD_MS))
                 told(s, c, c->source, &t->source[c->source], "source", x->address);
     }
-    if (network && !t->source[c->source].at_ms) {
-        for (uint32_t i = 0; i < s->n_sources; i++)
-            if (i != c->source && s->source[i].net == x->net && s->now_ms - t->block_ms[i][c->provider] > APART_MS &&
-                counts(s, i, t->block_ms[i][c->provider], HEARD_MS))
-                told(s, c, i, &t->network[x->net][c->provider], "the network of", x->address);
+    bool elsewhere = false; /* then this refusal is the source's second, and says no more */
+    for (uint32_t p = 0; p < s->n_providers; p++)
+        elsewhere = elsewhere || (p != c->provider && !s->provider[p].other && t->block_ms[c->source][p]);
+    for (uint32_t i = 0; i < s->n_sources && network && !elsewhere; i++) {
+        bool first = t->network_ms[i][c->provider] || s->now_ms - t->block_ms[i][c->provider] > APART_MS;
+        if (i != c->source && s->source[i].net == x->net && first &&
+            counts(s, i, t->block_ms[i][c->provider], HEARD_MS))
+            told(s, c, i, &t->network[x->net][c->provider], "the network of", x->address);
     }
+    if (network)
+        t->network_ms[c->source][c->provider] = s->now_ms;
     t->block_ms[c->source][c->provider] = s->now_ms;
 }
 
@@ -149,6 +154,7 @@ void sim_stops_campaign_opened(struct sim *s, uint32_t campaign) {
 
 void sim_stops_resolved(struct sim *s) {
     memset(s->stops.block_ms, 0, sizeof s->stops.block_ms);
+    memset(s->stops.network_ms, 0, sizeof s->stops.network_ms);
     memset(s->stops.source, 0, sizeof s->stops.source);
     memset(s->stops.network, 0, sizeof s->stops.network);
 }

@@ -132,7 +132,7 @@ void sim_freeze(struct sim *s, int64_t ms) {
     s->now_ms += ms;
     for (uint32_t n = 0; n < s->n_nodes; n++)
         sim_net_reset(s, n, sim_between(s, 10, 1000));
-    sim_check_disturbed(s, -1);
+    sim_check_vanished(s, -1);
 }
 
 /* ---- the course of a run: periods of some minutes with work and faults, nights of some hours in which everything
