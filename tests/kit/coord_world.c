@@ -19,6 +19,11 @@ struct todo {
     bool read;
 };
 
+/* Room for one more than n: doubled, since a checked build copies at every step. */
+static void *grown(void *v, size_t n, size_t size) {
+    return n & (n - 1) || n == 1 ? v : rmd_realloc(v, (n ? 2 * n : 2) * size);
+}
+
 static struct todo *todo_new(struct cw *w, enum rmd_coord_event_kind kind) {
     struct todo *t = rmd_alloc(sizeof *t);
     t->e.kind = kind;
@@ -125,7 +130,7 @@ void cw_report(struct cw *w, struct cw_node *n, uint64_t from_n, uint64_t to_n) 
 static void journal(struct cw_node *n, const Remuda__Outcome *o) {
     struct rmd_buf b = {0};
     rmd_pb_encode(o, &b);
-    n->journal = rmd_realloc(n->journal, (n->n + 1) * sizeof *n->journal);
+    n->journal = grown(n->journal, n->n, sizeof *n->journal);
     n->journal[n->n++] = remuda__outcome__unpack(NULL, b.len, b.p);
     rmd_buf_release(&b);
 }
@@ -154,7 +159,7 @@ static void answer_one(struct cw *w, struct cw_node *n, struct cw_lease *l, uint
         w->answer(w, n, l, l->email[i], &o);
     l->done[i] = true;
     for (uint32_t k = 0; k < o.rcpts; k++) {
-        w->rcpt = rmd_realloc(w->rcpt, (w->n_rcpts + 1) * sizeof *w->rcpt);
+        w->rcpt = grown(w->rcpt, w->n_rcpts, sizeof *w->rcpt);
         w->rcpt[w->n_rcpts++] =
             (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.wall_ms, o.kind};
     }
@@ -418,7 +423,7 @@ void cw_revive_node(struct cw *w, struct cw_node *n, bool new_boot, bool new_jou
 /* ---------------------------------------------------------------- effects */
 
 static void on_event(struct cw *w, const Remuda__EventRecord *e) {
-    w->event = rmd_realloc(w->event, (w->n_events + 1) * sizeof *w->event);
+    w->event = grown(w->event, w->n_events, sizeof *w->event);
     memset(&w->event[w->n_events], 0, sizeof *w->event);
     rmd_copy(w->event[w->n_events].type, sizeof w->event->type, e->type);
     rmd_copy(w->event[w->n_events].recipient, sizeof w->event->recipient, e->recipient);
@@ -451,7 +456,7 @@ static void resolve(struct cw *w, const char *name) {
 }
 
 static void commit(struct cw *w, struct rmd_coord_effect *f) {
-    w->commit = rmd_realloc(w->commit, (w->n_commits + 1) * sizeof *w->commit);
+    w->commit = grown(w->commit, w->n_commits, sizeof *w->commit);
     w->commit[w->n_commits++].tag = f->tag;
     int rc = w->store.ops->submit(w->store.s, &f->batch, w->epoch, ++w->seq);
     assert(rc == RMD_OK);
@@ -541,7 +546,7 @@ struct rows {
 
 static bool on_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
     struct rows *r = ctx;
-    r->v = rmd_realloc(r->v, (r->n + 1) * sizeof *r->v);
+    r->v = grown(r->v, r->n, sizeof *r->v);
     r->v[r->n].key = rmd_slice(rmd_arena_dup(r->arena, key.p, key.n), key.n);
     r->v[r->n++].value =
         rmd_slice(value.n ? rmd_arena_dup(r->arena, value.p, value.n) : (void *)(uintptr_t) "", value.n);
