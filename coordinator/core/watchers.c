@@ -595,7 +595,8 @@ static bool take_finding(struct rmd_coord *c, const struct rmd_node *n, const st
             r->answered = true;
             r->state = f->state;
             r->n_answer = f->n_answer;
-            memcpy(r->answer, f->answer, f->n_answer * sizeof *f->answer);
+            if (f->n_answer)
+                memcpy(r->answer, f->answer, f->n_answer * sizeof *f->answer);
             rmd_copy_slice(r->text, sizeof r->text, rmd_slice_str(f->text));
         }
         done = done && r->answered;
