@@ -386,14 +386,19 @@ class Cluster:
     # ---- waiting
 
     def settled(self, ident, timeout_s=60):
-        """Waits until nothing of the campaign waits any more; returns its last view."""
+        """Waits until nothing of the campaign waits any more; returns its last view. Counts are told at once and events when they are durable:
+        for those it waits, too, as long as that may take."""
         def done():
             c = self.campaign(ident)
             return c if c["finished"] else None
         try:
-            return wait_until(done, patience(timeout_s), f"campaign {ident} is settled", self.coordinator.child, every_s=0.05)
+            view = wait_until(done, patience(timeout_s), f"campaign {ident} is settled", self.coordinator.child, every_s=0.05)
         except Failed as e:
             raise Failed(f"{e}\n{self.picture(ident)}") from None
+        if view["state"] == "done":
+            with contextlib.suppress(Failed):  # a history that was taken away is another test's matter
+                wait_until(lambda: self.events(campaign=ident, type="campaign.done"), patience(2), "its events are there", every_s=0.01)
+        return view
 
     def until(self, condition, what, timeout_s=30):
         try:
