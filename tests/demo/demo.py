@@ -107,6 +107,11 @@ CITY = ["Köln", "Győr", "Москва", "Quebec", "Tours & Blois", "St. Gallen
 QUOTE = ["", "", "..", "<script>alert(1)</script>", "a\r\nBcc: everybody@example.com", "100 % \"sure\""]
 
 
+def boot_us():
+    """The receivers' clock."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
 class Screen:
     """A bar on a terminal; a line every few seconds elsewhere."""
 
@@ -229,8 +234,9 @@ class Demo:
         if not busy:
             return False
         self.killed = busy[0]
+        before_us = boot_us()
         self.cluster.nodes[self.killed].kill()
-        self.kills.append((time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000, {ip for ip, n in SOURCES.items() if n == self.killed}))
+        self.kills.append((before_us, boot_us(), {ip for ip, n in SOURCES.items() if n == self.killed}))
         self.screen.say(f"node {self.killed} was killed with SIGKILL")
         self.restarts.append((time.monotonic() + 2, self.return_node))
         return True

@@ -95,12 +95,13 @@ class Judge(unittest.TestCase):
                     accepted("a@x.test", 10 - gap_s, conn=1) | kw, accepted("a@x.test", 20, conn=2)]
 
         def duplicates(events):
-            return judge(submissions("a@x.test"), events, kills=[(10 * S, {"127.1.0.1"})], named_uncertain={"a@x.test"})["duplicates"]
+            return judge(submissions("a@x.test"), events, kills=[(10 * S, 10.2 * S, {"127.1.0.1"})], named_uncertain={"a@x.test"})["duplicates"]
         self.assertEqual(duplicates(two(0.1)), 0, "nobody read the reply")
         self.assertEqual(duplicates(two(-0.1)[1:] + [ev("rcpt", 9.9, rcpt="a@x.test", mail_from="v@s.test", conn=1)]), 0, "no reply yet")
         self.assertEqual(duplicates(two(3)), 1, "it was read long before")
         self.assertEqual(duplicates(two(0.1, ip="127.1.0.2")), 1, "another sender")
         self.assertEqual(duplicates(two(0.1) + [ev("quit", 9.95, conn=1)]), 1, "the connection was over")
+        self.assertEqual(duplicates(two(0.1) + [ev("quit", 10.1, conn=1)]), 0, "it ended with the process")
         later = [ev("rcpt", 9.95, rcpt="b@x.test", mail_from="v@s.test", conn=1)]
         self.assertEqual(duplicates(two(0.1) + later), 1, "the sender was at the next one")
 

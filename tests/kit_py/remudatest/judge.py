@@ -156,22 +156,24 @@ def check_stops(events, unrelated, stopped=(), redeal_ms=1000):
 
 
 def killed_transactions(events, kills):
-    """{recipient: [t_us]}: what was open when a sender was killed. kills: [(t_us, ips)], taken after the kill. A connection's last recipient is,
-    when the connection hadn't ended before, and its reply, if there was one, was written so late that nobody may have read it."""
+    """{recipient: [t_us]}: what was open when a sender was killed. kills: [(before_us, after_us, ips)], the times around the kill: receivers may
+    see the ends of its connections before it is known to be dead. A connection's last recipient was open when the connection hadn't
+    ended before, and its reply, if there was one, was written so late that nobody may have read it."""
     doubts = collections.defaultdict(list)
-    for t_us, ips in kills:
+    for before_us, after_us, ips in kills:
         last, over = {}, set()
-        for e in sorted((e for e in events if e.get("ip") in ips and "conn" in e and e["t_us"] <= t_us), key=lambda e: e["t_us"]):
+        for e in sorted((e for e in events if e.get("ip") in ips and "conn" in e and e["t_us"] <= after_us), key=lambda e: e["t_us"]):
             at = e["provider"], e["conn"]
             if e["event"] in ("quit", "cut"):
-                over.add(at)
+                if e["t_us"] < before_us:
+                    over.add(at)
             elif e["event"] == "rcpt":
                 last[at] = {"key": event_key(e), "ended_us": None}
             elif e["event"] in ("accepted", "refused") and at in last and "rcpt" in e:
                 last[at]["ended_us"] = e["t_us"]
         for at, x in last.items():
-            if at not in over and (x["ended_us"] is None or t_us - x["ended_us"] < READ_US):
-                doubts[x["key"]].append(t_us)
+            if at not in over and (x["ended_us"] is None or before_us - x["ended_us"] < READ_US):
+                doubts[x["key"]].append(after_us)
     return doubts
 
 
