@@ -293,8 +293,8 @@ class Demo:
             return False
         queues = [q for q in self.cluster.get("queue")["queues"] if q["queued"] or q["deferred"]]
         soon = time.time() * 1000 + 60000
-        return all((not q["queued"] or q["waits_for"].startswith("lane caps")) and
-                   (not q["deferred"] or q["next_attempt"] and wall_ms(q["next_attempt"]) > soon or q["waits_for"].startswith("lane caps"))
+        return all((not q["queued"] or q["waits_for"] == "lane caps") and
+                   (not q["deferred"] or q["next_attempt"] and wall_ms(q["next_attempt"]) > soon or q["waits_for"] == "lane caps")
                    for q in queues)
 
     # ---- the verdict
