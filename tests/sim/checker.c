@@ -351,7 +351,7 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
     if (e->message.len != sizeof id.b) {
         sim_say(s, "event: %s %s", e->type, e->text);
         if (strcmp(e->type, "source.quarantined") == 0)
-            sim_stops_quarantined(s, e->source, e->provider);
+            sim_stops_quarantined(s, e);
         sim_watch_event(s, e);
         return;
     }

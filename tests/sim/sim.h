@@ -421,8 +421,8 @@ void sim_warm_free(struct sim *s);
 /* ---- watch.c */
 void sim_watch_config(struct sim *s);
 void sim_dnsbl(struct sim *s, uint32_t node, const char *name, struct rmd_addr_answer *out);
-bool sim_watch_was_listed(const struct sim *s,
-                          uint32_t source); /* on the list of the acting tier, a while ago or now */
+bool sim_watch_was_listed(const struct sim *s, uint32_t source,
+                          const Remuda__EventRecord *e); /* on the list of the acting tier, a while ago or now */
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e);
 void sim_watch_restored(struct sim *s); /* the coordinator is back */
 
@@ -459,7 +459,7 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
 /* A receiver refuses the source, or its network. */
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network);
 /* The coordinator says that a source is quarantined, at a provider or (0) everywhere. */
-void sim_stops_quarantined(struct sim *s, uint32_t source, uint32_t provider);
+void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e);
 void sim_stops_stream_opened(struct sim *s, uint32_t stream); /* by the operator */
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign);
 void sim_stops_resolved(struct sim *s);

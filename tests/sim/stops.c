@@ -123,8 +123,9 @@ void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
 
 /* What one receiver says acts on its provider only; nothing is closed without a receiver's word, or everywhere without
  * two or a blocklist's. */
-void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
+void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e) {
     const struct sim_stops *t = &s->stops;
+    uint32_t id = e->source, provider = e->provider;
     uint32_t i = 0, named = 0;
     while (i < s->n_sources && s->source[i].id != id)
         i++;
@@ -132,7 +133,7 @@ void sim_stops_quarantined(struct sim *s, uint32_t id, uint32_t provider) {
         return; /* its number wasn't learnt yet */
     for (uint32_t p = 0; p < s->n_providers; p++)
         named += t->said[i][p] && !s->provider[p].other;
-    if (!provider && named < 2 && !sim_watch_was_listed(s, i))
+    if (!provider && named < 2 && !sim_watch_was_listed(s, i, e))
         sim_broken(s, "one receiver cannot stop the fleet",
                    "%s is quarantined everywhere, %u named providers refused it, and no list has it",
                    s->source[i].address, named);

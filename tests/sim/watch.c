@@ -70,14 +70,24 @@ void sim_watch_config(struct sim *s) {
 
 /* ---- what is listed */
 
+/* Whether this list has the source because of that block. */
+static bool lists(const struct sim *s, int list, uint32_t block, uint32_t source) {
+    uint64_t h = rmd_mix64(s->seed ^ (block + 1) * 0x9e3779b97f4a7c15);
+    bool on = list == ACT ? h % 2 == 0 : list == SLOW ? h % 3 == 0 : false;
+    return on && s->block[block].source == source;
+}
+
 static bool listed(const struct sim *s, int list, uint32_t source, int64_t at_ms) {
-    for (uint32_t i = 0; i < s->n_blocks; i++) {
-        const struct sim_block *b = &s->block[i];
-        uint64_t h = rmd_mix64(s->seed ^ (i + 1) * 0x9e3779b97f4a7c15);
-        bool on = list == ACT ? h % 2 == 0 : list == SLOW ? h % 3 == 0 : false;
-        if (on && b->source == source && at_ms >= b->from_ms && at_ms < b->to_ms)
+    for (uint32_t i = 0; i < s->n_blocks; i++)
+        if (lists(s, list, i, source) && at_ms >= s->block[i].from_ms && at_ms < s->block[i].to_ms)
             return true;
-    }
+    return false;
+}
+
+static bool was_ever_listed(const struct sim *s, int list, uint32_t source) {
+    for (uint32_t i = 0; i < s->n_blocks; i++)
+        if (lists(s, list, i, source))
+            return true;
     return false;
 }
 
@@ -181,12 +191,14 @@ static int source_named(const struct sim *s, const char *address) {
     return -1;
 }
 
+/* at_ms: when it was found, -1: nobody can tell. */
 static void check_found(struct sim *s, const char *text, int64_t at_ms) {
     char subject[64], list[64];
     if (!parse(text, " is on ", subject, list))
         return;
     int l = list_of(list), x = source_named(s, subject);
-    bool so = x >= 0 && (listed(s, l, (uint32_t)x, at_ms) || listed(s, l, (uint32_t)x, at_ms - 120000));
+    bool so = x >= 0 && (at_ms < 0 ? was_ever_listed(s, l, (uint32_t)x)
+                                   : listed(s, l, (uint32_t)x, at_ms) || listed(s, l, (uint32_t)x, at_ms - 120000));
     if (!so)
         sim_broken(s, "only what is listed counts as listed", "%s: it never was", text);
 }
@@ -200,9 +212,17 @@ static void check_removed(struct sim *s, const char *text) {
         sim_broken(s, "no word is no removal", "%s: it is listed all the time", text);
 }
 
-bool sim_watch_was_listed(const struct sim *s, uint32_t source) {
+/* When an event's step was, -1 where clocks leap: it has waited for its commit, and nobody can tell how long. */
+static int64_t time_of(const struct sim *s, const Remuda__EventRecord *e) {
+    return s->faults.clock_step ? -1 : e->wall_ms - SIM_WALL0_MS;
+}
+
+bool sim_watch_was_listed(const struct sim *s, uint32_t source, const Remuda__EventRecord *e) {
     enum { BACK_MS = 600000, STEP_MS = 30000 };
-    for (int64_t at = s->now_ms - BACK_MS; at <= s->now_ms; at += STEP_MS)
+    int64_t until = time_of(s, e);
+    if (until < 0)
+        return was_ever_listed(s, ACT, source);
+    for (int64_t at = until - BACK_MS; at <= until; at += STEP_MS)
         if (listed(s, ACT, source, at))
             return true;
     return false;
@@ -222,8 +242,7 @@ void sim_watch_restored(struct sim *s) {
 
 void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     if (strcmp(e->type, "listing.found") == 0)
-        /* an event may wait for its commit; where clocks leap, only the time of its coming is sure */
-        check_found(s, e->text, s->faults.clock_step ? s->now_ms : e->wall_ms - SIM_WALL0_MS);
+        check_found(s, e->text, time_of(s, e));
     else if (strcmp(e->type, "listing.removed") == 0)
         check_removed(s, e->text);
     struct sim_source *x = NULL;
