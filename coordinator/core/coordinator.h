@@ -54,7 +54,21 @@ struct rmd_watch_settings {
     size_t n_lists;
 };
 
+/* Features that a measurement leaves out, to see what each is worth (tests/sim). No configuration can. */
+enum rmd_without {
+    RMD_WITHOUT_GATES = 1 << 0,         /* warm-up goes on by sending days alone */
+    RMD_WITHOUT_CONCENTRATION = 1 << 1, /* work is dealt round the pool */
+    RMD_WITHOUT_STICKINESS = 1 << 2,    /* greylisted mail may come again from any source */
+    RMD_WITHOUT_REPUTATION = 1 << 3,    /* scores don't weigh the dealing */
+    RMD_WITHOUT_CANARY = 1 << 4,        /* moved work goes at once, without a limit to growth */
+    RMD_WITHOUT_PROBING = 1 << 5,       /* a stopped lane comes back at once when its time is over */
+    RMD_WITHOUT_MOVING = 1 << 6,        /* work of a stopped source waits for it */
+    RMD_WITHOUT_NETWORKS = 1 << 7,      /* work moves to the same network, too */
+    RMD_WITHOUT_BREAKER = 1 << 8,       /* content and senders that are refused go on */
+};
+
 struct rmd_coord_options {
+    uint32_t without; /* RMD_WITHOUT_*; 0 in production */
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
     int64_t campaign_keep_ms; /* records of finished campaigns are forgotten after this; 0: never */
