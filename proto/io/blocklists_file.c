@@ -9,24 +9,21 @@
 
 #include <base/text.h>
 
-#include "proto/io/ucl.h"
+#include "proto/io/layers.h"
 
 enum { INTERVAL_MIN_MS = 1000, INTERVAL_MAX_MS = 7 * 86400000, KEY_FILE_MAX = 256, NAMED_MAX = 16 };
 
 enum field { TIER, INTERVAL, PER_HOUR, PER_DAY, NEIGHBOURS, ENABLED, LIFETIME, FIELDS };
 enum text { ZONE, KEY_FILE, TEST, UNTEST, REMOVAL, HINT, TEXTS };
 
-static const struct {
-    const char *name, *what;
-    int64_t min, max;
-} fields[FIELDS] = {
-    [TIER] = {"tier", "one of act, slow, alert", 0, RMD_TIER_COUNT - 1},
-    [INTERVAL] = {"interval", "a duration like 6h", INTERVAL_MIN_MS, INTERVAL_MAX_MS},
-    [PER_HOUR] = {"per_hour", "a whole number", 1, 100000},
-    [PER_DAY] = {"per_day", "a whole number", 1, 1000000},
-    [NEIGHBOURS] = {"neighbours", "true or false", 0, 1},
-    [ENABLED] = {"enabled", "true or false", 0, 1},
-    [LIFETIME] = {"lifetime", "a duration like 7d", 0, INT64_C(365) * 86400000},
+static const struct rmd_layer_key fields[FIELDS] = {
+    [TIER] = {"tier", RMD_LAYER_WORD, 0, RMD_TIER_COUNT - 1, rmd_tier_name, "one of act, slow, alert"},
+    [INTERVAL] = {.name = "interval", RMD_LAYER_DURATION, INTERVAL_MIN_MS, INTERVAL_MAX_MS},
+    [PER_HOUR] = {.name = "per_hour", .min = 1, .max = 100000},
+    [PER_DAY] = {.name = "per_day", .min = 1, .max = 1000000},
+    [NEIGHBOURS] = {.name = "neighbours", RMD_LAYER_SWITCH, .max = 1},
+    [ENABLED] = {.name = "enabled", RMD_LAYER_SWITCH, .max = 1},
+    [LIFETIME] = {.name = "lifetime", RMD_LAYER_DURATION, .max = INT64_C(365) * 86400000},
 };
 static const char *const texts[TEXTS] = {[ZONE] = "zone",     [KEY_FILE] = "key_file", [TEST] = "test",
                                          [UNTEST] = "untest", [REMOVAL] = "removal",   [HINT] = "hint"};
@@ -37,11 +34,9 @@ struct code {
 };
 
 struct draft {
-    const char *name, *file; /* that defined or changed it last */
-    int line, zone_line, key_line;
-    const char *zone_file, *key_from, *codes_file;
-    int64_t value[FIELDS]; /* -1: not set */
-    bool enabled_by_operator;
+    struct rmd_layer is;
+    int key_line;
+    const char *key_from;
     const char *text[TEXTS]; /* NULL: not set */
     uint32_t kinds;
     struct code code[RMD_LIST_CODES_MAX];
@@ -51,78 +46,13 @@ struct draft {
     const char *key;
 };
 
-struct reader {
-    struct rmd_arena *arena;
-    struct rmd_buf *err;
-    const char *file;
-    bool shipped;
-    int findings;
-    struct draft fallback;
-    struct draft *v[RMD_LISTS_MAX];
-    size_t n;
-    rmd_read_key_fn read_key;
+/* What the owner of the reader lends: how a key file is read. */
+struct keys {
+    rmd_read_key_fn read;
     void *ctx;
 };
 
-static void RMD_PRINTF(4, 5) finding(struct reader *r, const char *file, int line, const char *fmt, ...) {
-    r->findings++;
-    rmd_buf_addf(r->err, "%s:%d: ", file, line);
-    va_list ap;
-    va_start(ap, fmt);
-    rmd_buf_vaddf(r->err, fmt, ap);
-    va_end(ap);
-    rmd_buf_addc(r->err, '\n');
-}
-
-static void draft_init(struct draft *d) {
-    *d = (struct draft){0};
-    for (int k = 0; k < FIELDS; k++)
-        d->value[k] = -1;
-}
-
 /* --- values */
-
-static bool parse_value(enum field k, const char *text, int64_t *out) {
-    uint64_t u;
-    switch (k) {
-    case TIER:
-        for (uint32_t t = 0; t < RMD_TIER_COUNT; t++)
-            if (strcmp(rmd_tier_name(t), text) == 0)
-                *out = t;
-        return *out >= 0;
-    case NEIGHBOURS:
-    case ENABLED:
-        *out = strcmp(text, "true") == 0;
-        return *out || strcmp(text, "false") == 0;
-    case INTERVAL:
-    case LIFETIME:
-        return rmd_parse_duration_ms(rmd_slice_str(text), out) == RMD_OK;
-    default:
-        if (rmd_parse_count(rmd_slice_str(text), &u) != RMD_OK)
-            return false;
-        *out = u > INT64_MAX ? INT64_MAX : (int64_t)u;
-        return true;
-    }
-}
-
-static void read_value(struct reader *r, struct draft *d, enum field k, const struct rmd_ucl *node,
-                       const char *where) {
-    int64_t v = -1;
-    if (node->type != RMD_UCL_SCALAR)
-        finding(r, r->file, node->line, "%s: %s: expected a value, found %s", where, fields[k].name,
-                rmd_ucl_type_text(node));
-    else if (!parse_value(k, node->text, &v))
-        finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not %s", where, fields[k].name, node->text,
-                fields[k].what);
-    else if (v < fields[k].min || v > fields[k].max)
-        finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not within %lld and %lld%s", where, fields[k].name,
-                node->text, (long long)fields[k].min, (long long)fields[k].max,
-                k == INTERVAL || k == LIFETIME ? " milliseconds" : "");
-    else
-        d->value[k] = v;
-    if (k == ENABLED && !r->shipped && d != &r->fallback)
-        d->enabled_by_operator = v == 1;
-}
 
 /* NULL, or what is wrong with a zone. */
 static const char *zone_fault(const char *s) {
@@ -146,10 +76,11 @@ static const char *zone_fault(const char *s) {
     return NULL;
 }
 
-static void read_text(struct reader *r, struct draft *d, enum text k, const struct rmd_ucl *node, const char *where) {
+static void read_text(struct rmd_layers *r, struct draft *d, enum text k, const struct rmd_ucl *node,
+                      const char *where) {
     if (node->type != RMD_UCL_SCALAR) {
-        finding(r, r->file, node->line, "%s: %s: expected a value, found %s", where, texts[k],
-                rmd_ucl_type_text(node));
+        rmd_layers_finding(r, r->file, node->line, "%s: %s: expected a value, found %s", where, texts[k],
+                           rmd_ucl_type_text(node));
         return;
     }
     const char *fault = k == ZONE ? zone_fault(node->text) : NULL;
@@ -158,50 +89,35 @@ static void read_text(struct reader *r, struct draft *d, enum text k, const stru
     if (!fault && strlen(node->text) > 300)
         fault = "is too long";
     if (fault) {
-        finding(r, r->file, node->line, "%s: %s: \"%.64s\" %s", where, texts[k], node->text, fault);
+        rmd_layers_finding(r, r->file, node->line, "%s: %s: \"%.64s\" %s", where, texts[k], node->text, fault);
         return;
     }
     d->text[k] = node->text;
-    if (k == ZONE) {
-        d->zone_file = r->file;
-        d->zone_line = node->line;
-    } else if (k == KEY_FILE) {
+    if (k == KEY_FILE) {
         d->key_from = r->file;
         d->key_line = node->line;
     }
 }
 
-/* Calls fn for each text of a list, or for the only one. */
-static void each_text(struct reader *r, struct draft *d, const struct rmd_ucl *node, const char *where,
-                      void (*fn)(struct reader *, struct draft *, const char *text, int line)) {
-    if (node->type == RMD_UCL_SCALAR)
-        fn(r, d, node->text, node->line);
-    else if (node->type == RMD_UCL_OBJECT || !node->child)
-        finding(r, r->file, node->line, "%s: %s: expected a list of texts", where, node->key);
-    for (const struct rmd_ucl *it = node->type == RMD_UCL_LIST ? node->child : NULL; it; it = it->next) {
-        if (it->type == RMD_UCL_SCALAR)
-            fn(r, d, it->text, it->line);
-        else
-            finding(r, r->file, it->line, "%s: %s: expected a text, found %s", where, node->key,
-                    rmd_ucl_type_text(it));
-    }
-}
-
-static void add_kind(struct reader *r, struct draft *d, const char *text, int line) {
+static void add_kind(struct rmd_layers *r, void *draft, const char *text, int line) {
+    struct draft *d = draft;
     for (uint32_t bit = 1; bit <= RMD_LIST_URL; bit <<= 1) {
         if (strcmp(rmd_list_kind_name(bit), text) == 0) {
             d->kinds |= bit;
             return;
         }
     }
-    finding(r, r->file, line, "list \"%s\": kinds: \"%.40s\" is none of ip4, ip6, domain, url", d->name, text);
+    rmd_layers_finding(r, r->file, line, "list \"%s\": kinds: \"%.40s\" is none of ip4, ip6, domain, url", d->is.name,
+                       text);
 }
 
-static void add_named(struct reader *r, struct draft *d, const char *text, int line) {
+static void add_named(struct rmd_layers *r, void *draft, const char *text, int line) {
+    struct draft *d = draft;
     if (strlen(text) < 4)
-        finding(r, r->file, line, "list \"%s\": named: \"%s\" is too short to mean this list alone", d->name, text);
+        rmd_layers_finding(r, r->file, line, "list \"%s\": named: \"%s\" is too short to mean this list alone",
+                           d->is.name, text);
     else if (d->n_named == NAMED_MAX)
-        finding(r, r->file, line, "list \"%s\": named: more than %d words", d->name, NAMED_MAX);
+        rmd_layers_finding(r, r->file, line, "list \"%s\": named: more than %d words", d->is.name, NAMED_MAX);
     else
         d->named[d->n_named++] = text;
 }
@@ -252,7 +168,8 @@ static bool hidden(const Remuda__BlocklistCode *by, const Remuda__BlocklistCode 
                     : by->address == c->address;
 }
 
-static void add_code(struct reader *r, struct draft *d, const char *text, int line) {
+static void add_code(struct rmd_layers *r, void *draft, const char *text, int line) {
+    struct draft *d = draft;
     Remuda__BlocklistCode c = REMUDA__BLOCKLIST_CODE__INIT;
     const char *fault = code_fault(text, &c);
     if (!fault && d->n_codes == RMD_LIST_CODES_MAX)
@@ -261,98 +178,49 @@ static void add_code(struct reader *r, struct draft *d, const char *text, int li
         if (hidden(&d->code[i].pb, &c))
             fault = "is hidden by an earlier code";
     if (fault)
-        finding(r, r->file, line, "list \"%s\": code \"%.60s\" %s", d->name, text, fault);
+        rmd_layers_finding(r, r->file, line, "list \"%s\": code \"%.60s\" %s", d->is.name, text, fault);
     else
         d->code[d->n_codes++] = (struct code){.pb = c, .line = line};
 }
 
 /* --- sections */
 
-static void read_section(struct reader *r, struct draft *d, const struct rmd_ucl *section, const char *where) {
-    bool one = d != &r->fallback;
-    for (const struct rmd_ucl *it = section->child; it; it = it->next) {
-        int k = 0, t = 0;
-        while (k < FIELDS && strcmp(fields[k].name, it->key) != 0)
-            k++;
-        while (t < TEXTS && strcmp(texts[t], it->key) != 0)
-            t++;
-        if (k < FIELDS) {
-            read_value(r, d, (enum field)k, it, where);
-        } else if (one && t < TEXTS) {
-            read_text(r, d, (enum text)t, it, where);
-        } else if (one && strcmp(it->key, "kinds") == 0) {
-            d->kinds = 0;
-            each_text(r, d, it, where, add_kind);
-        } else if (one && strcmp(it->key, "named") == 0) {
-            d->n_named = 0;
-            each_text(r, d, it, where, add_named);
-        } else if (one && strcmp(it->key, "codes") == 0) {
-            d->n_codes = 0;
-            d->codes_file = r->file;
-            each_text(r, d, it, where, add_code);
-        } else {
-            finding(r, r->file, it->line, "%s: %s: unknown key", where, it->key);
-        }
+static bool read_member(struct rmd_layers *r, void *draft, const struct rmd_ucl *node, const char *where) {
+    struct draft *d = draft;
+    int t = 0;
+    while (t < TEXTS && strcmp(texts[t], node->key) != 0)
+        t++;
+    if (draft == r->fallback) {
+        return false;
+    } else if (t < TEXTS) {
+        read_text(r, d, (enum text)t, node, where);
+    } else if (strcmp(node->key, "kinds") == 0) {
+        d->kinds = 0;
+        rmd_layers_each(r, d, node, where, add_kind);
+    } else if (strcmp(node->key, "named") == 0) {
+        d->n_named = 0;
+        rmd_layers_each(r, d, node, where, add_named);
+    } else if (strcmp(node->key, "codes") == 0) {
+        d->n_codes = 0;
+        rmd_layers_each(r, d, node, where, add_code);
+    } else {
+        return false;
     }
+    return true;
 }
 
-static bool name_ok(const char *s) {
-    size_t n = strlen(s);
-    return n && n <= RMD_LIST_NAME_MAX && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == n;
-}
-
-static void read_list(struct reader *r, const struct rmd_ucl *section) {
-    if (!name_ok(section->key)) {
-        finding(r, r->file, section->line,
-                "list \"%.70s\": a name has 1 to %d small letters, digits, \"-\", \"_\", \".\"", section->key,
-                RMD_LIST_NAME_MAX);
-        return;
-    }
-    if (section->type != RMD_UCL_OBJECT) {
-        finding(r, r->file, section->line, "list \"%s\": is a section: list \"%s\" { ... }", section->key,
-                section->key);
-        return;
-    }
-    struct draft *d = NULL;
-    for (size_t i = 0; i < r->n; i++)
-        if (strcmp(r->v[i]->name, section->key) == 0)
-            d = r->v[i];
-    if (!d && r->n == RMD_LISTS_MAX) {
-        finding(r, r->file, section->line, "more than %d lists", RMD_LISTS_MAX);
-        return;
-    }
-    if (!d) {
-        d = rmd_arena_alloc(r->arena, sizeof *d);
-        draft_init(d);
-        d->name = section->key;
-        r->v[r->n++] = d;
-    }
-    d->file = r->file;
-    d->line = section->line;
-    char where[RMD_LIST_NAME_MAX + 16];
-    rmd_format(where, sizeof where, "list \"%s\"", d->name);
-    read_section(r, d, section, where);
-}
-
-static void read_file(struct reader *r, struct rmd_slice text, const char *file) {
-    struct rmd_ucl *root = NULL;
-    r->file = rmd_arena_str(r->arena, rmd_slice_str(file));
-    if (rmd_ucl_parse(text, r->file, r->arena, &root, r->err) < 0) {
-        r->findings++;
-        return;
-    }
-    for (const struct rmd_ucl *it = root->child; it; it = it->next) {
-        bool section = it->type == RMD_UCL_OBJECT;
-        if (section && strcmp(it->key, "default") == 0)
-            read_section(r, &r->fallback, it, "default");
-        else if (section && strcmp(it->key, "list") == 0)
-            for (const struct rmd_ucl *l = it->child; l; l = l->next)
-                read_list(r, l);
-        else
-            finding(r, r->file, it->line, "%s: unknown key; expected list \"name\" { ... } or default { ... }",
-                    it->key);
-    }
-}
+static const struct rmd_layers_kind kind = {
+    .word = "list",
+    .words = "lists",
+    .name_chars = "\"-\", \"_\", \".\"",
+    .name_extra = "-_.",
+    .name_max = RMD_LIST_NAME_MAX,
+    .max = RMD_LISTS_MAX,
+    .draft_size = sizeof(struct draft),
+    .key = fields,
+    .n_keys = FIELDS,
+    .member = read_member,
+};
 
 /* --- the whole */
 
@@ -374,16 +242,18 @@ static const char *key_fault(struct rmd_slice key) {
     return NULL;
 }
 
-static void read_key(struct reader *r, struct draft *d) {
+static void read_key(struct rmd_layers *r, struct draft *d) {
     struct rmd_buf text = {.limit = KEY_FILE_MAX};
     char why[160] = "can't be read";
-    if (!r->read_key)
+    const struct keys *keys = r->ctx;
+    if (!keys->read)
         return;
-    bool ok = r->read_key(r->ctx, d->text[KEY_FILE], &text, why, sizeof why) && !text.overflow;
+    bool ok = keys->read(keys->ctx, d->text[KEY_FILE], &text, why, sizeof why) && !text.overflow;
     struct rmd_slice key = rmd_trim(rmd_buf_slice(&text));
     const char *fault = ok ? key_fault(key) : why;
     if (fault)
-        finding(r, d->key_from, d->key_line, "list \"%s\": key_file %.120s %s", d->name, d->text[KEY_FILE], fault);
+        rmd_layers_finding(r, d->key_from, d->key_line, "list \"%s\": key_file %.120s %s", d->is.name,
+                           d->text[KEY_FILE], fault);
     else
         d->key = rmd_arena_str(r->arena, key);
     if (text.p)
@@ -391,52 +261,59 @@ static void read_key(struct reader *r, struct draft *d) {
     rmd_buf_release(&text);
 }
 
-static void lint_one(struct reader *r, struct draft *d) {
+static void lint_one(struct rmd_layers *r, struct draft *d) {
     if (!d->text[ZONE] && !d->kinds && !d->n_codes) {
-        finding(r, d->file, d->line,
-                "list \"%s\": nothing defines it: no shipped list has this name, and zone is not set", d->name);
+        rmd_layers_finding(r, d->is.file, d->is.line,
+                           "list \"%s\": nothing defines it: no shipped list has this name, and zone is not set",
+                           d->is.name);
         return;
     }
     if (!d->text[ZONE])
-        finding(r, d->file, d->line, "list \"%s\": has no zone", d->name);
+        rmd_layers_finding(r, d->is.file, d->is.line, "list \"%s\": has no zone", d->is.name);
     if (!d->kinds)
-        finding(r, d->file, d->line, "list \"%s\": kinds is not set: what is it asked about?", d->name);
+        rmd_layers_finding(r, d->is.file, d->is.line, "list \"%s\": kinds is not set: what is it asked about?",
+                           d->is.name);
     if (!d->n_codes)
-        finding(r, d->file, d->line, "list \"%s\": has no codes, and only documented codes are believed", d->name);
+        rmd_layers_finding(r, d->is.file, d->is.line,
+                           "list \"%s\": has no codes, and only documented codes are believed", d->is.name);
     uint32_t domains = RMD_LIST_DOMAIN | RMD_LIST_URL;
     if (d->kinds & domains && d->kinds & ~domains)
-        finding(r, d->file, d->line, "list \"%s\": is asked about addresses and about domains; make it two lists",
-                d->name);
+        rmd_layers_finding(r, d->is.file, d->is.line,
+                           "list \"%s\": is asked about addresses and about domains; make it two lists", d->is.name);
     if (d->text[KEY_FILE] && !keyed(d))
-        finding(r, d->key_from, d->key_line, "list \"%s\": key_file is set, and its zone has no %s", d->name,
-                RMD_LIST_KEY_PLACE);
+        rmd_layers_finding(r, d->key_from, d->key_line, "list \"%s\": key_file is set, and its zone has no %s",
+                           d->is.name, RMD_LIST_KEY_PLACE);
     else if (d->text[KEY_FILE])
         read_key(r, d);
-    else if (keyed(d) && d->enabled_by_operator)
-        finding(r, d->file, d->line, "list \"%s\": is enabled and needs a key: set key_file", d->name);
+    else if (keyed(d) && d->is.own >> ENABLED & 1 && d->is.value[ENABLED] == 1)
+        rmd_layers_finding(r, d->is.file, d->is.line, "list \"%s\": is enabled and needs a key: set key_file",
+                           d->is.name);
 }
 
-static void lint(struct reader *r) {
+static void lint(struct rmd_layers *r) {
     for (size_t i = 0; i < r->n; i++) {
-        lint_one(r, r->v[i]);
-        for (size_t j = 0; j < i; j++)
-            if (rmd_blocklist_id(r->v[i]->name) == rmd_blocklist_id(r->v[j]->name))
-                finding(r, r->v[i]->file, r->v[i]->line, "list \"%s\": its id collides with that of \"%s\"",
-                        r->v[i]->name, r->v[j]->name);
+        struct draft *d = r->v[i];
+        lint_one(r, d);
+        for (size_t j = 0; j < i; j++) {
+            const struct draft *e = r->v[j];
+            if (rmd_blocklist_id(d->is.name) == rmd_blocklist_id(e->is.name))
+                rmd_layers_finding(r, d->is.file, d->is.line, "list \"%s\": its id collides with that of \"%s\"",
+                                   d->is.name, e->is.name);
+        }
     }
 }
 
-static char *copy(struct reader *r, const char *s) {
+static char *copy(struct rmd_layers *r, const char *s) {
     return s && *s ? rmd_arena_str(r->arena, rmd_slice_str(s)) : (char *)(uintptr_t)protobuf_c_empty_string;
 }
 
-static Remuda__Blocklist *make(struct reader *r, const struct draft *d) {
+static Remuda__Blocklist *make(struct rmd_layers *r, const struct draft *d) {
     Remuda__Blocklist *l = rmd_arena_alloc(r->arena, sizeof *l);
     remuda__blocklist__init(l);
     int64_t v[FIELDS];
-    for (int k = 0; k < FIELDS; k++)
-        v[k] = d->value[k] >= 0 ? d->value[k] : r->fallback.value[k];
-    l->name = copy(r, d->name);
+    for (size_t k = 0; k < FIELDS; k++)
+        v[k] = rmd_layers_value(r, d, k);
+    l->name = copy(r, d->is.name);
     l->zone = copy(r, d->text[ZONE]);
     l->key = copy(r, d->key);
     l->kinds = d->kinds;
@@ -471,11 +348,12 @@ int rmd_blocklists_parse(struct rmd_slice override, const char *name, rmd_read_k
                          struct rmd_blocklists *out, struct rmd_buf *err) {
     *out = (struct rmd_blocklists){0};
     struct rmd_arena scratch = {0}; /* trees and drafts go at the end; only the messages stay */
-    struct reader r = {.arena = &scratch, .err = err, .shipped = true, .read_key = read_key_fn, .ctx = ctx};
-    draft_init(&r.fallback);
-    read_file(&r, rmd_slice(rmd_blocklists_shipped, rmd_blocklists_shipped_n), "blocklists (shipped)");
-    r.shipped = false;
-    read_file(&r, override, name);
+    struct keys keys = {.read = read_key_fn, .ctx = ctx};
+    struct rmd_layers r;
+    rmd_layers_init(&r, &kind, &scratch, err);
+    r.ctx = &keys;
+    rmd_layers_read(&r, rmd_slice(rmd_blocklists_shipped, rmd_blocklists_shipped_n), "blocklists (shipped)", true);
+    rmd_layers_read(&r, override, name, false);
     if (!r.findings)
         lint(&r);
     if (!r.findings) {

@@ -8,22 +8,19 @@
 
 #include <base/text.h>
 
-#include "proto/io/ucl.h"
+#include "proto/io/layers.h"
 
 enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, CLUSTER, KEYS };
 
-static const struct {
-    const char *name;
-    int64_t min, max;
-} key_table[KEYS] = {
-    [CONNECTIONS] = {"connections", 1, 10000},
-    [PER_SITE] = {"connections_per_site", 1, 10000},
-    [MESSAGES] = {"messages_per_connection", 1, 100000},
-    [CONNECTS] = {"connects_per_minute", 0, 1000000},
-    [RATE] = {"rate_per_minute", 0, 10000000},
-    [TLS] = {"tls_required", 0, 1},
-    [REGISTER] = {"register_first", 0, 1},
-    [CLUSTER] = {"cluster_connections", 0, 1000000},
+static const struct rmd_layer_key keys[KEYS] = {
+    [CONNECTIONS] = {.name = "connections", .min = 1, .max = 10000},
+    [PER_SITE] = {.name = "connections_per_site", .min = 1, .max = 10000},
+    [MESSAGES] = {.name = "messages_per_connection", .min = 1, .max = 100000},
+    [CONNECTS] = {.name = "connects_per_minute", .max = 1000000},
+    [RATE] = {.name = "rate_per_minute", .max = 10000000},
+    [TLS] = {.name = "tls_required", .type = RMD_LAYER_SWITCH, .max = 1},
+    [REGISTER] = {.name = "register_first", .type = RMD_LAYER_SWITCH, .max = 1},
+    [CLUSTER] = {.name = "cluster_connections", .max = 1000000},
 };
 
 struct suffix {
@@ -32,42 +29,11 @@ struct suffix {
 };
 
 struct draft {
-    const char *name;
-    const char *file; /* that defined or changed it last */
-    int line;
-    bool shipped;
-    int64_t value[KEYS]; /* -1: not set */
+    struct rmd_layer is;
     struct suffix suffix[RMD_PROVIDER_SUFFIXES_MAX];
     const char *suffix_file;
     size_t n;
 };
-
-struct reader {
-    struct rmd_arena *arena;
-    struct rmd_buf *err;
-    const char *file;
-    bool shipped;
-    int findings;
-    struct draft fallback;
-    struct draft *v[RMD_PROVIDERS_MAX];
-    size_t n;
-};
-
-static void RMD_PRINTF(4, 5) finding(struct reader *r, const char *file, int line, const char *fmt, ...) {
-    r->findings++;
-    rmd_buf_addf(r->err, "%s:%d: ", file, line);
-    va_list ap;
-    va_start(ap, fmt);
-    rmd_buf_vaddf(r->err, fmt, ap);
-    va_end(ap);
-    rmd_buf_addc(r->err, '\n');
-}
-
-static void draft_init(struct draft *d) {
-    *d = (struct draft){0};
-    for (int k = 0; k < KEYS; k++)
-        d->value[k] = -1;
-}
 
 /* --- suffixes */
 
@@ -100,163 +66,79 @@ static const char *suffix_fault(const char *s) {
     return labels < 2 ? "is too broad: two labels at least" : NULL;
 }
 
-static void add_suffix(struct reader *r, struct draft *d, const struct rmd_ucl *node) {
+static void add_suffix(struct rmd_layers *r, struct draft *d, const struct rmd_ucl *node) {
     const char *text = node->text;
     if (node->type != RMD_UCL_SCALAR || !*text) {
-        finding(r, r->file, node->line, "provider \"%s\": an mx suffix is empty, or no value", d->name);
+        rmd_layers_finding(r, r->file, node->line, "provider \"%s\": an mx suffix is empty, or no value", d->is.name);
         return;
     }
     const char *fault = suffix_fault(text);
     if (fault) {
-        finding(r, r->file, node->line, "provider \"%s\": mx suffix \"%.64s\" %s", d->name, node->text, fault);
+        rmd_layers_finding(r, r->file, node->line, "provider \"%s\": mx suffix \"%.64s\" %s", d->is.name, node->text,
+                           fault);
         return;
     }
     if (d->n == RMD_PROVIDER_SUFFIXES_MAX) {
-        finding(r, r->file, node->line, "provider \"%s\": more than %d mx suffixes", d->name,
-                RMD_PROVIDER_SUFFIXES_MAX);
+        rmd_layers_finding(r, r->file, node->line, "provider \"%s\": more than %d mx suffixes", d->is.name,
+                           RMD_PROVIDER_SUFFIXES_MAX);
         return;
     }
     d->suffix[d->n++] = (struct suffix){.text = rmd_arena_str(r->arena, rmd_slice_str(text)), .line = node->line};
 }
 
 /* An override replaces the whole list. */
-static void read_suffixes(struct reader *r, struct draft *d, const struct rmd_ucl *node) {
+static void read_suffixes(struct rmd_layers *r, struct draft *d, const struct rmd_ucl *node) {
     d->n = 0;
     d->suffix_file = r->file;
-    if (strcmp(d->name, RMD_PROVIDER_OTHER_NAME) == 0) {
-        finding(r, r->file, node->line, "provider \"other\" takes what no other names; it has no mx");
+    if (strcmp(d->is.name, RMD_PROVIDER_OTHER_NAME) == 0) {
+        rmd_layers_finding(r, r->file, node->line, "provider \"other\" takes what no other names; it has no mx");
     } else if (node->type == RMD_UCL_OBJECT) {
-        finding(r, r->file, node->line, "provider \"%s\": mx: expected a list, found a section", d->name);
+        rmd_layers_finding(r, r->file, node->line, "provider \"%s\": mx: expected a list, found a section",
+                           d->is.name);
     } else if (node->type == RMD_UCL_SCALAR) {
         add_suffix(r, d, node);
     } else {
         if (!node->child)
-            finding(r, r->file, node->line, "provider \"%s\": mx: the list is empty", d->name);
+            rmd_layers_finding(r, r->file, node->line, "provider \"%s\": mx: the list is empty", d->is.name);
         for (const struct rmd_ucl *it = node->child; it; it = it->next)
             add_suffix(r, d, it);
     }
 }
 
-/* --- sections */
-
-static int parse_value(enum key k, const char *text, int64_t *out) {
-    if (k == TLS || k == REGISTER) {
-        *out = strcmp(text, "true") == 0;
-        return *out || strcmp(text, "false") == 0 ? RMD_OK : RMD_EFORMAT;
-    }
-    uint64_t u;
-    int rc = rmd_parse_count(rmd_slice_str(text), &u);
-    if (rc == RMD_OK)
-        *out = u > INT64_MAX ? INT64_MAX : (int64_t)u;
-    return rc;
-}
-
-static void read_value(struct reader *r, struct draft *d, enum key k, const struct rmd_ucl *node, const char *where) {
-    const char *name = key_table[k].name;
-    int64_t v = -1;
-    if (node->type != RMD_UCL_SCALAR)
-        finding(r, r->file, node->line, "%s: %s: expected a value, found %s", where, name, rmd_ucl_type_text(node));
-    else if (parse_value(k, node->text, &v) < 0)
-        finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not %s", where, name, node->text,
-                k == TLS || k == REGISTER ? "true or false" : "a whole number");
-    else if (v < key_table[k].min || v > key_table[k].max)
-        finding(r, r->file, node->line, "%s: %s: \"%.40s\" is not within %lld and %lld", where, name, node->text,
-                (long long)key_table[k].min, (long long)key_table[k].max);
-    else
-        d->value[k] = v;
-}
-
-static void read_section(struct reader *r, struct draft *d, const struct rmd_ucl *section, const char *where) {
-    for (const struct rmd_ucl *it = section->child; it; it = it->next) {
-        int k = 0;
-        while (k < KEYS && strcmp(key_table[k].name, it->key) != 0)
-            k++;
-        if (k < KEYS)
-            read_value(r, d, (enum key)k, it, where);
-        else if (d != &r->fallback && strcmp(it->key, "mx") == 0)
-            read_suffixes(r, d, it);
-        else
-            finding(r, r->file, it->line, "%s: %s: unknown key", where, it->key);
-    }
-}
-
-static bool name_ok(const char *s) {
-    size_t n = strlen(s);
-    if (!n || n > RMD_PROVIDER_NAME_MAX)
+static bool read_member(struct rmd_layers *r, void *draft, const struct rmd_ucl *node, const char *where) {
+    (void)where;
+    if (draft == r->fallback || strcmp(node->key, "mx") != 0)
         return false;
-    return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") == n;
+    read_suffixes(r, draft, node);
+    return true;
 }
 
-static struct draft *find_draft(const struct reader *r, const char *name) {
-    for (size_t i = 0; i < r->n; i++)
-        if (strcmp(r->v[i]->name, name) == 0)
-            return r->v[i];
-    return NULL;
-}
-
-static void read_provider(struct reader *r, const struct rmd_ucl *section) {
-    if (!name_ok(section->key)) {
-        finding(r, r->file, section->line,
-                "provider \"%.40s\": a name has 1 to %d small letters, digits, \"-\", \"_\"", section->key,
-                RMD_PROVIDER_NAME_MAX);
-        return;
-    }
-    if (section->type != RMD_UCL_OBJECT) {
-        finding(r, r->file, section->line, "provider \"%s\": is a section: provider \"%s\" { ... }", section->key,
-                section->key);
-        return;
-    }
-    struct draft *d = find_draft(r, section->key);
-    if (!d && r->n == RMD_PROVIDERS_MAX) {
-        finding(r, r->file, section->line, "more than %d providers", RMD_PROVIDERS_MAX);
-        return;
-    }
-    if (!d) {
-        d = rmd_arena_alloc(r->arena, sizeof *d);
-        draft_init(d);
-        d->name = section->key;
-        d->shipped = r->shipped;
-        r->v[r->n++] = d;
-    }
-    d->file = r->file;
-    d->line = section->line;
-    char where[RMD_PROVIDER_NAME_MAX + 16];
-    rmd_format(where, sizeof where, "provider \"%s\"", d->name);
-    read_section(r, d, section, where);
-}
-
-static void read_text(struct reader *r, struct rmd_slice text, const char *file) {
-    struct rmd_ucl *root = NULL;
-    r->file = rmd_arena_str(r->arena, rmd_slice_str(file));
-    if (rmd_ucl_parse(text, r->file, r->arena, &root, r->err) < 0) {
-        r->findings++;
-        return;
-    }
-    for (const struct rmd_ucl *it = root->child; it; it = it->next) {
-        bool section = it->type == RMD_UCL_OBJECT;
-        if (section && strcmp(it->key, "default") == 0)
-            read_section(r, &r->fallback, it, "default");
-        else if (section && strcmp(it->key, "provider") == 0)
-            for (const struct rmd_ucl *p = it->child; p; p = p->next)
-                read_provider(r, p);
-        else
-            finding(r, r->file, it->line, "%s: unknown key; expected provider \"name\" { ... } or default { ... }",
-                    it->key);
-    }
-}
+static const struct rmd_layers_kind kind = {
+    .word = "provider",
+    .words = "providers",
+    .name_chars = "\"-\", \"_\"",
+    .name_extra = "-_",
+    .name_max = RMD_PROVIDER_NAME_MAX,
+    .max = RMD_PROVIDERS_MAX,
+    .draft_size = sizeof(struct draft),
+    .key = keys,
+    .n_keys = KEYS,
+    .member = read_member,
+};
 
 /* --- the whole */
 
 /* Matching order: the operator's own, the shipped ones, "other". Stable. */
-static void order(struct reader *r) {
+static void order(struct rmd_layers *r) {
     struct draft *sorted[RMD_PROVIDERS_MAX];
     size_t n = 0;
     for (int pass = 0; pass < 3; pass++) {
         for (size_t i = 0; i < r->n; i++) {
-            bool other = strcmp(r->v[i]->name, RMD_PROVIDER_OTHER_NAME) == 0;
-            int wanted = other ? 2 : r->v[i]->shipped ? 1 : 0;
+            struct draft *d = r->v[i];
+            bool other = strcmp(d->is.name, RMD_PROVIDER_OTHER_NAME) == 0;
+            int wanted = other ? 2 : d->is.shipped ? 1 : 0;
             if (wanted == pass)
-                sorted[n++] = r->v[i];
+                sorted[n++] = d;
         }
     }
     assert(n == r->n);
@@ -265,7 +147,7 @@ static void order(struct reader *r) {
 
 /* The suffix of d that an earlier provider's suffix (or its own) makes unreachable is an error where the operator can
  * mend it: in the operator's file, whichever of the two stands there. */
-static void check_hidden(struct reader *r, size_t at, size_t k) {
+static void check_hidden(struct rmd_layers *r, size_t at, size_t k) {
     const struct draft *d = r->v[at];
     const struct suffix *s = &d->suffix[k];
     for (size_t i = 0; i <= at; i++) {
@@ -273,43 +155,45 @@ static void check_hidden(struct reader *r, size_t at, size_t k) {
         for (size_t j = 0; j < (i == at ? k : e->n); j++) {
             if (!rmd_has_suffix(s->text, e->suffix[j].text))
                 continue;
-            const char *file = d->shipped && !e->shipped ? e->suffix_file : d->suffix_file;
-            int line = d->shipped && !e->shipped ? e->suffix[j].line : s->line;
-            finding(r, file, line,
-                    "provider \"%s\": mx suffix \"%s\" is hidden by \"%s\" of the earlier provider \"%s\"", d->name,
-                    s->text, e->suffix[j].text, e->name);
+            const char *file = d->is.shipped && !e->is.shipped ? e->suffix_file : d->suffix_file;
+            int line = d->is.shipped && !e->is.shipped ? e->suffix[j].line : s->line;
+            rmd_layers_finding(r, file, line,
+                               "provider \"%s\": mx suffix \"%s\" is hidden by \"%s\" of the earlier provider \"%s\"",
+                               d->is.name, s->text, e->suffix[j].text, e->is.name);
             return;
         }
     }
 }
 
-static void lint(struct reader *r) {
+static void lint(struct rmd_layers *r) {
     for (size_t i = 0; i < r->n; i++) {
         const struct draft *d = r->v[i];
-        bool other = strcmp(d->name, RMD_PROVIDER_OTHER_NAME) == 0;
+        bool other = strcmp(d->is.name, RMD_PROVIDER_OTHER_NAME) == 0;
         if (!d->n && !other && !d->suffix_file)
-            finding(r, d->file, d->line,
-                    "provider \"%s\": nothing defines it: no shipped provider has this name, and mx is not set",
-                    d->name);
+            rmd_layers_finding(
+                r, d->is.file, d->is.line,
+                "provider \"%s\": nothing defines it: no shipped provider has this name, and mx is not set",
+                d->is.name);
         for (size_t k = 0; k < d->n; k++)
             check_hidden(r, i, k);
         for (size_t j = 0; j < i; j++)
-            if (rmd_provider_id(d->name) == rmd_provider_id(r->v[j]->name))
-                finding(r, d->file, d->line, "provider \"%s\": its id collides with that of \"%s\"; use another name",
-                        d->name, r->v[j]->name);
+            if (rmd_provider_id(d->is.name) == rmd_provider_id(((const struct draft *)r->v[j])->is.name))
+                rmd_layers_finding(r, d->is.file, d->is.line,
+                                   "provider \"%s\": its id collides with that of \"%s\"; use another name",
+                                   d->is.name, ((const struct draft *)r->v[j])->is.name);
     }
 }
 
-static Remuda__ProviderPolicy *make_policy(struct reader *r, const struct draft *d) {
+static Remuda__ProviderPolicy *make_policy(struct rmd_layers *r, const struct draft *d) {
     Remuda__ProviderPolicy *p = rmd_arena_alloc(r->arena, sizeof *p);
     remuda__provider_policy__init(p);
     int64_t v[KEYS];
-    for (int k = 0; k < KEYS; k++)
-        v[k] = d->value[k] >= 0 ? d->value[k] : r->fallback.value[k];
+    for (size_t k = 0; k < KEYS; k++)
+        v[k] = rmd_layers_value(r, d, k);
     if (v[PER_SITE] < 0 || v[PER_SITE] > v[CONNECTIONS])
         v[PER_SITE] = v[CONNECTIONS];
-    p->id = rmd_provider_id(d->name);
-    p->name = rmd_arena_str(r->arena, rmd_slice_str(d->name));
+    p->id = rmd_provider_id(d->is.name);
+    p->name = rmd_arena_str(r->arena, rmd_slice_str(d->is.name));
     p->n_mx_suffix = d->n;
     p->mx_suffix = rmd_arena_alloc(r->arena, (d->n + 1) * sizeof *p->mx_suffix);
     for (size_t i = 0; i < d->n; i++)
@@ -328,11 +212,10 @@ static Remuda__ProviderPolicy *make_policy(struct reader *r, const struct draft 
 int rmd_providers_parse(struct rmd_slice override, const char *name, struct rmd_providers *out, struct rmd_buf *err) {
     *out = (struct rmd_providers){0};
     struct rmd_arena scratch = {0}; /* trees and drafts go at the end; only the policies stay */
-    struct reader r = {.arena = &scratch, .err = err, .shipped = true};
-    draft_init(&r.fallback);
-    read_text(&r, rmd_slice(rmd_providers_shipped, rmd_providers_shipped_n), "providers (shipped)");
-    r.shipped = false;
-    read_text(&r, override, name);
+    struct rmd_layers r;
+    rmd_layers_init(&r, &kind, &scratch, err);
+    rmd_layers_read(&r, rmd_slice(rmd_providers_shipped, rmd_providers_shipped_n), "providers (shipped)", true);
+    rmd_layers_read(&r, override, name, false);
     order(&r);
     if (!r.findings)
         lint(&r);
