@@ -110,7 +110,7 @@ static void what_does_not_fit_is_named(void **state) {
          "own.conf:1: plan \"standard\": caps: nothing defines a provider \"gogle\"\n"},
         {"plan \"standard\" {\n caps { google = [500, 600] } }",
          "own.conf:2: plan \"standard\": caps: google: stage 1 allows 500, and the source in all only 400\n"},
-        {"plan \"No\" { }", "own.conf:1: plan \"No\": a name has 1 to 32,"},
+        {"plan \"No\" { }", "own.conf:1: plan \"No\": a name has 1 to 32 small letters"},
         {"default { source = [5] }", "own.conf:1: default: source: unknown key\n"},
         {"plans { }", "own.conf:1: plans: unknown key; expected plan \"name\" { ... } or default { ... }\n"},
         {"plan \"x\" {", "own.conf:1: "},
