@@ -99,10 +99,7 @@ struct parts {
     struct rmd_store store;
     struct rmd_history *history;
     struct rmd_policy_files files;
-    struct rmd_plans plans;
     struct rmd_reload reload;
-    struct rmd_blocklists blocklists;
-    struct rmd_watch_settings watch;
     struct rmd_shell *shell;
     struct rmd_http *http;
     uint8_t secret_key[RMD_KEY_BYTES];
@@ -159,34 +156,22 @@ static int open_history(struct parts *p) {
     return rmd_history_open(&o, &p->history, err, sizeof err) < 0 ? complain("history", err) : RMD_OK;
 }
 
-static bool provider_known(void *providers, const char *name) {
-    return rmd_providers_find(providers, name) != NULL;
+static struct rmd_policy_paths policy_paths(const struct rmd_coord_config *c) {
+    return (struct rmd_policy_paths){
+        .providers = c->providers, .rules = c->rules, .plans = c->warmup_plans, .blocklists = c->blocklists};
 }
 
-/* Provider and verdict rules, warm-up plans: the operator's files are read and linted here; nodes get the verdict rules with their
- * policy. */
-static int load_rules(struct parts *p, struct rmd_buf *err) {
-    if (rmd_policy_files_load(p->conf.providers, p->conf.rules, &p->files, err) < 0 ||
-        rmd_blocklists_load(p->conf.blocklists, &p->blocklists, err) < 0)
-        return RMD_EINVAL;
-    return rmd_plans_load(p->conf.warmup_plans, provider_known, &p->files.providers, &p->plans, err);
-}
-
-/* For a reload: load into another struct rmd_blocklists, hand watch_settings() of it to rmd_coord_watch_set() within
- * rmd_shell_call(), and release the former one. The core keeps copies. */
-static struct rmd_watch_settings watch_settings(const struct rmd_coord_config *c, const struct rmd_blocklists *l) {
+/* Without the lists: they come from the files. */
+static struct rmd_watch_settings watch_settings(const struct rmd_coord_config *c) {
     return (struct rmd_watch_settings){.enabled = c->watch,
                                        .per_hour = (uint32_t)c->watch_per_hour,
                                        .per_day = (uint32_t)c->watch_per_day,
                                        .neighbours = (uint32_t)c->watch_neighbours,
-                                       .neighbours_every_ms = c->watch_neighbours_every_ms,
-                                       .list = l->v,
-                                       .n_lists = l->n};
+                                       .neighbours_every_ms = c->watch_neighbours_every_ms};
 }
 
 static struct rmd_coord_options core_options(struct parts *p) {
     struct rmd_coord_config *c = &p->conf;
-    p->watch = watch_settings(c, &p->blocklists);
     return (struct rmd_coord_options){.lease_valid_ms = c->lease_valid_ms,
                                       .transaction_deadline_ms = c->transaction_deadline_ms,
                                       .heartbeat_lost_ms = c->heartbeat_lost_ms,
@@ -201,12 +186,12 @@ static struct rmd_coord_options core_options(struct parts *p) {
                                       .source_cap_per_day = (uint64_t)c->source_per_day,
                                       .network_cap_per_day = (uint64_t)c->network_per_day,
                                       .domain_cap_per_day = (uint64_t)c->domain_per_day,
-                                      .plan = p->plans.v,
-                                      .n_plans = p->plans.n,
+                                      .plan = p->reload.now.plans.v,
+                                      .n_plans = p->reload.now.plans.n,
                                       .warm_per_network = (uint32_t)c->warmup_per_network,
                                       .class_retry = (const char *const *)c->retry_class,
                                       .seed = rmd_random_seed(),
-                                      .watch = &p->watch,
+                                      .watch = &p->reload.watch,
                                       .sign = rmd_sign_openssl()};
 }
 
@@ -286,10 +271,8 @@ static void close_parts(struct parts *p) {
     if (p->store.ops)
         p->store.ops->close(p->store.s);
     rmd_history_close(p->history);
-    rmd_plans_release(&p->plans);
     rmd_policy_files_release(&p->files);
     rmd_reload_close(&p->reload);
-    rmd_blocklists_release(&p->blocklists);
     rmd_coord_config_release(&p->conf);
     explicit_bzero(p->secret_key, sizeof p->secret_key);
 }
@@ -306,7 +289,9 @@ static int serve(struct parts *p, bool takeover) {
     signal(SIGPIPE, SIG_IGN);
     if (rmd_curve_read_file(p->conf.bus_secret_key, true, p->secret_key, err, sizeof err) < 0)
         return complain("bus.secret_key", err);
-    rmd_reload_open(&p->reload, NULL, p->conf.providers, p->conf.rules, p->conf.warmup_plans, &p->files);
+    struct rmd_policy_paths paths = policy_paths(&p->conf);
+    struct rmd_watch_settings watch = watch_settings(&p->conf);
+    rmd_reload_open(&p->reload, NULL, &paths, &watch, &p->files);
     if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
         open_http(p) < 0)
         return RMD_EINVAL;
@@ -339,8 +324,9 @@ int main(int argc, char **argv) {
                                                 : RMD_COORD_CONFIG_RUN;
     bool defaults = o.dump && !o.named && access(o.config, F_OK) != 0;
     int rc = rmd_coord_config_load(defaults ? NULL : o.config, mode, &p.conf, &err);
+    struct rmd_policy_paths paths = policy_paths(&p.conf);
     if (rc == RMD_OK && !o.dump)
-        rc = load_rules(&p, &err);
+        rc = rmd_policy_files_load(&paths, &p.files, &err);
     if (rc < 0)
         fputs(rmd_buf_str(&err), stderr);
     rmd_buf_release(&err);

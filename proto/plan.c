@@ -28,6 +28,43 @@ const char *rmd_gate_name(unsigned kind) {
     return kind < RMD_GATE_KINDS ? names[kind] : "?";
 }
 
+static bool same_list(const struct rmd_caps_list *a, const struct rmd_caps_list *b) {
+    return a->n == b->n && memcmp(a->cap, b->cap, a->n * sizeof a->cap[0]) == 0 &&
+           strcmp(a->provider ? a->provider : "", b->provider ? b->provider : "") == 0;
+}
+
+bool rmd_plan_same(const struct rmd_plan *a, const struct rmd_plan *b) {
+    bool same = strcmp(a->name, b->name) == 0 && a->hour_percent == b->hour_percent &&
+                a->use_percent == b->use_percent && a->idle_days == b->idle_days && a->hold_days == b->hold_days &&
+                a->back_stages == b->back_stages && a->confidence == b->confidence &&
+                same_list(&a->source, &b->source) && same_list(&a->site, &b->site) &&
+                same_list(&a->fallback, &b->fallback) && same_list(&a->other, &b->other) && a->n_lists == b->n_lists;
+    for (uint32_t i = 0; same && i < RMD_GATE_KINDS; i++)
+        same = a->gate[i].max_ppm == b->gate[i].max_ppm && a->gate[i].minimum == b->gate[i].minimum;
+    for (uint32_t i = 0; same && i < a->n_lists; i++)
+        same = same_list(&a->list[i], &b->list[i]);
+    return same;
+}
+
+static struct rmd_caps_list copy_list(struct rmd_arena *a, const struct rmd_caps_list *l) {
+    return (struct rmd_caps_list){.provider = l->provider ? rmd_arena_str(a, rmd_slice_str(l->provider)) : NULL,
+                                  .cap = rmd_arena_dup(a, l->cap, l->n * sizeof l->cap[0]),
+                                  .n = l->n};
+}
+
+struct rmd_plan *rmd_plan_copy(struct rmd_arena *a, const struct rmd_plan *from) {
+    struct rmd_plan *p = rmd_arena_dup(a, from, sizeof *from);
+    p->name = rmd_arena_str(a, rmd_slice_str(from->name));
+    p->source = copy_list(a, &from->source);
+    p->site = copy_list(a, &from->site);
+    p->fallback = copy_list(a, &from->fallback);
+    p->other = copy_list(a, &from->other);
+    p->list = rmd_arena_alloc(a, (from->n_lists + 1) * sizeof *p->list);
+    for (uint32_t i = 0; i < from->n_lists; i++)
+        p->list[i] = copy_list(a, &from->list[i]);
+    return p;
+}
+
 const struct rmd_plan *rmd_plan_find(const struct rmd_plan *const *v, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
         if (strcmp(v[i]->name, name) == 0)

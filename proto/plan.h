@@ -7,7 +7,7 @@
 #ifndef REMUDA_PLAN_H
 #define REMUDA_PLAN_H
 
-#include <base/buf.h>
+#include <base/coll.h>
 
 enum {
     RMD_PLANS_MAX = 32,
@@ -55,6 +55,9 @@ struct rmd_plan {
 
 /* NULL when there is none. */
 const struct rmd_plan *rmd_plan_find(const struct rmd_plan *const *v, size_t n, const char *name);
+bool rmd_plan_same(const struct rmd_plan *a, const struct rmd_plan *b);
+/* A deep copy. */
+struct rmd_plan *rmd_plan_copy(struct rmd_arena *a, const struct rmd_plan *p);
 /* The provider's list: its own, `other`'s or the default. */
 const struct rmd_caps_list *rmd_plan_caps(const struct rmd_plan *p, const char *provider);
 /* Behind the end: the last one. */

@@ -68,7 +68,7 @@ enum rmd_without {
 };
 
 struct rmd_coord_options {
-    uint32_t without; /* RMD_WITHOUT_*; 0 in production */
+    uint32_t without;       /* RMD_WITHOUT_*; 0 in production */
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
     int64_t campaign_keep_ms; /* records of finished campaigns are forgotten after this; 0: never */
@@ -82,7 +82,7 @@ struct rmd_coord_options {
     uint16_t smtp_port;
     bool starttls;
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
-    const struct rmd_plan *const *plan; /* warm-up plans; outlive the core */
+    const struct rmd_plan *const *plan; /* warm-up plans; copied */
     size_t n_plans;
     uint32_t warm_per_network;              /* sources of one network that warm up at once; 0: any number */
     const char *const *class_retry;         /* per-class overrides "greylisted=5min", NULL-terminated */
@@ -107,8 +107,8 @@ enum rmd_command_kind {
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
-    RMD_CMD_RELOAD,           /* providers, rules, stream_key: in place of what there is; reason says what changed */
-    RMD_CMD_RESUME_RESTORED,  /* leave the pause of a restored store */
+    RMD_CMD_RELOAD, /* providers, rules, plans, watch, stream_key: in place of what there is; reason says what changed */
+    RMD_CMD_RESUME_RESTORED, /* leave the pause of a restored store */
     /* Warm-up: name = a source's address or a sending domain; provider, or NULL for every one; reason */
     RMD_CMD_WARMUP_PAUSE,
     RMD_CMD_WARMUP_RESUME,
@@ -139,6 +139,9 @@ struct rmd_command {
     Remuda__ProviderPolicy *const *providers; /* RELOAD; "other" last; copied */
     size_t n_providers;
     struct rmd_slice rules;
+    const struct rmd_plan *const *plan; /* RELOAD; copied; NULL: as before */
+    size_t n_plans;
+    const struct rmd_watch_settings *watch; /* RELOAD; copied; NULL: as before */
     const struct rmd_stream_key {
         uint32_t stream, index;
         const char *path; /* of the key when it was read: a stream that was set since keeps its own */

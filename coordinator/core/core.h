@@ -95,11 +95,13 @@ struct rmd_lane {
     uint64_t delivered, deferred, bounced, blocked;
 };
 
-/* Providers and verdict rules, from the options or by a reload. */
+/* Providers, verdict rules and warm-up plans, from the options or by a reload. */
 struct rmd_policy_set {
     struct rmd_list link;
     Remuda__ProviderPolicy **provider;
     size_t n;
+    const struct rmd_plan **plan;
+    size_t n_plans;
     struct rmd_slice rules;
     struct rmd_arena arena;
     uint64_t tag; /* frames that point to it leave with this commit at the latest */

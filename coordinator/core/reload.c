@@ -1,4 +1,4 @@
-/* Other providers, limits, verdict rules and DKIM keys while everything runs.
+/* Other providers, limits, verdict rules, warm-up plans, blocklists and DKIM keys while everything runs.
  *
  * Lanes, queues and leases name providers by id, and are found again by it; only indexes change. A provider that is
  * gone takes its lanes with it: their quarantines and rests stay in the source's record, and hold again should it come
@@ -21,8 +21,12 @@ static Remuda__ProviderPolicy *copy_provider(struct rmd_arena *a, const Remuda__
     return p;
 }
 
-static struct rmd_policy_set *copy_set(Remuda__ProviderPolicy *const *provider, size_t n, struct rmd_slice rules) {
+static struct rmd_policy_set *copy_set(Remuda__ProviderPolicy *const *provider, size_t n, struct rmd_slice rules,
+                                       const struct rmd_plan *const *plan, size_t n_plans) {
     struct rmd_policy_set *set = rmd_alloc(sizeof *set);
+    set->plan = rmd_arena_alloc(&set->arena, (n_plans + 1) * sizeof *set->plan);
+    for (; set->n_plans < n_plans; set->n_plans++)
+        set->plan[set->n_plans] = rmd_plan_copy(&set->arena, plan[set->n_plans]);
     set->provider = rmd_arena_alloc(&set->arena, (n + 1) * sizeof *set->provider);
     for (size_t i = 0; i < n; i++)
         set->provider[i] = copy_provider(&set->arena, provider[i]);
@@ -33,8 +37,9 @@ static struct rmd_policy_set *copy_set(Remuda__ProviderPolicy *const *provider, 
 
 /* What the options said, as the first set. */
 void rmd_reload_init(struct rmd_coord *c) {
-    c->set = copy_set(c->o.provider, c->o.n_providers, c->o.rules);
+    c->set = copy_set(c->o.provider, c->o.n_providers, c->o.rules, c->o.plan, c->o.n_plans);
     c->o.provider = c->set->provider;
+    c->o.plan = c->set->plan;
     c->o.rules = c->set->rules;
     c->shared = rmd_alloc((c->o.n_providers + 1) * sizeof *c->shared);
 }
@@ -124,6 +129,8 @@ static void replace(struct rmd_coord *c, struct rmd_policy_set *set) {
     c->o.provider = set->provider;
     c->o.n_providers = set->n;
     c->o.rules = set->rules;
+    c->o.plan = set->plan;
+    c->o.n_plans = set->n_plans;
     for (size_t i = 0; i < n_before; i++) {
         to[i] = rmd_provider_index(c, before[i]->id);
         if (to[i] >= 0)
@@ -156,7 +163,10 @@ void rmd_reload(struct rmd_coord *c, const struct rmd_command *m) {
         rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a list of providers ends with \"%s\"", RMD_PROVIDER_OTHER_NAME);
         return;
     }
-    replace(c, copy_set(m->providers, m->n_providers, m->rules));
+    replace(c, m->plan ? copy_set(m->providers, m->n_providers, m->rules, m->plan, m->n_plans)
+                       : copy_set(m->providers, m->n_providers, m->rules, c->o.plan, c->o.n_plans));
+    if (m->watch)
+        rmd_coord_watch_set(c, m->watch);
     keys(c, m);
     rmd_policy_all(c);
     Remuda__EventRecord *e = rmd_core_event(c, "rules.reloaded");

@@ -140,7 +140,7 @@ void rmd_warm_streams(struct rmd_coord *c) {
     }
 }
 
-/* Providers have other indexes, or are others: what was counted is found again by their ids. */
+/* Providers have other indexes, or are others, and plans are new ones: what was counted is found again by their ids. */
 void rmd_warm_reloaded(struct rmd_coord *c) {
     uint32_t it = 0;
     void *v;
@@ -156,6 +156,7 @@ void rmd_warm_reloaded(struct rmd_coord *c) {
         for (size_t i = 0; i < c->o.n_providers; i++)
             if (s->lane[i])
                 s->lane[i]->warm = NULL;
+        s->plan = NULL;
         rmd_warm_source(c, s);
     }
     rmd_warm_streams(c);

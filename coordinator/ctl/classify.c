@@ -280,8 +280,9 @@ static int whole_table(struct rmd_ctl *c, const struct asked *a, const struct rm
 }
 
 static struct rmd_rules *load_rules(const struct asked *a, struct rmd_buf *err) {
+    struct rmd_policy_paths paths = {.providers = a->providers_path, .rules = a->rules_path};
     struct rmd_policy_files files;
-    if (rmd_policy_files_load(a->providers_path, a->rules_path, &files, err) < 0)
+    if (rmd_policy_files_load(&paths, &files, err) < 0)
         return NULL;
     struct rmd_rules *rules = rmd_rules_shipped(rmd_buf_slice(&files.rules), a->rules_path ? a->rules_path : "", err);
     rmd_policy_files_release(&files);
@@ -347,24 +348,30 @@ static void print_findings(struct rmd_ctl *c, const char *text) {
 }
 
 int rmd_ctl_rules_check(struct rmd_ctl *c) {
-    const char *providers = NULL, *rules = NULL;
-    const struct rmd_ctl_option options[] = {{"providers", &providers, NULL}, {"rules", &rules, NULL}, {0}};
+    struct rmd_policy_paths paths = {0};
+    const struct rmd_ctl_option options[] = {{"providers", &paths.providers, NULL},
+                                             {"rules", &paths.rules, NULL},
+                                             {"plans", &paths.plans, NULL},
+                                             {"blocklists", &paths.blocklists, NULL},
+                                             {0}};
     struct rmd_policy_files files;
     struct rmd_buf err = {0};
     int rc = rmd_ctl_options(c, options, NULL, 0, 0);
     if (rc >= 0)
         return rc;
-    rc = rmd_policy_files_load(providers, rules, &files, &err) < 0 ? CTL_FAILED : CTL_OK;
+    rc = rmd_policy_files_load(&paths, &files, &err) < 0 ? CTL_FAILED : CTL_OK;
     if (rc != CTL_OK) {
         print_findings(c, rmd_buf_str(&err));
     } else if (c->json) {
-        json_t *j = json_pack("{s:b,s:[],s:i,s:i,s:i}", "ok", 1, "findings", "providers", (int)files.providers.n,
-                              "rules", (int)files.n_rules, "own_rules", (int)files.n_own_rules);
+        json_t *j =
+            json_pack("{s:b,s:[],s:i,s:i,s:i,s:i,s:i}", "ok", 1, "findings", "providers", (int)files.providers.n,
+                      "rules", (int)files.n_rules, "own_rules", (int)files.n_own_rules, "plans", (int)files.plans.n,
+                      "blocklists", (int)files.blocklists.n);
         rmd_ctl_print_json(j);
         json_decref(j);
     } else {
-        printf("fine: %zu providers, %zu verdict rules, %zu of them your own\n", files.providers.n, files.n_rules,
-               files.n_own_rules);
+        printf("fine: %zu providers, %zu verdict rules, %zu of them your own, %zu warm-up plans, %zu blocklists\n",
+               files.providers.n, files.n_rules, files.n_own_rules, files.plans.n, files.blocklists.n);
     }
     if (rc == CTL_OK)
         rmd_policy_files_release(&files);

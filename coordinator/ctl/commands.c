@@ -152,7 +152,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "                     `provider` when there are any. Writes: id class scope action duration_s rule\n"
      "\n"
      "  remuda classify \"550 5.7.1 Client host [192.0.2.7] blocked using bl.example\"\n", rmd_ctl_classify},
-    {"rules", "check", "[--providers FILE] [--rules FILE]", "Read provider and verdict rules, and say what is wrong with them",
+    {"rules", "check", "[--providers FILE] [--rules FILE] [--plans FILE] [--blocklists FILE]", "Read provider and verdict rules, warm-up plans and blocklists, and say what is wrong with them",
      "Needs no coordinator. Without options: the shipped ones. Exit code 1: something is wrong, as FILE:LINE: text.\n", rmd_ctl_rules_check},
     {"rules", "reload", "", "Have the coordinator read its rule files and DKIM keys again",
      "The same as SIGHUP. Nothing changes when a file has an error, which is told with file and line.\n", rmd_ctl_rules_reload},

@@ -2,15 +2,18 @@
 #include "coordinator/io/reload.h"
 
 #include "coordinator/io/stream_keys.h"
-#include "proto/io/plans_file.h"
 
-void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
-                     const char *rules_path, const char *plans_path, struct rmd_policy_files *now) {
-    *r = (struct rmd_reload){.shell = shell,
-                             .providers_path = providers_path,
-                             .rules_path = rules_path,
-                             .plans_path = plans_path,
-                             .now = *now};
+/* The settings' lists are those of these files. */
+static void take(struct rmd_reload *r, const struct rmd_policy_files *files) {
+    r->now = *files;
+    r->watch.list = r->now.blocklists.v;
+    r->watch.n_lists = r->now.blocklists.n;
+}
+
+void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const struct rmd_policy_paths *paths,
+                     const struct rmd_watch_settings *watch, struct rmd_policy_files *now) {
+    *r = (struct rmd_reload){.shell = shell, .paths = *paths, .watch = *watch};
+    take(r, now);
     *now = (struct rmd_policy_files){0};
     pthread_mutex_init(&r->lock, NULL);
 }
@@ -22,54 +25,90 @@ void rmd_reload_close(struct rmd_reload *r) {
 
 /* ---------------------------------------------------------------- what changed */
 
-static bool same_provider(const Remuda__ProviderPolicy *a, const Remuda__ProviderPolicy *b) {
+/* Named things of one kind, before and after. */
+struct set {
+    const char *word; /* "providers" */
+    const void *const *v;
+    size_t n;
+    const char *(*name)(const void *);
+    bool (*same)(const void *a, const void *b);
+};
+
+static const void *find(const struct set *s, const char *name) {
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->name(s->v[i]), name) == 0)
+            return s->v[i];
+    return NULL;
+}
+
+static void name_it(struct rmd_buf *out, size_t *n, const char *word, const char *kind, const char *name) {
+    if (*n)
+        rmd_buf_addf(out, ", %s", name);
+    else
+        rmd_buf_addf(out, "%s%s %s: %s", out->len ? "; " : "", word, kind, name);
+    ++*n;
+}
+
+/* True when some are new or gone. */
+static bool set_difference(const struct set *a, const struct set *b, struct rmd_buf *out) {
+    size_t added = 0, changed = 0, gone = 0;
+    for (size_t i = 0; i < b->n; i++)
+        if (!find(a, b->name(b->v[i])))
+            name_it(out, &added, b->word, "added", b->name(b->v[i]));
+    for (size_t i = 0; i < b->n; i++) {
+        const void *was = find(a, b->name(b->v[i]));
+        if (was && !b->same(was, b->v[i]))
+            name_it(out, &changed, b->word, "changed", b->name(b->v[i]));
+    }
+    for (size_t i = 0; i < a->n; i++)
+        if (!find(b, a->name(a->v[i])))
+            name_it(out, &gone, a->word, "gone", a->name(a->v[i]));
+    return added || gone;
+}
+
+static bool same_message(const void *a, const void *b) {
     struct rmd_buf x = {0}, y = {0};
-    rmd_pb_encode(&a->base, &x);
-    rmd_pb_encode(&b->base, &y);
+    rmd_pb_encode(a, &x);
+    rmd_pb_encode(b, &y);
     bool same = rmd_slice_eq(rmd_buf_slice(&x), rmd_buf_slice(&y));
     rmd_buf_release(&x);
     rmd_buf_release(&y);
     return same;
 }
 
-static void name_it(struct rmd_buf *out, size_t *n, const char *kind, const char *name) {
-    rmd_buf_addf(out, "%s%s%s%s",
-                 *n         ? ", "
-                 : out->len ? "; providers "
-                            : "providers ",
-                 *n ? "" : kind, *n ? "" : ": ", name);
-    ++*n;
+static const char *provider_name(const void *p) {
+    return ((const Remuda__ProviderPolicy *)p)->name;
 }
+static const char *list_name(const void *p) {
+    return ((const Remuda__Blocklist *)p)->name;
+}
+static const char *plan_name(const void *p) {
+    return ((const struct rmd_plan *)p)->name;
+}
+static bool same_plan(const void *a, const void *b) {
+    return rmd_plan_same(a, b);
+}
+
+#define SET(word_, field, name_, same_)                                                                       \
+    set_difference(&(struct set){word_, (const void *const *)before->field.v, before->field.n, name_, same_}, \
+                   &(struct set){word_, (const void *const *)after->field.v, after->field.n, name_, same_}, out)
 
 void rmd_reload_difference(const struct rmd_policy_files *before, const struct rmd_policy_files *after,
                            struct rmd_buf *out) {
+    bool others = SET("providers", providers, provider_name, same_message);
     const struct rmd_providers *a = &before->providers, *b = &after->providers;
-    size_t added = 0, changed = 0, gone = 0;
-    for (size_t i = 0; i < b->n; i++)
-        if (!rmd_providers_find(a, b->v[i]->name))
-            name_it(out, &added, "added", b->v[i]->name);
-    for (size_t i = 0; i < b->n; i++) {
-        const Remuda__ProviderPolicy *was = rmd_providers_find(a, b->v[i]->name);
-        if (was && !same_provider(was, b->v[i]))
-            name_it(out, &changed, "changed", b->v[i]->name);
-    }
-    for (size_t i = 0; i < a->n; i++)
-        if (!rmd_providers_find(b, a->v[i]->name))
-            name_it(out, &gone, "gone", a->v[i]->name);
-    bool order = a->n == b->n && !added;
-    for (size_t i = 0; order && i < a->n; i++)
-        order = strcmp(a->v[i]->name, b->v[i]->name) == 0;
-    if (a->n == b->n && !added && !order)
+    bool order = true;
+    for (size_t i = 0; !others && i < a->n; i++)
+        order &= strcmp(a->v[i]->name, b->v[i]->name) == 0;
+    if (!order)
         rmd_buf_addf(out, "%sproviders in another order", out->len ? "; " : "");
     if (!rmd_slice_eq(rmd_buf_slice(&before->rules), rmd_buf_slice(&after->rules)))
         rmd_buf_addf(out, "%sverdict rules changed (%zu of your own)", out->len ? "; " : "", after->n_own_rules);
+    SET("warm-up plans", plans, plan_name, same_plan);
+    SET("blocklists", blocklists, list_name, same_message);
 }
 
 /* ---------------------------------------------------------------- reading again */
-
-static bool known(void *providers, const char *name) {
-    return rmd_providers_find(providers, name) != NULL;
-}
 
 static void list_keys(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
@@ -99,13 +138,19 @@ static int hand_over(struct rmd_reload *r, const struct rmd_policy_files *next, 
                                          .pem = rmd_buf_slice(&k->v[i].pem)};
     rmd_reload_difference(&r->now, next, said);
     if (!said->len)
-        rmd_buf_addstr(said, "providers and verdict rules are as before");
+        rmd_buf_addstr(said, "providers, verdict rules, warm-up plans and blocklists are as before");
     rmd_buf_addf(said, "; %zu DKIM key%s read", k->n, k->n == 1 ? "" : "s");
+    struct rmd_watch_settings watch = r->watch;
+    watch.list = next->blocklists.v;
+    watch.n_lists = next->blocklists.n;
     struct rmd_command c = {.kind = RMD_CMD_RELOAD,
                             .tenant = 1,
                             .providers = next->providers.v,
                             .n_providers = next->providers.n,
                             .rules = rmd_buf_slice(&next->rules),
+                            .plan = next->plans.v,
+                            .n_plans = next->plans.n,
+                            .watch = &watch,
                             .stream_key = key,
                             .n_keys = k->n,
                             .reason = rmd_buf_str(said)};
@@ -123,15 +168,7 @@ int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) {
     struct rmd_policy_files next;
     struct rmd_stream_keys keys = {0};
     pthread_mutex_lock(&r->lock);
-    int rc = rmd_policy_files_load(r->providers_path, r->rules_path, &next, said);
-    if (rc == RMD_OK) { /* warm-up plans are as they were: what they name must still be there */
-        struct rmd_plans plans;
-        rc = rmd_plans_load(r->plans_path, known, &next.providers, &plans, said);
-        if (rc == RMD_OK)
-            rmd_plans_release(&plans);
-        else
-            rmd_policy_files_release(&next);
-    }
+    int rc = rmd_policy_files_load(&r->paths, &next, said);
     int keys_rc = rmd_shell_call(r->shell, list_keys, &keys);
     if (keys_rc == RMD_OK)
         keys_rc = read_keys(&keys, said);
@@ -145,7 +182,7 @@ int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) {
         rc = hand_over(r, &next, &keys, said);
         if (rc == RMD_OK || rc == RMD_ETIMEOUT) { /* a command that was given stays in force */
             rmd_policy_files_release(&r->now);
-            r->now = next;
+            take(r, &next);
         } else {
             rmd_policy_files_release(&next);
         }

@@ -1,6 +1,7 @@
 /* Rule files read again while the coordinator runs: on SIGHUP, and by POST /v1/rules/reload.
  *
- * Providers, verdict rules and the streams' DKIM key files are read and linted first; with any finding nothing changes.
+ * Providers, verdict rules, warm-up plans, blocklists and the streams' DKIM key files are read and linted first; with any finding nothing
+ * changes.
  * Thread-safe: one reload after the other. */
 #ifndef REMUDA_RELOAD_H
 #define REMUDA_RELOAD_H
@@ -12,14 +13,15 @@ enum { RMD_RELOAD_WAIT_MS = 30000 };
 
 struct rmd_reload {
     struct rmd_shell *shell;
-    const char *providers_path, *rules_path, *plans_path; /* "": none; plans are only checked */
-    struct rmd_policy_files now;                          /* what is in force; this struct's */
+    struct rmd_policy_paths paths;
+    struct rmd_policy_files now;     /* what is in force; this struct's */
+    struct rmd_watch_settings watch; /* of the configuration, with the lists of `now` */
     pthread_mutex_t lock;
 };
 
-/* Takes the files over. */
-void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const char *providers_path,
-                     const char *rules_path, const char *plans_path, struct rmd_policy_files *now);
+/* Takes the files over; watch: its lists are those of the files. */
+void rmd_reload_open(struct rmd_reload *r, struct rmd_shell *shell, const struct rmd_policy_paths *paths,
+                     const struct rmd_watch_settings *watch, struct rmd_policy_files *now);
 void rmd_reload_close(struct rmd_reload *r);
 /* RMD_OK: said has what changed, on one line. RMD_EINVAL: findings, one a line, and nothing changed; other errors: why not. */
 int rmd_reload_run(struct rmd_reload *r, struct rmd_buf *said) RMD_CHECKED;

@@ -135,6 +135,13 @@ class WithoutCoordinator(unittest.TestCase):
             found = json.loads(remuda("--json", "rules", "check", *args)[1])
             self.assertTrue(any(f["line"] == line and f["file"] == path and words in f["text"] for f in found["findings"]), found)
         self.assertEqual(remuda("rules", "check", "--rules", "/nonexistent/r.conf")[0], 1)
+        for option, text, words in (
+                ("--plans", 'plan "standard" { caps { gogle = [100] } }\n', ':1: plan "standard": caps: nothing defines a provider "gogle"'),
+                ("--blocklists", '\nlist "own" { zone = "own.example." }\n', ':2: list "own": zone: "own.example." must not end in a dot')):
+            path = self.write("more.conf", text)
+            code, out, err = remuda("rules", "check", option, path)
+            self.assertEqual((code, out), (1, ""), words)
+            self.assertIn(path + words, err)
 
 
 class Reload(ClusterCase):
@@ -142,8 +149,8 @@ class Reload(ClusterCase):
 
     @classmethod
     def before(cls):
-        cls.files = {n: cls.work.write(f"own-{n}.conf", "# nothing yet\n") for n in ("providers", "rules")}
-        cls.settings = dict(cls.files)
+        cls.files = {n: cls.work.write(f"own-{n}.conf", "# nothing yet\n") for n in ("providers", "rules", "plans", "blocklists")}
+        cls.settings = {n: cls.files[n] for n in ("providers", "rules", "blocklists")} | {"warmup": {"plans": cls.files["plans"]}}
 
     def put(self, name, text):
         with open(self.files[name], "w", encoding="utf-8") as f:
@@ -220,6 +227,22 @@ class Reload(ClusterCase):
         with open(path, "w", encoding="ascii") as f:
             f.write(good)
         self.cluster.remuda("rules", "reload")
+
+    def test_5_plans_and_blocklists_are_read_again(self):
+        plan = self.cluster.remuda("source", "add", "127.0.0.77", "--node", "n1", "--helo", "mx77.example", "--pool", "cold", "--warmup", "standard")
+        self.assertEqual(plan.code, 0)
+
+        def cap():
+            lanes = self.cluster.remuda("warmup").json["lanes"]
+            return [lane["cap_per_day"] for lane in lanes if lane.get("source") == "127.0.0.77" and lane["provider"] == "other"][0]
+        self.assertNotEqual(cap(), 7)
+        self.put("plans", 'plan "standard" { caps { other = [7, 9, 12] } }\n')
+        self.put("blocklists", 'list "ours" { zone = "bl.example"; kinds = ip4; codes = ["127.0.0.2 listed our own"]; enabled = true }\n')
+        said = self.hup("reload")
+        self.assertIn("warm-up plans changed: standard", said)
+        self.assertIn("blocklists added: ours", said)
+        self.assertEqual(cap(), 7)
+        self.assertIn("ours", [x["list"] for x in self.cluster.remuda("listings", "lists").json["lists"]])
 
 
 if __name__ == "__main__":

@@ -568,6 +568,30 @@ static void a_warm_up_follows_its_provider_through_reloads(void **state) {
     done(w);
 }
 
+/* A reload brings the plan with other caps: the stage stays, the cap is the new list's, and the caller's memory isn't needed any more. */
+static void a_plan_that_changes_holds_at_once(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t source = add(w, "203.0.113.7", "story", 0), number = 0;
+    struct judge j = {.source = source, .provider = rmd_provider_id("google")};
+    days(w, &j, "203.0.113.7", 3, 100, &number);
+    struct looked before = look(w, "203.0.113.7", "google");
+    uint64_t caps[12];
+    for (int i = 0; i < 12; i++)
+        caps[i] = lane_caps[i] / 2 + 1;
+    struct rmd_plan slower = story_plan;
+    const struct rmd_plan *next[] = {&slower};
+    slower.fallback.cap = caps;
+    Remuda__ProviderPolicy *same[] = {&w->provider[0], &w->provider[1], &w->provider[2]};
+    struct rmd_command c = {.kind = RMD_CMD_RELOAD, .providers = same, .n_providers = 3, .plan = next, .n_plans = 1};
+    assert_int_equal(cw_command(w, &c), RMD_OK);
+    memset(caps, 0x5a, sizeof caps);
+    struct looked now = look(w, "203.0.113.7", "google");
+    assert_int_equal(now.v.stage, before.v.stage);
+    assert_int_equal(now.v.cap, before.v.cap / 2 + 1);
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixty_days),
@@ -582,6 +606,7 @@ int main(void) {
         cmocka_unit_test(domains_warm_up_too),
         cmocka_unit_test(what_binds_is_said),
         cmocka_unit_test(a_warm_up_follows_its_provider_through_reloads),
+        cmocka_unit_test(a_plan_that_changes_holds_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
