@@ -230,7 +230,9 @@ int rmd_ctl_lines(struct rmd_ctl *c, const char *path, bool (*fn)(void *ctx, con
     long status = 0;
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
     int code = l.stopped || rc == CURLE_OK ? CTL_OK : unreachable(&t, rc);
-    if (code == CTL_OK && status >= 300) {
+    if (code == CTL_OK && status >= 500 && c->patient) { /* it starts, or ends */
+        code = CTL_UNREACHABLE;
+    } else if (code == CTL_OK && status >= 300) {
         json_t *answer = json_loadb((const char *)t.answer.p, t.answer.len, 0, NULL);
         code = rmd_ctl_error(c, status, answer);
         json_decref(answer);

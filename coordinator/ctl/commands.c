@@ -109,7 +109,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "", rmd_ctl_stream_verb},
     {"queue", NULL, "", "What waits, by provider and stream, and for what", "", rmd_ctl_queue},
     {"events", NULL, "[-f] [--last N] [--type T] [--campaign ID] [--recipient ADDRESS]", "What happened, line by line",
-     "  -f, --follow       stay and show new ones\n  --last N           the last N of what the others let through (default 20; 0: all)\n"
+     "  -f, --follow       stay and show new ones, through restarts of the coordinator\n  --last N           the last N of what the others let through (default 20; 0: all)\n"
      "  --type T           \"delivered\", \"deferred\", \"bounced\", ...; \"incident.\" for a family\n"
      "  --campaign ID      of one campaign\n"
      "  --recipient A      of one address\n"

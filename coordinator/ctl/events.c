@@ -63,15 +63,53 @@ static void print_event(const json_t *e) {
     putchar('\n');
 }
 
+struct followed {
+    struct rmd_ctl *c;
+    json_int_t seq; /* of the last event that was printed, or was there before */
+    bool closed;    /* nobody reads what is printed */
+};
+
 static bool on_line(void *ctx, const char *line) {
-    struct rmd_ctl *c = ctx;
-    json_t *e = c->json ? NULL : json_loads(line, 0, NULL);
-    if (c->json)
+    struct followed *f = ctx;
+    json_t *e = json_loads(line, 0, NULL);
+    if (f->c->json)
         puts(line);
     else if (e)
         print_event(e);
+    if (e)
+        f->seq = json_integer_value(json_object_get(e, "seq"));
     json_decref(e);
-    return fflush(stdout) == 0;
+    f->closed = fflush(stdout) != 0;
+    return !f->closed;
+}
+
+/* What is there before anything is followed, so that it is known where to go on. */
+static bool on_newest(void *ctx, const char *line) {
+    struct followed *f = ctx;
+    json_t *e = json_loads(line, 0, NULL);
+    f->seq = json_integer_value(json_object_get(e, "seq"));
+    json_decref(e);
+    return true;
+}
+
+/* Goes on behind the last event when the coordinator is back: nothing is missed, nothing comes twice. */
+static int follow_on(struct rmd_ctl *c, struct followed *f, const char *filter) {
+    const struct timespec pause = {.tv_sec = 1};
+    struct rmd_buf path = {0};
+    bool told = false;
+    int rc = CTL_OK;
+    while (!f->closed && (rc == CTL_OK || rc == CTL_UNREACHABLE)) {
+        if (!told)
+            fputs("the coordinator has ended; waiting for it\n", stderr);
+        json_int_t before = f->seq;
+        nanosleep(&pause, NULL);
+        rmd_buf_clear(&path);
+        rmd_buf_addf(&path, "/v1/events?after=%" JSON_INTEGER_FORMAT "%s", f->seq, filter);
+        rc = rmd_ctl_lines(c, rmd_buf_str(&path), on_line, f);
+        told = rc == CTL_UNREACHABLE && f->seq == before;
+    }
+    rmd_buf_release(&path);
+    return rc;
 }
 
 static void add_query(struct rmd_ctl *c, struct rmd_buf *path, const char *key, const char *value) {
@@ -94,17 +132,24 @@ int rmd_ctl_events(struct rmd_ctl *c) {
         return rc;
     if (rmd_parse_u64(rmd_slice_str(last), &n) < 0)
         return rmd_ctl_usage(c, "--last: \"%s\" is not a number", last);
-    struct rmd_buf path = {0};
+    struct rmd_buf path = {0}, filter = {0};
+    struct followed f = {.c = c};
+    add_query(c, &filter, "type", type);
+    add_query(c, &filter, "campaign", campaign);
+    add_query(c, &filter, "recipient", recipient);
+    add_query(c, &filter, "follow", follow ? "1" : NULL);
     if (n)
-        rmd_buf_addf(&path, "/v1/events?last=%" PRIu64, n);
+        rmd_buf_addf(&path, "/v1/events?last=%" PRIu64 "%s", n, rmd_buf_str(&filter));
     else
-        rmd_buf_addstr(&path, "/v1/events?after=0");
-    add_query(c, &path, "type", type);
-    add_query(c, &path, "campaign", campaign);
-    add_query(c, &path, "recipient", recipient);
-    add_query(c, &path, "follow", follow ? "1" : NULL);
-    rc = rmd_ctl_lines(c, rmd_buf_str(&path), on_line, c);
+        rmd_buf_addf(&path, "/v1/events?after=0%s", rmd_buf_str(&filter));
+    rc = follow ? rmd_ctl_lines(c, "/v1/events?last=1", on_newest, &f) : CTL_OK;
+    c->patient = follow; /* it has answered: when it ends, it will be back */
+    if (rc == CTL_OK)
+        rc = rmd_ctl_lines(c, rmd_buf_str(&path), on_line, &f);
+    if (follow && (rc == CTL_OK || rc == CTL_UNREACHABLE))
+        rc = follow_on(c, &f, rmd_buf_str(&filter));
     rmd_buf_release(&path);
+    rmd_buf_release(&filter);
     return rc;
 }
 

@@ -137,6 +137,27 @@ class Events(Text):
         self.assertGreaterEqual(len(self.lines("events", "--type", "delivered", "--last", 0)), 6)
         self.assertEqual(self.lines("events", "--type", "incident."), [])
 
+    def test_following_survives_restarts_and_misses_nothing(self):
+        self.deliver(["before@a.test"])
+        out = self.cluster.path("followed.txt")
+        with open(out, "wb") as f, subprocess.Popen([self.cluster.command, "--api", self.cluster.socket, "--json", "events", "-f", "--last", "1",
+                                                     "--type", "delivered"], stdout=f, stderr=subprocess.PIPE) as follower:
+            def seen():
+                with open(out, encoding="utf-8") as text:
+                    return [json.loads(line)["recipient"] for line in text]
+            try:
+                self.cluster.until(lambda: seen() == ["before@a.test"], "the last one is shown")
+                for end in (self.cluster.coordinator.kill, self.cluster.coordinator.stop):
+                    end()
+                    self.cluster.start_coordinator()
+                    self.cluster.connected("n1")
+                    self.deliver([f"after-{end.__name__}@a.test"])
+                self.cluster.until(lambda: len(seen()) >= 3, "what came after the restarts is shown")
+                self.assertEqual(seen(), ["before@a.test", "after-kill@a.test", "after-stop@a.test"])
+            finally:
+                follower.terminate()
+            self.assertEqual(follower.stderr.read().decode().count("waiting for it"), 2)
+
     def test_an_unknown_type_names_those_that_exist(self):
         text = self.say("events", "--type", "bogus", code=1)
         self.assertIn("delivered, deferred", text)
