@@ -33,7 +33,8 @@ LIB_NCORE := $(BUILD)/lib/libnode-core.a
 LIB_NIO := $(BUILD)/lib/libnode-io.a
 LIB_CTL := $(BUILD)/lib/libctl.a
 LIB_KIT := $(BUILD)/lib/libtestkit.a
-ALL_LIBS := $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
+LIB_HERD := $(BUILD)/lib/libherd.a
+ALL_LIBS := $(LIB_HERD) $(LIB_KIT) $(LIB_CTL) $(LIB_CIO) $(LIB_NIO) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 
 PROGRAMS := $(BUILD)/remuda $(BUILD)/remuda-coordinator $(BUILD)/remuda-node
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/*/test_*.c tests/contract/test_*.c)))
@@ -81,6 +82,7 @@ $(eval $(call library,$(LIB_NCORE),$(call objs,node/core/*.c)))
 $(eval $(call library,$(LIB_NIO),$(call objs,node/io/*.c)))
 $(eval $(call library,$(LIB_CTL),$(filter-out $(BUILD)/obj/coordinator/ctl/main.o,$(call objs,coordinator/ctl/*.c))))
 $(eval $(call library,$(LIB_KIT),$(call objs,tests/kit/*.c)))
+$(eval $(call library,$(LIB_HERD),$(call objs,tests/sim/herd/*.c)))
 
 $(BUILD)/remuda-coordinator: $(BUILD)/obj/coordinator/main.o $(LIB_CIO) $(LIB_CCORE) $(LIB_PIO) $(LIB_BASE)
 	@echo '  LD   $@'
@@ -104,9 +106,9 @@ $(RECEIVERS): $(call objs,tests/receivers/*.c) $(LIB_PIO) $(LIB_BASE)
 	@mkdir -p $(@D)
 	@echo '  LD   $@'
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_NODE) $(LIBS_IO) $(LIBS_BASE)
-$(SIM): $(call objs,tests/sim/*.c) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_BASE)
+$(SIM): $(call objs,tests/sim/*.c) $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 	@echo '  LD   $@'
-	@$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c) -Wl,--start-group $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c) -Wl,--start-group $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
 
 .PHONY: clean
 clean:

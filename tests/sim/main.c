@@ -1,6 +1,7 @@
 /* The simulator's program: one seed with its story, or a range of seeds with a count. A seed that is run twice must
  * tell the same story to the byte; --seeds checks that for the first of its range. Ends with 0 when every promise was
  * kept, 1 when one was broken, 2 on wrong use. */
+#include "tests/sim/herd/command.h"
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
@@ -14,6 +15,10 @@ static void help(void) {
          "  sim --seed N [--verbose]   runs world N; --verbose tells its story\n"
          "  sim --seeds A-B            runs worlds A to B, shows what failed, counts\n"
          "  sim --until-failure A-B    likewise, and stops at the first that fails\n"
+         "  sim --scenario FILE [--seed N] [--sender S] [--set NAME=VALUE ...] [--json]\n"
+         "                             weeks of mail in a world of receivers that FILE describes; what came of it\n"
+         "  sim --baselines            the senders and their parameters, as JSON\n"
+         "  sim --scenario-keys        what a scenario file may say\n"
          "  sim --help\n"
          "\n"
          "A failure names the seed, the broken promise and what was seen. See tests/sim/README.md.");
@@ -80,6 +85,8 @@ int main(int argc, char **argv) {
         help();
         return 0;
     }
+    if (herd_is_asked(argc, argv))
+        return herd_main(argc, argv);
     bool verbose = argc == 4 && strcmp(argv[3], "--verbose") == 0;
     if (argc >= 3 && strcmp(argv[1], "--seed") == 0 && (argc == 3 || verbose) &&
         rmd_parse_u64(rmd_slice_str(argv[2]), &from) == RMD_OK)

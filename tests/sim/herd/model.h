@@ -53,7 +53,8 @@ struct herd_source {
 };
 
 struct herd_site { /* domains that share their MX hosts; the unit that judges */
-    const char *domain;
+    const char *const *domain;
+    uint32_t n_domains;
     const char *mx[2]; /* NULL-filled; they end in the suffix of Remuda's provider */
     struct rmd_addr mx_addr[2];
     uint32_t receiver;
@@ -63,16 +64,21 @@ struct herd_receiver {
     const char *name;
     const char *provider; /* what an operator's configuration calls it: google, ..., other */
     uint32_t first_site, n_sites;
-    bool reports; /* it has a feedback loop */
+    bool reports;       /* it has a feedback loop */
+    uint32_t share_ppm; /* of all messages of the scenario */
     const struct herd_rules *rules;
+};
+
+struct herd_domain { /* a sending domain */
+    const char *name;
+    uint32_t age_days;
+    uint64_t usual_per_day;
 };
 
 struct herd_stream {
     const char *name, *tenant, *sending_domain, *pool;
     bool transactional;
-    uint32_t domain_age_days; /* like a source's */
-    uint64_t domain_usual_per_day;
-    uint32_t domain; /* index among the distinct sending domains */
+    uint32_t domain; /* sending domain, an index */
 };
 
 struct herd_campaign { /* one submission; repetitions are campaigns of their own */
@@ -85,7 +91,10 @@ struct herd_campaign { /* one submission; repetitions are campaigns of their own
 struct herd_scenario {
     const char *name, *about, *file;
     uint32_t days;
+    int64_t operator_hour_ms;
     const char *const *host;
+    const struct rmd_addr *network; /* x.y.z.0 */
+    const struct herd_domain *domain;
     uint32_t n_hosts, n_networks, n_sources, n_sites, n_receivers, n_streams, n_domains, n_lists, n_campaigns,
         n_blocklists, n_events;
     const struct herd_source *source;
@@ -96,9 +105,12 @@ struct herd_scenario {
     const struct herd_list *list;
     const struct herd_blocklist *blocklist;
     const struct herd_event *event;
-    const char *const *blocklist_zone;
     uint64_t messages; /* of all campaigns */
 };
+
+const char *herd_list_name(const struct herd_scenario *s, uint32_t list);
+uint32_t herd_list_size(const struct herd_scenario *s, uint32_t list);
+const char *herd_blocklist_zone(const struct herd_scenario *s, uint32_t blocklist);
 
 /* NULL: err has every finding, a line each, "file:line: what is wrong". */
 struct herd_scenario *herd_load(const char *path, struct rmd_buf *err);
@@ -118,8 +130,8 @@ void herd_advance(struct herd_world *w, int64_t now_ms);
 
 struct herd_person {
     uint32_t list, number; /* of this list; the same person in every campaign */
-    uint32_t site;
-    int32_t engaged_days; /* last known click or open, in days before the start; HERD_NONE: never, or not known */
+    uint32_t site, domain; /* of the site's domains */
+    int32_t engaged_days;  /* last known click or open, in days before the start; HERD_NONE: never, or not known */
 };
 void herd_person(const struct herd_world *w, uint32_t campaign, uint32_t row, struct herd_person *out);
 /* "p17.subscribers@gmail.com"; list and number can be read back. */
