@@ -71,7 +71,7 @@ static void refused_for_volume(struct judged *j, const struct herd_rule *rule) {
     const int64_t now = j->w->now_ms;
     if (!j->r->pressure.r.on)
         return;
-    if (now - l->refused_ms > j->r->pressure.window_ms || !l->refused_ms)
+    if (now - l->refused_ms > j->r->pressure.window_ms)
         l->rest_ms = l->levels = 0;
     l->rest_ms += j->r->pressure.rest_ms;
     if (l->rest_ms > j->r->pressure.longest_ms)
@@ -120,9 +120,18 @@ static bool is_new(const struct judged *j) {
            j->w->now_ms - st->last_ms >= j->r->newcomer.forget_ms;
 }
 
+static int64_t newcomer_cap(const struct judged *j) {
+    const struct herd_standing *st = &j->lane->st;
+    int64_t cap = j->r->newcomer.per_day;
+    int64_t age = st->known ? j->w->now_ms / HERD_DAY_MS - st->first_ms / HERD_DAY_MS : 0;
+    for (int64_t d = 0; d < age && cap < INT32_MAX; d++)
+        cap = cap * j->r->newcomer.grow / HERD_PPM;
+    return cap;
+}
+
 static bool newcomer(struct judged *j) {
     if (!here(j, &j->r->newcomer.r) || !is_new(j) ||
-        (int64_t)herd_today(&j->lane->st, j->w->now_ms)->accepted < j->r->newcomer.per_day)
+        (int64_t)herd_today(&j->lane->st, j->w->now_ms)->accepted < newcomer_cap(j))
         return false;
     herd_block(j->w, j->lane, &j->r->newcomer.r, j->r->newcomer.block_ms);
     return say(j, j->r->newcomer.r.reply);

@@ -46,7 +46,8 @@ const struct herd_key herd_rule_keys[] = {
 
 static const struct herd_key newcomer[] = {
     TIME_KEY(R, "days", newcomer.days, 0, DAYS(365), DAYS(14), "younger sources are new; age counts from the first message here"),
-    COUNT_KEY(R, "per_day", newcomer.per_day, 1, MANY, 1000, "messages accepted on one day (UTC); the next one is refused and blocks the source"),
+    COUNT_KEY(R, "per_day", newcomer.per_day, 1, MANY, 1000, "messages accepted on its first day (UTC); the next one is refused and blocks the source"),
+    SHARE_KEY(R, "grow", newcomer.grow, 100 * HERD_PPM, HERD_PPM, "of the day before that each further day of its age may have"),
     TIME_KEY(R, "block", newcomer.block_ms, MINUTES(1), DAYS(120), DAYS(1), "for so long"),
     TIME_KEY(R, "forget", newcomer.forget_ms, DAYS(1), DAYS(365), DAYS(30), "a source that sends nothing for so long is new again"),
 };

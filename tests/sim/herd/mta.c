@@ -247,7 +247,8 @@ static bool says(const struct herd_reply *r, const char *word) {
 }
 
 static bool says_blocked(const struct herd_reply *r) {
-    static const char *const words[] = {"block", "spamhaus", "listed", "banned", "permanently deferred", "reputation"};
+    static const char *const words[] = {"block",     "spamhaus", "listed", "banned", "permanently deferred",
+                                        "reputation"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (says(r, words[i]))
             return true;

@@ -30,7 +30,7 @@ struct herd_rule {
 struct herd_rules {
     struct { /* accepted on one day from a source younger than `days` */
         struct herd_rule r;
-        int64_t days, per_day, block_ms, forget_ms;
+        int64_t days, per_day, grow, block_ms, forget_ms;
     } newcomer;
     struct { /* accepted on one day: at most factor times the busiest of the last days, and never fewer than floor */
         struct herd_rule r;
