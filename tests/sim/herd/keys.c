@@ -140,27 +140,30 @@ static const struct herd_key listed[] = {
 
 #define SECTION(title, f, k, talks, text) \
     {.name = title, .rule = offsetof(R, f.r), .keys = k, .n = sizeof k / sizeof *k, .speaks = talks, .about = text}
-#define BARE(title, f, talks, text) {.name = title, .rule = offsetof(R, f.r), .speaks = talks, .about = text}
+#define AT(title, f, k, where, text) \
+    {.name = title, .rule = offsetof(R, f.r), .keys = k, .n = sizeof k / sizeof *k, .speaks = true, .stages = where, .about = text}
+#define BARE(title, f, where, text) {.name = title, .rule = offsetof(R, f.r), .speaks = true, .stages = where, .about = text}
+#define MESSAGE (1u << HERD_MAIL | 1u << HERD_RCPT | 1u << HERD_DOT)
 const struct herd_section herd_rule_sections[] = {
-    SECTION("newcomer", newcomer, newcomer, true, "volume that a new source may send"),
-    SECTION("growth", growth, growth, true, "how fast a source's volume may grow"),
-    SECTION("domain_growth", domain_growth, domain_growth, true, "how fast a sending domain's volume may grow, over all sources"),
-    SECTION("rate", rate, rate, true, "hourly rate of a source"),
+    AT("newcomer", newcomer, newcomer, MESSAGE, "volume that a new source may send"),
+    AT("growth", growth, growth, MESSAGE, "how fast a source's volume may grow"),
+    AT("domain_growth", domain_growth, domain_growth, MESSAGE, "how fast a sending domain's volume may grow, over all sources"),
+    AT("rate", rate, rate, MESSAGE, "hourly rate of a source"),
     SECTION("pressure", pressure, pressure, true, "escalation when a sender keeps pushing; reply and stage are the block's"),
     SECTION("connections", connections, connections, true, "concurrent connections, messages a connection; stage has no meaning"),
-    SECTION("reputation", reputation, reputation, true, "what is thought of sources and of sending domains, apart"),
+    AT("reputation", reputation, reputation, MESSAGE, "what is thought of sources and of sending domains, apart"),
     SECTION("folder", folder, folder, false, "accepted, and not seen"),
-    SECTION("greylist", greylist, greylist, true, "unknown triplets are asked to come again"),
-    SECTION("noise", noise, noise, true, "passing trouble that has nothing to do with the sender"),
-    SECTION("content", content, content, true, "what happens to campaigns of bad content"),
-    SECTION("unknowns", unknowns, unknowns, true, "a sending domain that mails too many unknown recipients"),
+    AT("greylist", greylist, greylist, 1u << HERD_RCPT, "unknown triplets are asked to come again"),
+    AT("noise", noise, noise, MESSAGE, "passing trouble that has nothing to do with the sender"),
+    AT("content", content, content, 1u << HERD_DOT, "what happens to campaigns of bad content"),
+    AT("unknowns", unknowns, unknowns, MESSAGE, "a sending domain that mails too many unknown recipients"),
     SECTION("network", network, network, true, "a /24 of which several sources are blocked"),
     SECTION("complaints", complaints, complaints, false, "when people complain, and who is told"),
     SECTION("form", form, form, false, "removal from this receiver's own blocks; without it only time helps"),
     SECTION("listed", listed, listed, true, "blocklists"),
-    BARE("unknown", unknown, true, "recipients who don't exist"),
-    BARE("full", full, true, "recipients whose mailbox is full"),
-    BARE("announce", announce, true, "a new source must be announced before it sends anything"),
+    BARE("unknown", unknown, 1u << HERD_RCPT, "recipients who don't exist"),
+    BARE("full", full, 1u << HERD_RCPT, "recipients whose mailbox is full"),
+    BARE("announce", announce, 0, "a new source must be announced before it sends anything"),
 };
 const size_t herd_rule_sections_n = sizeof herd_rule_sections / sizeof *herd_rule_sections;
 
@@ -281,5 +284,6 @@ void herd_keys_fallback(const struct herd_section *s, void *base) {
             *(int64_t *)(void *)((char *)base + k->offset) = k->fallback;
     }
     if (s->rule != SIZE_MAX)
-        ((struct herd_rule *)(void *)((char *)base + s->rule))->stage = HERD_RCPT;
+        ((struct herd_rule *)(void *)((char *)base + s->rule))->stage =
+            s->stages == 1u << HERD_DOT ? HERD_DOT : HERD_RCPT;
 }

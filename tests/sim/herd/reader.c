@@ -194,6 +194,8 @@ void herd_check_rule(struct herd_reader *r, const struct herd_section *s, const 
     if (rule && !rule->cites[0])
         herd_finding(r, line, "%s: %s: cites is missing: which behaviour of the facts does it imitate?", owner,
                      s->name);
+    if (rule && s->stages && !(s->stages >> rule->stage & 1))
+        herd_finding(r, line, "%s: %s: stage: it can't speak there", owner, s->name);
     if (rule && s->speaks && !rule->reply && s != &herd_event_section)
         herd_finding(r, line, "%s: %s: reply is missing", owner, s->name);
 }

@@ -154,7 +154,8 @@ struct herd_section {
     size_t rule; /* offset of its struct herd_rule; SIZE_MAX: none */
     const struct herd_key *keys;
     size_t n;
-    bool speaks; /* it has reply and stage */
+    bool speaks;     /* it has reply and stage */
+    unsigned stages; /* bits of the stages at which it can speak; 0: all */
     const char *about;
 };
 

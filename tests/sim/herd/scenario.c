@@ -161,6 +161,9 @@ static void event_add(struct drafts *d, struct herd_event *x, const struct rmd_u
 }
 static void list_add(struct drafts *d, struct herd_list *x, const struct rmd_ucl *node) {
     d->mix[d->n_lists] = node->type == RMD_UCL_OBJECT ? rmd_ucl_find(node, "mix") : NULL;
+    if (strspn(x->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(x->name))
+        herd_finding(&d->r, node->line, "list %s: a name has letters, digits, \"-\" and \"_\": it is in addresses",
+                     x->name);
     if (!d->mix[d->n_lists])
         herd_finding(&d->r, node->line, "list %s: mix is missing", x->name);
     d->list[d->n_lists++] = x;

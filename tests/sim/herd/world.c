@@ -120,7 +120,7 @@ struct herd_lane *herd_lane(struct herd_world *w, uint32_t source, uint32_t site
         l->source = source;
         l->site = site;
         l->pace_ppm = HERD_PPM;
-        l->refused_ms = INT64_MIN / 2; /* never */
+        l->refused_ms = INT64_MIN / 2;              /* never */
         l->accepted = x->age_days ? UINT32_MAX : 0; /* known, for greylists */
         herd_standing_new(&l->st, x->age_days, usual_at(w, x->usual_per_day, site));
     }

@@ -162,7 +162,7 @@ static void excessive_unknown_recipients_stop_the_domain_for_a_while(void **stat
     (void)state;
     kit_open(&k,
              WORLD("unknown = 50%", "unknowns { " C "share = 20%; minimum = 20; for = 4h; stage = mail; reply = "
-                                                    "\"554 5.7.9 Excessive unknown recipients\" }"),
+                                    "\"554 5.7.9 Excessive unknown recipients\" }"),
              1);
     for (int i = 0; i < 20; i++)
         kit_send(&k, 0, 0);
@@ -244,7 +244,7 @@ static void complaints_make_a_source_bad(void **state) {
 
 #define LISTS                                                                                                       \
     "blocklist bl.test { " C "code = \"127.0.0.2\"; network_code = \"127.0.0.9\"; traps = 2; within = 1h; delay = " \
-                             "10min; unlist = 2d; network_sources = 2 }\n"
+    "10min; unlist = 2d; network_sources = 2 }\n"
 #define BELIEVES "listed { " C "zones = bl.test; stage = greeting; reply = \"554 5.7.1 [$ip] blocked using $zone\" }"
 
 static uint32_t trap(struct kit *k) {
@@ -356,9 +356,9 @@ static void events_happen_at_their_time(void **state) {
              "event n { " C "kind = listing; blocklist = bl.test; network = \"20.0.1.0/24\"; at = 1d; for = 1d }\n"
              "event d { " C "kind = down; receiver = r; at = 3d; for = 1h }\n"
              "event l { " C "kind = liar; receiver = r; at = 4d; for = 1h; stage = greeting; reply = \"554 $ip "
-                            "blocked using zen.spamhaus.org\" }\n"
+             "blocked using zen.spamhaus.org\" }\n"
              "event b { " C "kind = block; receiver = r; network = \"20.0.2.0/24\"; at = 5d; for = 1h; stage = mail; "
-                            "reply = \"550 S3140\" }\n",
+             "reply = \"550 S3140\" }\n",
              1);
     assert_false(herd_listed(k.w, 0, 1, DAY - 1, NULL));
     assert_true(herd_listed(k.w, 0, 1, DAY, NULL));
