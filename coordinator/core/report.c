@@ -286,6 +286,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
         return;
     book(c, l, o->rcpts);
     count(l, o, &v);
+    rmd_book_outcome(c, l, o, &v);
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
