@@ -29,7 +29,6 @@ enum {
     RMD_BOOK_LANE = 18, /* kinds of keys */
     RMD_BOOK_DOMAIN = 19,
     RMD_PACE_KEPT_MS = 24 * 3600 * 1000, /* a pace that was told longer ago is history */
-    RMD_PACE_SITES = 3,
 };
 
 struct rmd_repute {
@@ -42,18 +41,6 @@ struct rmd_repute {
     bool dirty;
     uint32_t pace_per_minute, pace_connections; /* of a lane: as last told by its node; 0: not slowed */
     int64_t pace_ledger_ms;
-};
-
-/* A lane's pace as its node last told it; shown, and given back by leases. Times are of the coordinator's clocks. */
-struct rmd_pace {
-    bool slowed;
-    uint32_t per_minute, connections, in_use, tried, deferred_permille;
-    int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
-    size_t n_sites;
-    struct {
-        char domain[64];
-        uint32_t per_minute, connections;
-    } site[RMD_PACE_SITES];
 };
 
 struct rmd_book {
@@ -94,6 +81,13 @@ void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute
 /* With the names of lists, in the arena. */
 void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, struct rmd_arena *a,
                     struct rmd_reputation_facts *f);
+
+/* ---- reputation_views.c */
+struct rmd_lane_view;
+struct rmd_source_view;
+void rmd_book_of_source(struct rmd_coord *c, const struct rmd_source *s, struct rmd_reputation *sum);
+void rmd_book_view_lane(struct rmd_coord *c, const struct rmd_lane *l, struct rmd_lane_view *out);
+void rmd_book_view_source(struct rmd_coord *c, const struct rmd_source *s, struct rmd_source_view *out);
 
 /* ---- reputation_weigh.c */
 int rmd_book_rank(const struct rmd_coord *c, const struct rmd_lane *l); /* less is sooner */
