@@ -44,8 +44,10 @@ static void take(struct rmd_coord *c, struct rmd_lane *l, const Remuda__LanePace
         p->site[i].per_minute = m->site[i]->per_minute;
         p->site[i].connections = m->site[i]->connections;
     }
-    uint32_t rate = m->slowed ? m->per_minute : 0;
-    rmd_book_paced(c, l, rate, m->slowed ? m->narrowed : 0);
+    if (m->slowed)
+        rmd_book_paced(c, l, m->per_minute, m->narrowed);
+    else if (!m->fresh)
+        rmd_book_paced(c, l, 0, 0);
 }
 
 void rmd_pace_told(struct rmd_coord *c, struct rmd_node *n, const Remuda__Pace *m) {
