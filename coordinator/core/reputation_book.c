@@ -291,10 +291,13 @@ void rmd_book_flush(struct rmd_coord *c) {
     if (c->phase != RMD_PHASE_SERVING)
         return;
     sweep(c);
-    if (rmd_list_empty(&b->dirty) || (!b->urgent && c->now.mono_ms < b->write_mono_ms))
+    if (rmd_list_empty(&b->dirty) || (!b->urgent && c->now.mono_ms < b->judge_mono_ms))
+        return;
+    b->judge_mono_ms = c->now.mono_ms + RMD_BOOK_JUDGE_MS;
+    rmd_list_for(it, &b->dirty) judge(c, rmd_container(it, struct rmd_repute, dirty_link));
+    if (!b->urgent && c->now.mono_ms < b->write_mono_ms)
         return;
     b->write_mono_ms = c->now.mono_ms + RMD_BOOK_WRITE_MS;
-    rmd_list_for(it, &b->dirty) judge(c, rmd_container(it, struct rmd_repute, dirty_link));
     b->urgent = false;
     rmd_list_for_safe(it, &b->dirty) {
         struct rmd_repute *x = rmd_container(it, struct rmd_repute, dirty_link);

@@ -5,8 +5,8 @@
  *   reputation_views.c  what operators are shown
  *
  * What a message adds is in memory at once and in the store within RMD_BOOK_WRITE_MS: a crash forgets a minute of good news at most, because bad
- * news (blocks, complaints, quarantines, listings) is written with the step that brings it. Bands are judged when a reputation is written,
- * and all of them once an hour, RMD_BOOK_SWEEP a step, because time heals: between two judgements nothing moves.
+ * news (blocks, complaints, quarantines, listings) is written with the step that brings it. Bands are judged where something was counted, every
+ * RMD_BOOK_JUDGE_MS, and all of them once an hour, RMD_BOOK_SWEEP a step, because time heals: between two judgements nothing moves.
  *
  * Memory: one object a lane that has sent or was stopped, and one a sending domain and provider. */
 #ifndef REMUDA_REPUTATION_BOOK_H
@@ -25,6 +25,7 @@ struct rmd_command;
 
 enum {
     RMD_BOOK_WRITE_MS = 60000,
+    RMD_BOOK_JUDGE_MS = 5000,
     RMD_BOOK_SWEEP = 512,
     RMD_BOOK_LANE = 18, /* kinds of keys */
     RMD_BOOK_DOMAIN = 19,
@@ -47,7 +48,7 @@ struct rmd_book {
     struct rmd_map by_key;
     struct rmd_list all, dirty;
     bool urgent; /* some of the dirty ones can't wait */
-    int64_t write_mono_ms;
+    int64_t write_mono_ms, judge_mono_ms;
     int64_t hour, swept_hour; /* of ledger time */
     uint32_t to_sweep;
 };

@@ -14,7 +14,7 @@ static void show(struct rmd_coord *c, struct out *o, const char *kind, const cha
     o->v.name = name;
     o->v.provider = provider;
     rmd_reputation_explain(r, c->book.hour, f, &o->v.score);
-    o->v.band = rmd_reputation_band_name(rmd_reputation_band(x ? x->band : RMD_BAND_FAIR, o->v.score.score));
+    o->v.band = rmd_reputation_band_name(x ? x->band : rmd_reputation_band(RMD_BAND_FAIR, o->v.score.score));
     o->fn(o->ctx, &o->v);
 }
 
