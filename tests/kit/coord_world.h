@@ -16,6 +16,7 @@ struct cw_lease {
     uint64_t id;
     uint32_t source, provider, n;
     uint32_t share; /* connections */
+    uint32_t pace, pace_connections;
     char *email[CW_ROWS];
     uint32_t attempt[CW_ROWS];
     bool done[CW_ROWS];
