@@ -331,8 +331,11 @@ void rmd_book_restored(struct rmd_coord *c) {
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         look_at_listings(c, s);
-        for (size_t i = 0; i < c->o.n_providers; i++)
+        for (size_t i = 0; i < c->o.n_providers; i++) {
+            if (rmd_book_find(c, RMD_BOOK_LANE, s->rec->id, c->o.provider[i]->id))
+                rmd_lane_of(c, s, i); /* it has sent: operators see it */
             if (s->lane[i])
                 rmd_book_attach(c, s->lane[i]);
+        }
     }
 }

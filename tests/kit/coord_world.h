@@ -16,7 +16,6 @@ struct cw_lease {
     uint64_t id;
     uint32_t source, provider, n;
     uint32_t share; /* connections */
-    uint32_t pace, pace_connections;
     char *email[CW_ROWS];
     uint32_t attempt[CW_ROWS];
     bool done[CW_ROWS];
@@ -49,6 +48,7 @@ struct cw_node {
     Remuda__WatchCheck *check;
     uint64_t watches, checks, findings_n, findings_acked;
     uint32_t pace_percent; /* of the first source of the last policy */
+    uint32_t lane_pace;    /* with the last lease: what its lane was slowed to */
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
     uint32_t refused_code;
     bool stopped_all;
