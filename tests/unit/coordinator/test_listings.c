@@ -281,6 +281,17 @@ static void a_node_is_believed_about_its_own_subjects_only(void **state) {
 
 /* ---------------------------------------------------------------- what it does */
 
+static void on_reputation(void *ctx, const struct rmd_reputation_view *v) {
+    if (strcmp(v->kind, "source") == 0 && strcmp(v->name, "203.0.113.7") == 0)
+        *(uint32_t *)ctx = v->score.score;
+}
+
+static uint32_t reputation(struct cw *w) {
+    uint32_t score = UINT32_MAX;
+    rmd_coord_reputations(w->core, on_reputation, &score);
+    return score;
+}
+
 static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **state) {
     (void)state;
     struct cw *w = world();
@@ -291,6 +302,7 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     cw_submit(w, "bulk", domains, 40, 0);
     cw_pass(w, 1000, 200);
     uint64_t recalls = a->recalls;
+    uint32_t before = reputation(w);
     found(w, a, ACT, "203.0.113.7", 0x7f000002);
     find_at(w, a, ACT, "203.0.113.7", RMD_FINDING_LISTED, 0x7f000002, "reported by its users", 0);
     cw_run(w);
@@ -302,8 +314,11 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     assert_non_null(
         strstr(s.incident.cause, "act.test answers 127.0.0.2 for 203.0.113.7 (bad): reported by its users"));
     assert_non_null(strstr(s.incident.next_step, "https://removal.test/"));
+    uint32_t listed = reputation(w);
+    assert_true(listed + RMD_REPUTATION_ACT_POINTS <= before);
     cw_crash(w, false); /* it survives a restart */
     cw_pass(w, 3000, 500);
+    assert_int_equal(reputation(w), listed);
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_QUARANTINED);
     find_at(w, a, ACT, "203.0.113.7", RMD_FINDING_UNKNOWN, 0, "timeout", 0);
     cw_pass(w, 40000, 5000);
@@ -317,6 +332,7 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_OPEN);
     assert_int_equal(incidents(w).open, 0);
     assert_int_equal(cw_events(w, "listing.removed"), 1);
+    assert_int_equal(reputation(w), listed + RMD_REPUTATION_ACT_POINTS); /* what it was of late fades */
     done(w);
 }
 
