@@ -53,6 +53,7 @@ static void a_lane_that_was_idle_comes_back_gradually(void **state) {
     world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 1200, .rate = 600});
     world_run(x, 5000);
     assert_int_equal(x->max_conns, 1); /* one, to begin with */
+    assert_int_equal(x->pace.connections, 1);
     assert_true(x->pace.slowed);
     world_run(x, 55000);
     assert_in_range(sent_since(x, began), 140, 170); /* a quarter of 600 in the first minute */
