@@ -97,8 +97,8 @@ static uint64_t attempts_of(const struct rmd_reputation *r) {
     return n;
 }
 
-static uint32_t share_ppm(uint64_t events, uint64_t attempts) {
-    uint64_t of = attempts + (uint64_t)RMD_REPUTATION_PRIOR * RMD_REPUTATION_UNIT;
+static uint32_t share_ppm(uint64_t events, uint64_t attempts, uint32_t prior) {
+    uint64_t of = attempts + (uint64_t)prior * RMD_REPUTATION_UNIT;
     return events >= of ? PPM : (uint32_t)(events * PPM / of);
 }
 
@@ -115,7 +115,7 @@ static int32_t points_of(const struct rmd_reputation *r, int64_t hour, const str
     switch (t) {
     case RMD_REPUTATION_HISTORY: /* time alone says nothing: as much of it as there is evidence */
         points = (int64_t)weight * history_days(r, hour) / RMD_REPUTATION_HISTORY_DAYS;
-        return (int32_t)(points * share_ppm(attempts, attempts) / PPM);
+        return (int32_t)(points * share_ppm(attempts, attempts, RMD_REPUTATION_PRIOR) / PPM);
     case RMD_REPUTATION_LISTINGS:
         points = -(int64_t)f->listed_points - r->count[t] / RMD_REPUTATION_UNIT;
         return points < weight ? weight : (int32_t)points;
@@ -123,10 +123,10 @@ static int32_t points_of(const struct rmd_reputation *r, int64_t hour, const str
         points = -(int64_t)r->count[t] * RMD_REPUTATION_QUARANTINE_POINTS / RMD_REPUTATION_UNIT;
         return points < weight ? weight : (int32_t)points;
     case RMD_REPUTATION_COMPLAINTS: /* of those who got mail */
-        *ppm = share_ppm(r->count[t], r->count[RMD_REPUTATION_ACCEPTED]);
+        *ppm = share_ppm(r->count[t], r->count[RMD_REPUTATION_ACCEPTED], RMD_REPUTATION_PRIOR_RARE);
         break;
     default:
-        *ppm = share_ppm(r->count[t], attempts);
+        *ppm = share_ppm(r->count[t], attempts, RMD_REPUTATION_PRIOR);
     }
     uint64_t full = (uint64_t)terms[t].full_permille * (PPM / 1000);
     uint64_t part = *ppm < full ? *ppm : full;
@@ -181,7 +181,9 @@ static void say(struct rmd_reputation_part *p, const struct rmd_reputation *r, i
         if (!r->told)
             bad = rmd_format(p->reason, sizeof p->reason, "nobody told of any: unknown");
         else
-            bad = rmd_format(p->reason, sizeof p->reason, "%llu about %llu accepted", n, of);
+            bad =
+                rmd_format(p->reason, sizeof p->reason, "%llu about %llu accepted; with %d more without: %u.%03u %%",
+                           n, of, RMD_REPUTATION_PRIOR_RARE, p->ppm / (PPM / 100), p->ppm / 10 % 1000);
         break;
     default:
         bad = rmd_format(p->reason, sizeof p->reason, "%llu of %llu %s; with %d more without: %u.%02u %%", n, of,

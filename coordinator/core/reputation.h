@@ -5,7 +5,7 @@
  *
  * A term counts events, each with its half-life, and contributes at most its weight: in proportion to the share of its events among all
  * attempts, until a named share at which its weight is full. Shares are shrunk: RMD_REPUTATION_PRIOR attempts without any event are
- * added to what was seen, so that little evidence stays near 50 and can't condemn or praise. With less than RMD_REPUTATION_FEW attempts the
+ * (for complaints, which are rare, RMD_REPUTATION_PRIOR_RARE) added to what was seen, so that little evidence stays near 50 and can't condemn or praise. With less than RMD_REPUTATION_FEW attempts the
  * score says so. What is no share (listings, quarantines) contributes a number of points an event.
  *
  * Bands: good, fair, poor, with hysteresis between entering and leaving, so that a score that trembles at an edge moves nothing. They weigh
@@ -40,9 +40,10 @@ enum rmd_reputation_term { RMD_REPUTATION_TERMS(RMD_REPUTATION_E) RMD_REPUTATION
 enum {
     RMD_REPUTATION_NEUTRAL = 50,
     RMD_REPUTATION_MAX = 100,
-    RMD_REPUTATION_PRIOR = 400, /* attempts without events that are added to what was seen */
-    RMD_REPUTATION_FEW = 100,   /* attempts: less is little evidence */
-    RMD_REPUTATION_UNIT = 256,  /* an event, in counts: decay needs fractions */
+    RMD_REPUTATION_PRIOR = 400,       /* attempts without events that are added to what was seen */
+    RMD_REPUTATION_PRIOR_RARE = 2000, /* of complaints: a few among few say little */
+    RMD_REPUTATION_FEW = 100,         /* attempts: less is little evidence */
+    RMD_REPUTATION_UNIT = 256,        /* an event, in counts: decay needs fractions */
     RMD_REPUTATION_COUNT_MAX = UINT32_MAX,
     RMD_REPUTATION_HISTORY_DAYS = 30, /* after which history has its whole weight */
     RMD_REPUTATION_GOOD_FROM = 65,

@@ -111,28 +111,43 @@ void rmd_book_stopped(struct rmd_coord *c, struct rmd_source *s, const struct rm
     }
 }
 
-uint32_t rmd_book_listing_points(const Remuda__ListingRecord *r) {
-    return r->neighbour || !r->source ? 0
-           : r->tier == RMD_TIER_ACT  ? RMD_REPUTATION_ACT_POINTS
+/* Of this source, or of the sending domain with this hash. */
+static uint32_t listing_points(const Remuda__ListingRecord *r, uint32_t source, uint32_t domain) {
+    bool of_domain = !r->source && !r->neighbour && !*r->network;
+    if (source ? r->source != source : !of_domain || rmd_fnv32(rmd_slice_str(r->subject)) != domain)
+        return 0;
+    return r->tier == RMD_TIER_ACT    ? RMD_REPUTATION_ACT_POINTS
            : r->tier == RMD_TIER_SLOW ? RMD_REPUTATION_SLOW_POINTS
                                       : RMD_REPUTATION_ALERT_POINTS;
 }
 
-static void look_at_listings(struct rmd_coord *c, struct rmd_source *s) {
-    s->listed_points = 0;
-    rmd_list_for(it, &c->watchers->listings) {
-        const Remuda__ListingRecord *r = rmd_container(it, struct rmd_listing, link)->rec;
-        if (!r->removed_wall_ms && r->source == s->rec->id)
-            s->listed_points += rmd_book_listing_points(r);
-    }
+static uint32_t open_points(const struct rmd_coord *c, uint32_t source, uint32_t domain) {
+    uint32_t it = 0, points = 0;
+    void *v;
+    while (rmd_map_next(&c->watchers->open, &it, NULL, &v))
+        points += listing_points(((const struct rmd_listing *)v)->rec, source, domain);
+    return points;
 }
 
 /* While it lasts a listing counts in full; what is left of it afterwards is half of that, and fades. */
-void rmd_book_listed(struct rmd_coord *c, struct rmd_source *s, uint32_t points) {
-    look_at_listings(c, s);
-    if (points)
-        count(c, get(c, RMD_BOOK_LANE, s->rec->id, 0), RMD_REPUTATION_LISTINGS, (points + 1) / 2);
-    touch_source(c, s);
+void rmd_book_listed(struct rmd_coord *c, const Remuda__ListingRecord *r, bool began) {
+    struct rmd_source *s = r->source ? rmd_source_find(c, r->source) : NULL;
+    uint32_t hash = rmd_fnv32(rmd_slice_str(r->subject)), points = listing_points(r, s ? s->rec->id : 0, hash);
+    if (!points)
+        return;
+    if (began)
+        count(c, s ? get(c, RMD_BOOK_LANE, s->rec->id, 0) : get(c, RMD_BOOK_DOMAIN, hash, 0), RMD_REPUTATION_LISTINGS,
+              (points + 1) / 2);
+    if (s) {
+        s->listed_points = open_points(c, s->rec->id, 0);
+        touch_source(c, s);
+        return;
+    }
+    for (size_t i = 0; i < c->o.n_providers; i++) {
+        struct rmd_repute *x = rmd_book_find(c, RMD_BOOK_DOMAIN, hash, c->o.provider[i]->id);
+        if (x)
+            dirty(c, x, true);
+    }
 }
 
 static bool complain(struct rmd_coord *c, struct rmd_repute *x, uint64_t n) {
@@ -185,15 +200,17 @@ const char *rmd_book_domain_name(struct rmd_coord *c, uint32_t hash) {
 
 /* ---------------------------------------------------------------- judged */
 
-void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, struct rmd_arena *a,
+void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, const char *domain, struct rmd_arena *a,
                     struct rmd_reputation_facts *f) {
-    *f = (struct rmd_reputation_facts){.listed_points = s ? s->listed_points : 0};
+    uint32_t hash = domain ? rmd_fnv32(rmd_slice_str(domain)) : 0, it = 0;
+    *f = (struct rmd_reputation_facts){.domain = domain, .listed_points = open_points(c, s ? s->rec->id : 0, hash)};
     if (!f->listed_points)
         return;
     struct rmd_buf b = {.limit = 120};
-    rmd_list_for(it, &c->watchers->listings) {
-        const Remuda__ListingRecord *r = rmd_container(it, struct rmd_listing, link)->rec;
-        if (!r->removed_wall_ms && r->source == s->rec->id)
+    void *v;
+    while (rmd_map_next(&c->watchers->open, &it, NULL, &v)) {
+        const Remuda__ListingRecord *r = ((const struct rmd_listing *)v)->rec;
+        if (listing_points(r, s ? s->rec->id : 0, hash))
             rmd_buf_addf(&b, "%s%s", b.len ? ", " : "", r->list);
     }
     f->listed_on = rmd_arena_str(a, rmd_buf_slice(&b));
@@ -204,11 +221,11 @@ void rmd_book_of_lane(struct rmd_coord *c, const struct rmd_repute *x, struct rm
                       struct rmd_reputation_facts *f) {
     *out = x->r;
     const struct rmd_source *s = x->kind == RMD_BOOK_LANE ? rmd_source_find(c, x->a) : NULL;
-    const struct rmd_repute *all = s && x->b ? rmd_book_find(c, RMD_BOOK_LANE, x->a, 0) : NULL;
+    const struct rmd_repute *all = x->b ? rmd_book_find(c, x->kind, x->a, 0) : NULL;
     if (all)
         rmd_reputation_add(out, &all->r, c->book.hour);
-    *f = (struct rmd_reputation_facts){.domain = x->kind == RMD_BOOK_DOMAIN,
-                                       .listed_points = s ? s->listed_points : 0};
+    *f = (struct rmd_reputation_facts){.domain = x->kind == RMD_BOOK_DOMAIN};
+    f->listed_points = s ? s->listed_points : f->domain ? open_points(c, 0, x->a) : 0;
 }
 
 /* The term that took most, for the event. */
@@ -239,8 +256,8 @@ static void tell(struct rmd_coord *c, const struct rmd_repute *x, enum rmd_reput
 }
 
 static void judge(struct rmd_coord *c, struct rmd_repute *x) {
-    if (x->kind == RMD_BOOK_LANE && !x->b)
-        return; /* part of its lanes' */
+    if (!x->b)
+        return; /* of all providers: a part of each one's */
     struct rmd_reputation r;
     struct rmd_reputation_facts f;
     rmd_book_of_lane(c, x, &r, &f);
@@ -330,7 +347,7 @@ void rmd_book_restored(struct rmd_coord *c) {
     void *v;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
-        look_at_listings(c, s);
+        s->listed_points = open_points(c, s->rec->id, 0);
         for (size_t i = 0; i < c->o.n_providers; i++) {
             if (rmd_book_find(c, RMD_BOOK_LANE, s->rec->id, c->o.provider[i]->id))
                 rmd_lane_of(c, s, i); /* it has sent: operators see it */

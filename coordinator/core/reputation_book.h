@@ -65,9 +65,8 @@ void rmd_book_outcome(struct rmd_coord *c, struct rmd_lease *l, const Remuda__Ou
 /* A refusal before any message was tried. */
 void rmd_book_alarm(struct rmd_coord *c, struct rmd_lane *l, const Remuda__Alarm *a, const struct rmd_verdict *v);
 void rmd_book_stopped(struct rmd_coord *c, struct rmd_source *s, const struct rmd_lane *l); /* by a quarantine */
-/* A listing of this source began (points: how bad), or ended (0). */
-void rmd_book_listed(struct rmd_coord *c, struct rmd_source *s, uint32_t points);
-uint32_t rmd_book_listing_points(const Remuda__ListingRecord *r);
+/* A listing of a source or sending domain began, or changed or ended. */
+void rmd_book_listed(struct rmd_coord *c, const Remuda__ListingRecord *r, bool began);
 /* true: there is such a source or sending domain, and provider. */
 bool rmd_book_complaints(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_book_flush(struct rmd_coord *c);
@@ -80,7 +79,7 @@ const char *rmd_book_domain_name(struct rmd_coord *c, uint32_t hash); /* of a st
 /* Its node told that it is slowed to so much (0, 0: it isn't). */
 void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute, uint32_t connections);
 /* With the names of lists, in the arena. */
-void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, struct rmd_arena *a,
+void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, const char *domain, struct rmd_arena *a,
                     struct rmd_reputation_facts *f);
 
 /* ---- reputation_views.c */

@@ -35,7 +35,7 @@ void rmd_book_of_source(struct rmd_coord *c, const struct rmd_source *s, struct 
 static void show_source(struct rmd_coord *c, struct out *o, const struct rmd_source *s) {
     struct rmd_reputation r;
     struct rmd_reputation_facts f, lane;
-    rmd_book_facts(c, s, &o->arena, &f);
+    rmd_book_facts(c, s, NULL, &o->arena, &f);
     rmd_book_of_source(c, s, &r);
     show(c, o, "source", s->rec->address, NULL, &r, &f, NULL);
     for (size_t i = 0; i < c->o.n_providers; i++) {
@@ -76,8 +76,12 @@ static void show_network(struct rmd_coord *c, struct out *o, const struct rmd_ne
 
 static void show_domain(struct rmd_coord *c, struct out *o, const char *name) {
     uint32_t hash = rmd_fnv32(rmd_slice_str(name));
-    struct rmd_reputation sum = {0};
-    const struct rmd_reputation_facts f = {.domain = true};
+    struct rmd_reputation sum = {0}, r;
+    struct rmd_reputation_facts f, own;
+    rmd_book_facts(c, NULL, name, &o->arena, &f);
+    const struct rmd_repute *all = rmd_book_find(c, RMD_BOOK_DOMAIN, hash, 0);
+    if (all)
+        rmd_reputation_add(&sum, &all->r, c->book.hour);
     for (size_t i = 0; i < c->o.n_providers; i++) {
         const struct rmd_repute *x = rmd_book_find(c, RMD_BOOK_DOMAIN, hash, c->o.provider[i]->id);
         if (x)
@@ -86,8 +90,10 @@ static void show_domain(struct rmd_coord *c, struct out *o, const char *name) {
     show(c, o, "domain", name, NULL, &sum, &f, NULL);
     for (size_t i = 0; i < c->o.n_providers; i++) {
         const struct rmd_repute *x = rmd_book_find(c, RMD_BOOK_DOMAIN, hash, c->o.provider[i]->id);
-        if (x)
-            show(c, o, "domain", name, c->o.provider[i]->name, &x->r, &f, x);
+        if (!x)
+            continue;
+        rmd_book_of_lane(c, x, &r, &own);
+        show(c, o, "domain", name, c->o.provider[i]->name, &r, &f, x);
     }
 }
 

@@ -31,9 +31,11 @@ void rmd_ctl_show_reputation(const json_t *all) {
     size_t i, k;
     char text[48];
     json_array_foreach(all, i, o) {
-        printf("%sreputation of %s%s%s: %s, of %lld attempts\n", i ? "\n" : "", rmd_json_s(o, "name"),
+        char attempts[32];
+        rmd_format_count((uint64_t)rmd_json_i(o, "attempts"), attempts);
+        printf("%sreputation of %s%s%s: %s, of %s attempts\n", i ? "\n" : "", rmd_json_s(o, "name"),
                *rmd_json_s(o, "provider") ? " at " : "", rmd_json_s(o, "provider"),
-               band_text(o, "score", "band", text), (long long)rmd_json_i(o, "attempts"));
+               band_text(o, "score", "band", text), attempts);
         struct rmd_table *t = rmd_table_new("  TERM|>POINTS|>AT MOST|HALF-LIFE|WHY");
         rmd_table_cell(t, "  neutral");
         points_cell(t, 50);

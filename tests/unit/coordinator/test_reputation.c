@@ -43,8 +43,9 @@ static void each_term_has_its_weight(void **state) {
         {RMD_REPUTATION_BLOCKED, 4564, 36, -18, 68},     /* 0.72 %, full are 2 */
         {RMD_REPUTATION_BLOCKED, 0, 1, -6, 44},          /* a single one, of nothing else */
         {RMD_REPUTATION_BLOCKED, 0, 1000, -50, 0},
-        {RMD_REPUTATION_COMPLAINTS, 9600, 10, -13, 75}, /* 0.1 %, full are 0.3 */
-        {RMD_REPUTATION_COMPLAINTS, 9600, 30, -40, 48},
+        {RMD_REPUTATION_COMPLAINTS, 8000, 10, -13, 75}, /* 0.1 %, full are 0.3 */
+        {RMD_REPUTATION_COMPLAINTS, 300, 2, -11, 56},   /* a few among few */
+        {RMD_REPUTATION_COMPLAINTS, 8000, 30, -40, 48},
         {RMD_REPUTATION_COMPLAINTS, 9600, 3000, -40, 48},
         {RMD_REPUTATION_QUARANTINES, 9600, 1, -12, 76},
         {RMD_REPUTATION_QUARANTINES, 9600, 9, -30, 58},
