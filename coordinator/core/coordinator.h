@@ -256,8 +256,8 @@ void rmd_coord_watch_set(struct rmd_coord *c, const struct rmd_watch_settings *s
 /* A lane's pace as its node last told it; shown, and given back by leases. Times are of the coordinator's clocks. */
 enum { RMD_PACE_SITES = 3 };
 struct rmd_pace {
-    bool slowed;                      /* below its ceilings: by verdicts, or since it came back */
-    uint32_t per_minute, connections; /* that it may start, and have; per_minute 0: no limit */
+    bool slowed;                               /* below its ceilings: by verdicts, or since it came back */
+    uint32_t per_minute, connections;          /* that it may start, and have; per_minute 0: no limit */
     uint32_t in_use, tried, deferred_permille; /* of late: attempts, and of them deferred for rate */
     int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
     size_t n_sites; /* the slowest of its sites */
@@ -276,7 +276,7 @@ struct rmd_lane_view {
     uint64_t incident;
     int64_t cap_frees_ms; /* until more frees, 0: room now */
     bool must_register, registered;
-    const char *warmup; /* "stage 3 of 23", "warm", "waits", or "" */
+    const char *warmup;  /* "stage 3 of 23", "warm", "waits", or "" */
     uint32_t reputation; /* 0 to 100 */
     const char *reputation_band;
     bool few;                    /* of little evidence */

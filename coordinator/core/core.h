@@ -268,7 +268,7 @@ struct rmd_pq {
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
     size_t n_candidates;
-    bool has_cold; /* some of them warm up */
+    bool has_cold;             /* some of them warm up */
     struct rmd_repute *repute; /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;
 };

@@ -64,9 +64,8 @@ struct rmd_worker *rmd_worker_new(const struct rmd_worker_options *o) {
         w->o.connect_timeout_ms = 30000;
     rmd_rng_seed(&w->rng, o->seed);
     w->renderer = rmd_renderer_new(o->sign);
-    struct rmd_list *heads[] = {&w->lease_list, &w->template_lru, &w->domain_lru,  &w->site_lru, &w->dirty,
-                                &w->starved,    &w->idle,         &w->suppressing, &w->graveyard,
-                                &w->to_tell};
+    struct rmd_list *heads[] = {&w->lease_list, &w->template_lru, &w->domain_lru,  &w->site_lru,  &w->dirty,
+                                &w->starved,    &w->idle,         &w->suppressing, &w->graveyard, &w->to_tell};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         rmd_list_init(heads[i]);
     w->valid_timer.kind = RMD_TIMER_VALID;

@@ -105,7 +105,8 @@ struct rmd_rcv_client {
     unsigned connections;
     uint32_t rcpts[60]; /* by second */
     int64_t rcpts_s;    /* second of the newest slot */
-    int64_t bears_ppm, room_ppm, throttle_us; /* throttle: of its allowance what is left, RCPTs that it may send now, as of */
+    int64_t bears_ppm, room_ppm,
+        throttle_us; /* throttle: of its allowance what is left, RCPTs that it may send now, as of */
     bool dnsbl_asking, dnsbl_listed;
     int64_t dnsbl_answer_us; /* 0: never asked */
 };

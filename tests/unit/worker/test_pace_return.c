@@ -177,6 +177,60 @@ static void of_other_the_slowest_sites_are_told(void **state) {
     world_free(x);
 }
 
+/* A receiver that bears two a second; each push beyond costs it a twentieth of its patience, and a second gives a hundredth back. */
+static struct {
+    int64_t bears_ppm, room_ppm, at_ms;
+    size_t accepted, refused;
+} patience;
+
+static const char *is_patient(struct world *x, struct world_conn *c, const char *l) {
+    (void)c;
+    const int64_t ppm = 1000000, full = 2 * ppm, least = ppm / 2;
+    if (strncmp(l, "RCPT", 4) != 0)
+        return NULL;
+    int64_t gone = x->now - patience.at_ms;
+    patience.at_ms = x->now;
+    gone = gone < 1000 ? gone : 1000;
+    patience.bears_ppm += full / 100 * gone / 1000;
+    patience.bears_ppm = patience.bears_ppm < full ? patience.bears_ppm : full;
+    patience.room_ppm += patience.bears_ppm * gone / 1000;
+    patience.room_ppm = patience.room_ppm < 2 * full ? patience.room_ppm : 2 * full;
+    if (patience.room_ppm >= ppm) {
+        patience.room_ppm -= ppm;
+        patience.accepted++;
+        return NULL;
+    }
+    patience.bears_ppm -= patience.bears_ppm / 20;
+    patience.bears_ppm = patience.bears_ppm > least ? patience.bears_ppm : least;
+    patience.refused++;
+    return "421 4.7.0 slow down\r\n";
+}
+
+/* For three hours there is always work: the lane finds what is borne, tries for more now and then, and is seldom refused. */
+static void the_lane_finds_what_is_borne_and_stays_there(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    memset(&patience, 0, sizeof patience);
+    x->answer = is_patient;
+    uint64_t id = 0;
+    size_t given = 0, refused[2] = {0}, accepted[2] = {0};
+    for (int minute = 0; minute < 180; minute++) {
+        while (given < x->outcomes + 400) {
+            world_lease(
+                x, (struct world_lease){.id = ++id, .provider = "big", .domain = "big.test", .n = 200, .rate = 6000});
+            given += 200;
+        }
+        world_run(x, MINUTE);
+        accepted[minute / 90] += patience.accepted;
+        refused[minute / 90] += patience.refused;
+        patience.accepted = patience.refused = 0;
+    }
+    assert_true(refused[0] && refused[1]);                   /* it goes on trying for more, */
+    assert_true(refused[1] * 20 < accepted[1] + refused[1]); /* and less than one in twenty is deferred */
+    assert_true(accepted[1] > 90 * 60); /* at more than half of what the receiver bears at best */
+    world_free(x);
+}
+
 /* Measurements leave pace out: then nothing is slowed, and nothing comes back gradually. */
 static void without_pace_nothing_is_learned(void **state) {
     (void)state;
@@ -212,6 +266,7 @@ int main(void) {
         cmocka_unit_test(it_goes_on_as_before_a_restart),
         cmocka_unit_test(pace_is_told_when_it_changes_and_not_more_often_than_once_a_second),
         cmocka_unit_test(of_other_the_slowest_sites_are_told),
+        cmocka_unit_test(the_lane_finds_what_is_borne_and_stays_there),
         cmocka_unit_test(without_pace_nothing_is_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,7 +59,7 @@ struct world {
         bool slowed, fresh;
         int64_t rest_ms, at_ms;
         char site[64];
-    } pace; /* of source 1, as last told, and how often */
+    } pace;             /* of source 1, as last told, and how often */
     struct rmd_buf log; /* "time conn line\n" of every command, "." for content */
     int64_t mail_at[WORLD_RECORDS];
     struct rmd_addr mail_to[WORLD_RECORDS], dialled[WORLD_RECORDS];
