@@ -249,6 +249,7 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     rmd_verdict_from_wire(a->verdict, &v);
     struct scene x = {.source = s, .provider = (size_t)p, .provider_id = a->provider, .alarm = a, .verdict = &v};
     x.stream = rmd_stream_find(c, a->stream);
+    rmd_book_alarm(c, rmd_lane_of(c, s, (size_t)p), a, &v);
     decide(c, &x);
     c->after_probe = x.d.what == RMD_FAILOVER_NOTHING ? -1 : RMD_PROBE_QUARANTINE_SYNCED;
     carry_out(c, &x);

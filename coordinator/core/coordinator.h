@@ -21,6 +21,7 @@
 #include <remuda/sign.h>
 #include <remuda/store.h>
 
+#include "coordinator/core/reputation.h"
 #include "coordinator/core/warmup.h"
 #include "proto/codec.h"
 #include "proto/plan.h"
@@ -251,6 +252,21 @@ int64_t rmd_coord_deadline(const struct rmd_coord *c); /* mono_ms of the next ti
 void rmd_coord_watch_set(struct rmd_coord *c, const struct rmd_watch_settings *s);
 
 /* ---- views: read-only, between steps, for API and tests. Strings live until the next step. */
+
+/* A lane's pace as its node last told it; shown, and given back by leases. Times are of the coordinator's clocks. */
+enum { RMD_PACE_SITES = 3 };
+struct rmd_pace {
+    bool slowed;                               /* below its ceilings: by verdicts, or since it came back */
+    uint32_t per_minute, connections;          /* that it may start, and have; per_minute 0: no limit */
+    uint32_t in_use, tried, deferred_permille; /* of late: attempts, and of them deferred for rate */
+    int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
+    size_t n_sites; /* the slowest of its sites */
+    struct {
+        char domain[64];
+        uint32_t per_minute, connections;
+    } site[RMD_PACE_SITES];
+};
+
 struct rmd_lane_view {
     const char *provider;
     enum rmd_lane_state state;
@@ -260,7 +276,13 @@ struct rmd_lane_view {
     uint64_t incident;
     int64_t cap_frees_ms; /* until more frees, 0: room now */
     bool must_register, registered;
-    const char *warmup; /* "stage 3 of 23", "warm", "waits", or "" */
+    const char *warmup;  /* "stage 3 of 23", "warm", "waits", or "" */
+    uint32_t reputation; /* 0 to 100 */
+    const char *reputation_band;
+    bool few;                    /* of little evidence */
+    uint64_t poor_hour;          /* its share of an hour, because its reputation is poor; 0: it isn't */
+    const struct rmd_pace *pace; /* NULL: never told */
+    int64_t pace_told_ms_ago;
 };
 struct rmd_source_view {
     const Remuda__SourceRecord *record;
@@ -271,6 +293,9 @@ struct rmd_source_view {
     uint64_t cap, outstanding, used_24h;
     uint64_t lane_cap; /* in force for lanes that have none of their own; 0: none */
     uint64_t delivered, deferred, bounced;
+    uint32_t reputation; /* of all its lanes together */
+    const char *reputation_band;
+    bool few;
     const struct rmd_lane_view *lane;
     size_t n_lanes;
 };
@@ -363,6 +388,16 @@ bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, co
                      void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
+
+/* ---- reputation (reputation_views.c) */
+struct rmd_reputation_view {
+    const char *kind;     /* "source", "lane", "network", "domain" */
+    const char *name;     /* address, network, sending domain */
+    const char *provider; /* NULL: over all */
+    const char *band;
+    struct rmd_reputation_score score;
+};
+void rmd_coord_reputations(struct rmd_coord *c, void (*fn)(void *, const struct rmd_reputation_view *), void *ctx);
 
 /* ---- warm-up (warm_views.c) */
 struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */

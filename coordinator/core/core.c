@@ -279,6 +279,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_incidents_flush(c);
     rmd_registry_flush(c);
     rmd_warm_flush(c);
+    rmd_book_flush(c);
     rmd_ledger_flush(&c->ledger, &c->batch);
     uint32_t bucket = (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS);
     if (c->phase == RMD_PHASE_SERVING && bucket != c->ledger_bucket) {
@@ -475,6 +476,7 @@ int rmd_coord_step(struct rmd_coord *c, const struct rmd_coord_event *e, struct 
         c->persisted = e->tag;
     release_pending(c); /* before anything that this step adds */
     rmd_warm_step(c);
+    c->book.hour = c->ledger.now_ms / RMD_LEDGER_HOUR_MS;
     int rc = RMD_OK;
     for (size_t i = 0; e->kind == RMD_CE_RESTORE && i < e->n_rows && rc == RMD_OK; i++)
         rc = rmd_restore_row(c, e->row[i].key, e->row[i].value);
@@ -513,6 +515,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);
+    rmd_book_init(c);
     rmd_reload_init(c);
     rmd_watchers_init(c);
     return c;
@@ -543,6 +546,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_watchers_free(c);
     rmd_incidents_free(c);
     rmd_warm_free(c);
+    rmd_book_free(c);
     rmd_ledger_release(&c->ledger);
     rmd_reload_free(c);
     if (c->meta)

@@ -18,6 +18,7 @@
 #include "coordinator/core/failover.h"
 #include "coordinator/core/keys.h"
 #include "coordinator/core/ledger.h"
+#include "coordinator/core/reputation_book.h"
 #include "coordinator/core/retry.h"
 #include "coordinator/core/warm.h"
 
@@ -87,6 +88,8 @@ struct rmd_lane {
     uint64_t incident;
     struct rmd_account *account, *network;
     struct rmd_warm_lane *warm;  /* NULL: no warm-up */
+    struct rmd_repute *repute;   /* NULL: nothing is known of it yet */
+    struct rmd_pace *pace;       /* as its node last told it; NULL: never */
     int64_t rest_until_mono_ms;  /* its node gave work back although the lane is open */
     uint32_t leases, leased;     /* granted: leases, and their messages */
     uint32_t in_doubt;           /* leases */
@@ -126,6 +129,7 @@ struct rmd_source {
     bool dirty;
     const struct rmd_plan *plan; /* of its warm-up, or NULL */
     uint32_t warm_stage;         /* of its most advanced lane */
+    uint32_t listed_points;      /* of its open listings, for its reputation */
     bool warm_waits, sites_dirty;
     struct rmd_map sites; /* id -> rmd_warm_site */
     int64_t sites_swept;
@@ -264,7 +268,8 @@ struct rmd_pq {
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
     size_t n_candidates;
-    bool has_cold; /* some of them warm up */
+    bool has_cold;             /* some of them warm up */
+    struct rmd_repute *repute; /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;
 };
 
@@ -464,6 +469,7 @@ struct rmd_coord {
     struct rmd_watchers *watchers; /* blocklists: listing.h */
 
     struct rmd_warming warm;
+    struct rmd_book book; /* reputations */
 
     bool replaying; /* some node that returned hasn't told everything yet */
     bool deal, more, nodes_dirty, sources_dirty;
@@ -523,6 +529,7 @@ void rmd_registry_key(struct rmd_coord *c, uint32_t stream, uint32_t index, stru
 bool rmd_stream_lacks_key(const struct rmd_stream *s);
 bool rmd_tenant_paused(struct rmd_coord *c, uint32_t tenant);
 struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t provider);
+void rmd_lane_free(struct rmd_lane *l);
 void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
                   int64_t ms, uint64_t incident);
 void rmd_lanes_restore(struct rmd_coord *c);

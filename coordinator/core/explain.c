@@ -14,8 +14,10 @@ static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct r
             if (hour_ms != RMD_NEVER)
                 rmd_format_duration(hour_ms, when);
             rmd_buf_addf(out,
-                         "    warm-up's share of the hour of the %s: %llu an hour, %llu used, %llu outstanding; more "
+                         "    %s of the hour of the %s: %llu an hour, %llu used, %llu outstanding; more "
                          "frees %s%s\n",
+                         i == 0 && rmd_book_poor(c, l) ? "smaller share, for its poor reputation,"
+                                                       : "warm-up's share",
                          account_names[i], (unsigned long long)caps.hour[i],
                          (unsigned long long)rmd_account_hour_used(&c->ledger, caps.account[i]),
                          (unsigned long long)caps.account[i]->outstanding,
@@ -39,6 +41,8 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
     const char *why = rmd_sched_lane_why(c, q, l);
     const char *node = l->source->node ? l->source->node->rec->name : "no node";
     rmd_buf_addf(out, "  %s (%s, node %s): ", l->source->rec->address, l->source->network, node);
+    if (l->repute && (l->repute->band != RMD_BAND_FAIR) && !(c->o.without & RMD_WITHOUT_REPUTATION))
+        rmd_buf_addf(out, "reputation %s (%u); ", rmd_reputation_band_name(l->repute->band), l->repute->score);
     if (!why) {
         rmd_buf_addf(out, "%s\n",
                      *chosen ? "free; takes over when those before it are full"

@@ -20,6 +20,8 @@
  * R      tenant u32, stream u32 (0 all), address hash u64                  SuppressionRecord   yes
  * W      kind u8, a u32, b u32                                             WarmRecord          yes
  *          kinds 1 and 4 as in G; kind 9: source, site                     WarmSiteRecord      yes
+ *          kind 18: source, provider (0: all); kind 19: sending domain (hash), provider
+ *                                                                          ReputationRecord    yes
  * V      first event's origin u64                                          EventList           no (the shell gives them to history)
  * J      listing id u64                                                    ListingRecord       yes
  * U      incident id u64                                                   IncidentRecord      open ones and the last 1000 (yes)

@@ -320,6 +320,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         remuda__lease_share__init(m->share);
         m->share->connections = rmd_share_connections(c, l->lane);
         m->share->rate_per_minute = p->rate_per_minute;
+        rmd_pace_of_lease(c, l->lane, m->share);
     }
     credit(n, l->credit_out); /* of the time before */
     l->credit_out = protobuf_c_message_get_packed_size(&m->base);

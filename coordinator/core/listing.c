@@ -176,6 +176,7 @@ static void found(struct rmd_coord *c, const Remuda__Blocklist *l, const char *s
                                            subject, l->name, codes, x->rec->meaning, *f->text ? ": " : "", f->text));
         rmd_core_warn(c, "blocklists: %s%s is on %s (%s: %s)", neighbour ? "neighbour " : "", subject, l->name, codes,
                       x->rec->meaning);
+        rmd_book_listed(c, x->rec, fresh);
         rmd_listing_act(c, l, x);
     } else if (words) {
         rmd_listing_cause(c, x);
@@ -199,6 +200,7 @@ void rmd_listing_end(struct rmd_coord *c, struct rmd_listing *x, const char *why
     rmd_listing_event(c, "listing.removed", x, text);
     rmd_core_log(c, "blocklists: %s", text);
     rmd_listing_paced(c, x);
+    rmd_book_listed(c, r, false);
     rmd_listing_undo(c, x, rmd_arena_printf(&c->scratch, "%s: %s", r->list, why));
 }
 

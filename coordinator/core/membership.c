@@ -398,6 +398,9 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
     case REMUDA__FRAME__BODY_FINDINGS:
         rmd_watchers_findings(c, n, f->findings);
         break;
+    case REMUDA__FRAME__BODY_PACE:
+        rmd_pace_told(c, n, f->pace);
+        break;
     case REMUDA__FRAME__BODY_FETCH:
         fetch(c, n, f->fetch);
         break;

@@ -237,7 +237,7 @@ void rmd_registry_add_source(struct rmd_coord *c, Remuda__SourceRecord *r) {
 
 static void source_free(struct rmd_coord *c, struct rmd_source *s) {
     for (size_t i = 0; i < c->o.n_providers; i++)
-        free(s->lane[i]);
+        rmd_lane_free(s->lane[i]);
     free(s->lane);
     rmd_warm_sites_free(s);
     for (size_t i = 0; i < s->n_kept; i++)
@@ -246,6 +246,12 @@ static void source_free(struct rmd_coord *c, struct rmd_source *s) {
     free(s->trouble);
     remuda__source_record__free_unpacked(s->rec, NULL);
     free(s);
+}
+
+void rmd_lane_free(struct rmd_lane *l) {
+    if (l)
+        free(l->pace);
+    free(l);
 }
 
 struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t provider) {
@@ -259,6 +265,7 @@ struct rmd_lane *rmd_lane_of(struct rmd_coord *c, struct rmd_source *s, size_t p
     l->network = rmd_ledger_account(&c->ledger, RMD_ACCOUNT_NETWORK, s->net->hash, id);
     s->lane[provider] = l;
     rmd_warm_attach(c, l);
+    rmd_book_attach(c, l);
     return l;
 }
 
@@ -284,8 +291,11 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
                       rmd_lane_state_name(state));
         return;
     }
-    if (state == RMD_LANE_QUARANTINED)
+    if (state == RMD_LANE_QUARANTINED) {
         rmd_warm_stopped(c, s, l);
+        if (l->state < RMD_LANE_QUARANTINED)
+            rmd_book_stopped(c, s, l);
+    }
     l->state = state;
     l->until_ledger_ms = state == RMD_LANE_OPEN ? 0 : until;
     l->until_wall_ms = until && state != RMD_LANE_OPEN ? c->now.wall_ms + ms : 0;
@@ -459,6 +469,7 @@ void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_strea
                   st->rec->domain_cap_per_day ? st->rec->domain_cap_per_day : c->o.domain_cap_per_day},
     };
     rmd_warm_caps(c, l, st, out);
+    out->hour[0] = rmd_book_hour(c, l, out->limit[0], out->hour[0]);
 }
 
 /* ---------------------------------------------------------------- writing */

@@ -99,7 +99,7 @@ static void move_lanes(struct rmd_coord *c, struct rmd_source *s, const struct r
         } else if (l) {
             rmd_lane_keep(c, s, l);
             forget_lane(c, l);
-            free(l);
+            rmd_lane_free(l);
         }
     }
     free(s->lane);

@@ -109,9 +109,10 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     d->sticky_source = 0;
     set_last_reply(c, d, o);
     /* How long a quarantine lasts is said of the lane, and the closed lane holds its work: the recipient is free as soon as the incident
-     * is resolved, or the pool gets another source. */
+     * is resolved, or the pool gets another source. How long a lane is slowed is no word about the recipient either: its node spaces
+     * what it tries. */
     struct rmd_verdict own = *v;
-    if (for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE)
+    if ((for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE) || v->action == RMD_ACTION_SLOW)
         own.duration_ms = 0;
     struct rmd_retry r =
         rmd_retry_next(&k->stream->plan, &own, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
@@ -286,6 +287,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
         return;
     book(c, l, o->rcpts);
     count(l, o, &v);
+    rmd_book_outcome(c, l, o, &v);
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {

@@ -262,6 +262,7 @@ void rmd_restore_end(struct rmd_coord *c) {
     }
     link_nodes(c);
     rmd_warm_restored(c);
+    rmd_book_restored(c);
     rmd_lanes_restore(c);
     for (size_t i = 0; i < c->n_start_campaigns; i++)
         rmd_campaign_add(c, c->start_campaign[i]);

@@ -4,7 +4,8 @@
  * campaigns of a stream in turn: the first lane of the stream's pool, in a fixed order of preference, that may take
  * work. A fixed order concentrates a provider's work on the fewest lanes that fit it: the next lane gets some only
  * when the one before is full (leases outstanding, a cap, or its node's window). The order differs between providers,
- * so that every source is somebody's first.
+ * so that every source is somebody's first. Lanes of better repute come before it (reputation.h), in few bands, so that the
+ * order changes seldom, and explain names the reason.
  *
  * A part of each lane's cap (1/10), and of what may be outstanding there (a quarter), is kept for streams of
  * priority 0 when a source serves one. */
@@ -20,10 +21,12 @@ static uint64_t preference(const struct rmd_lane *l, uint32_t provider) {
     return rmd_mix64((uint64_t)provider << 32 | l->source->rec->id);
 }
 
-/* Lanes that warm up stand apart: see warm_caps.c. */
-static bool before(const struct rmd_pq *q, const struct rmd_lane *a, const struct rmd_lane *b) {
+/* Lanes that warm up stand apart: see warm_caps.c. Among their like, those of better repute come first. */
+static bool before(const struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *a,
+                   const struct rmd_lane *b) {
     bool decided, first = rmd_warm_before(q->stream, a, b, &decided);
-    return decided ? first : preference(a, q->provider_id) < preference(b, q->provider_id);
+    int ra = rmd_book_rank(c, a), rb = rmd_book_rank(c, b);
+    return decided ? first : ra != rb ? ra < rb : preference(a, q->provider_id) < preference(b, q->provider_id);
 }
 
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
@@ -42,7 +45,7 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
         struct rmd_lane *l = rmd_lane_of(c, s, (size_t)q->provider);
         size_t i = q->n_candidates++;
         q->has_cold |= rmd_warm_is_cold(l->warm);
-        for (; i > 0 && before(q, l, q->candidate[i - 1]); i--)
+        for (; i > 0 && before(c, q, l, q->candidate[i - 1]); i--)
             q->candidate[i] = q->candidate[i - 1];
         q->candidate[i] = l;
     }
@@ -105,7 +108,9 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     if (barred)
         return barred;
     if (!room(c, q, l, false)) {
-        const char *warm = rmd_warm_binds(c, l, q->stream);
+        struct rmd_caps caps;
+        rmd_caps_of(c, l, q->stream, &caps);
+        const char *warm = rmd_book_binds(c, l, &caps) ? rmd_why_reputation : rmd_warm_binds(c, l, q->stream);
         return warm ? warm : "lane caps";
     }
     if (!room(c, q, l, true) && !retries_ready(q))
@@ -373,7 +378,7 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
             return q->queued ? "" : "time of the next attempt";
         reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
         if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
-            why == rmd_why_warm_cap || why == rmd_why_warm_hour)
+            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation)
             first = why; /* what would help at once says most */
     }
     return first;

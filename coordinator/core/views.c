@@ -90,6 +90,7 @@ static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_v
     const struct rmd_warm_lane *x = l->warm;
     uint64_t hour =
         rmd_warm_is_cold(x) && x->scheme.plan->hour_percent < 100 ? rmd_plan_hour(x->scheme.plan, cap) : 0;
+    hour = rmd_book_hour(c, l, cap, hour);
     int64_t hour_frees = rmd_account_hour_frees_ms(&c->ledger, l->account, hour);
     if (hour_frees > frees)
         frees = hour_frees;
@@ -108,6 +109,7 @@ static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_v
         .cap_frees_ms = frees,
         .warmup = "",
     };
+    rmd_book_view_lane(c, l, out);
     out->must_register = rmd_warm_must_register(c, l->source, l->provider, &out->registered);
     if (rmd_warm_is_cold(x))
         out->warmup = rmd_arena_printf(&c->view, "%sstage %u of %u", l->source->warm_waits ? "waits at " : "",
@@ -145,6 +147,7 @@ void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_
             .lane = lanes,
             .n_lanes = n,
         };
+        rmd_book_view_source(c, s, &view);
         fn(ctx, &view);
     }
 }

@@ -120,7 +120,9 @@ int64_t rmd_warm_frees_ms(struct rmd_coord *c, struct rmd_pq *q) {
     for (size_t i = 0; i < q->n_candidates; i++) {
         struct rmd_lane *l = q->candidate[i];
         const char *why = rmd_sched_lane_why(c, q, l);
-        int64_t ms = why == rmd_why_warm_cap || why == rmd_why_warm_hour ? frees(c, l, q->stream) : RMD_NEVER;
+        int64_t ms = why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation
+                         ? frees(c, l, q->stream)
+                         : RMD_NEVER;
         first = ms < first ? ms : first;
     }
     return first;

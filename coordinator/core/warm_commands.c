@@ -50,6 +50,10 @@ static bool find(struct rmd_coord *c, const struct rmd_command *m, struct target
     }
     if (t->n)
         return true;
+    if (m->kind == RMD_CMD_COMPLAINTS && rmd_book_complaints(c, m)) {
+        rmd_core_reply(c, m->token, RMD_OK, m->number, "%s: counted in its reputation", t->who);
+        return false;
+    }
     if (s)
         rmd_core_reply(c, m->token, RMD_ECONFLICT, 0,
                        "source %s has no warm-up: it was added without --warmup and --warm-as", t->who);
@@ -126,6 +130,7 @@ static void complaints(struct rmd_coord *c, const struct rmd_command *m, const s
         return;
     }
     rmd_warm_dirty(c, x);
+    rmd_book_complaints(c, m);
     told(c, x, "warmup.complaints",
          rmd_arena_printf(rmd_arena_after(c), "%llu complaints about the sending day %lld days ago",
                           (unsigned long long)m->number, (long long)(rmd_warm_day(c) - m->day)),

@@ -112,6 +112,7 @@ void rmd_warm_is_warm(struct rmd_coord *c, struct rmd_source *s) {
 void rmd_warm_streams(struct rmd_coord *c) {
     uint32_t it = 0;
     void *v;
+    rmd_list_for(at, &c->all_pqs) rmd_container(at, struct rmd_pq, all)->repute = NULL;
     while (rmd_map_next(&c->warm.domains, &it, NULL, &v))
         ((struct rmd_warm_domain *)v)->plan = NULL;
     for (it = 0; rmd_map_next(&c->streams, &it, NULL, &v);) {
@@ -491,6 +492,8 @@ bool rmd_warm_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_
     if (key.n != 10)
         return false;
     uint8_t kind = key.p[1];
+    if (kind == RMD_BOOK_LANE || kind == RMD_BOOK_DOMAIN)
+        return rmd_book_restore_row(c, key, value);
     uint32_t a = rmd_get_be32(key.p + 2), b = rmd_get_be32(key.p + 6);
     if (kind == KIND_SITE) {
         const Remuda__WarmSiteRecord *r = rmd_pb_decode(&remuda__warm_site_record__descriptor, value, &c->scratch);

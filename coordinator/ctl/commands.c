@@ -62,6 +62,9 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"warmup", "set", "ADDRESS|DOMAIN [PROVIDER] --stage N --reason TEXT", "Set a warm-up forward or back", "  --stage N  a stage from 1, or \"warm\"\n", rmd_ctl_warmup_verb},
     {"warmup", NULL, "[ADDRESS|DOMAIN]", "Warm-ups: stages, caps, gates, and when each lane will be warm",
      "With a name its gates are shown as well: the rates of its last sending day with their bounds.\n", rmd_ctl_warmup_show},
+    {"reputation", NULL, "[ADDRESS|NETWORK|DOMAIN]", "Reputations of sources, networks and sending domains, and why",
+     "Scores go from 0 to 100; everybody begins at 50. good (from 65) comes first where several sources may take work, poor\n"
+     "(below 35) has a smaller share of each hour. With a name: term by term, at each provider.\n", rmd_ctl_reputation},
     {"plan", NULL, "--volume N/day --mix PROVIDER=PERCENT,... [options]", "How many addresses and days a volume needs",
      "  --volume N/day     recipients a day that must be reached (\"2M/day\")\n"
      "  --mix LIST         where they are: google=45,outlook=25,other=30 (per cent; what is missing is `other`)\n"

@@ -219,8 +219,8 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
     if (rc == CTL_OK && !c->json) {
-        struct rmd_table *t =
-            rmd_table_new("SOURCE|NODE|NETWORK|POOLS|STATE|>CAP/24H|>LANE CAP|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
+        struct rmd_table *t = rmd_table_new(
+            "SOURCE|NODE|NETWORK|POOLS|STATE|>REPUTATION|>CAP/24H|>LANE CAP|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
         json_array_foreach(json_object_get(answer, "sources"), i, s) {
             struct rmd_buf pools = {0};
             json_t *p;
@@ -232,6 +232,7 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
             rmd_table_cell(t, rmd_json_s(s, "network"));
             rmd_table_cell(t, rmd_buf_str(&pools));
             rmd_table_cell(t, state_of(s));
+            rmd_table_count(t, (uint64_t)rmd_json_i(s, "reputation"));
             cap_cell(t, s);
             struct rmd_buf lanes = {0};
             lane_caps_text(s, false, &lanes);
@@ -281,15 +282,18 @@ static void show_source(const json_t *s) {
         printf("  warm      as %lld a day since %.10s\n", (long long)rmd_json_i(s, "warm_as"),
                rmd_json_s(s, "warm_since"));
     struct rmd_table *t = rmd_table_new(
-        "LANE|STATE|WARM-UP|>CAP/24H|>USED|>OUTSTANDING|MORE IN|>DELIVERED|>DEFERRED|>BOUNCED|>INCIDENT");
+        "LANE|STATE|WARM-UP|REPUTATION|>CAP/24H|>USED|>OUTSTANDING|MORE IN|>DELIVERED|>DEFERRED|>BOUNCED|>INCIDENT");
     json_array_foreach(json_object_get(s, "lanes"), i, l) {
         char wait[32];
-        rmd_format_duration(rmd_json_i(l, "frees_in_ms"), wait);
         rmd_table_cell(t, rmd_json_s(l, "provider"));
         bool barred =
             json_is_true(json_object_get(l, "must_register")) && !json_is_true(json_object_get(l, "registered"));
         rmd_table_cell(t, barred ? "to be registered" : rmd_json_s(l, "state"));
         rmd_table_cell(t, rmd_json_s(l, "warmup"));
+        rmd_format(wait, sizeof wait, "%lld %s", (long long)rmd_json_i(l, "reputation"),
+                   rmd_json_s(l, "reputation_band"));
+        rmd_table_cell(t, wait);
+        rmd_format_duration(rmd_json_i(l, "frees_in_ms"), wait);
         cap_cell(t, l);
         rmd_table_count(t, (uint64_t)rmd_json_i(l, "used_24h"));
         rmd_table_count(t, (uint64_t)rmd_json_i(l, "outstanding"));
@@ -304,6 +308,8 @@ static void show_source(const json_t *s) {
     }
     rmd_table_print(
         t, "  no lanes yet: nothing was sent from here; a provider's lane is made with its first recipients");
+    rmd_ctl_show_pace(json_object_get(s, "lanes"));
+    rmd_ctl_show_reputation(json_object_get(s, "reputations"));
     if (json_array_size(json_object_get(s, "listings"))) {
         puts("blocklists");
         rmd_ctl_show_listings(json_object_get(s, "listings"), "");

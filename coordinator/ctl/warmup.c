@@ -183,7 +183,9 @@ int rmd_ctl_signal_complaints(struct rmd_ctl *c) {
     set_text(o, "domain", domain);
     set_text(o, "reason", reason);
     rc = rmd_ctl_call(c, "POST", "/v1/signals/complaints", o, &answer);
-    return finish(c, rc, answer, "counted; `remuda warmup NAME` shows what the gates make of it");
+    return finish(
+        c, rc, answer,
+        "counted; `remuda reputation NAME` shows what it costs, `remuda warmup NAME` what the gates make of it");
 }
 
 int rmd_ctl_source_register(struct rmd_ctl *c) {

@@ -33,6 +33,11 @@
  *                                   With "warmup":PLAN it warms up from now on; "warm_as":N (recipients a day) with "since":DATE brings in a warm one.
  *                                   S has "warmup","warm_as","warm_since", its lanes "warmup","must_register","registered"
  * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S
+ *                                   S and its lanes have "reputation" (0 to 100),"reputation_band","little_evidence"; lanes "poor_hour" (recipients an hour, or null) and
+ *                                   "pace":null or {"slowed","per_minute" (null: no limit),"connections","in_use","tried","deferred_share","slowed_since","rests_until",
+ *                                   "told_ms_ago","slowest_sites":[{"domain","per_minute","connections"}]}; a single S "reputations" as below
+ * GET  /v1/reputation[?name=ADDRESS|NETWORK|DOMAIN]  {"reputations":[{"kind":"source"|"lane"|"network"|"domain","name","provider" (null: over all),"score","band",
+ *                                   "little_evidence","attempts","terms":[{"term","points","weight","events","share","half_life_hours","reason"}]}]}
  * GET  /v1/warmup[?name=ADDRESS|DOMAIN]  {"day":DATE,"lanes":[{"source" or "domain","provider","plan","state","detail","stage","stages","hold","cap_per_day",
  *                                   "used_24h","outstanding","hour_cap","hour_used","free","frees_in_ms","distinct","needed","warm_as","warm_since","forecast",
  *                                   "gates":[{"gate","events","of","rate","low","high","max","verdict"}],"day"}]}; rates are fractions, stage counts from 1

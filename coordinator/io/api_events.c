@@ -66,6 +66,9 @@ static const char *const types[] = {
     "warmup.resumed",
     "warmup.set",
     "warmup.complaints",
+    "reputation.good",
+    "reputation.fair",
+    "reputation.poor",
 };
 
 static void set_text(json_t *o, const char *key, const char *s) {

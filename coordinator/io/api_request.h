@@ -74,6 +74,9 @@ json_t *rmd_json_event(struct rmd_http *h, const Remuda__EventRecord *e);
 json_t *rmd_json_listing(const struct rmd_listing_view *v);
 json_t *rmd_json_listings_of(struct rmd_coord *core, uint32_t source); /* open ones */
 
+json_t *rmd_json_reputation_of(struct rmd_coord *core, const char *name);
+json_t *rmd_json_pace(const struct rmd_pace *p, int64_t told_ms_ago);
+
 /* Handlers (api_views.c, api_commands.c, api_sources.c, api_events.c, api_explain.c). */
 void rmd_api_health(struct rmd_api_request *r);
 void rmd_api_status(struct rmd_api_request *r);
@@ -85,6 +88,7 @@ void rmd_api_source(struct rmd_api_request *r);
 void rmd_api_source_add(struct rmd_api_request *r);
 void rmd_api_source_put(struct rmd_api_request *r);
 void rmd_api_source_verb(struct rmd_api_request *r);
+void rmd_api_reputation(struct rmd_api_request *r);
 void rmd_api_warmup(struct rmd_api_request *r);
 void rmd_api_warmup_verb(struct rmd_api_request *r);
 void rmd_api_complaints(struct rmd_api_request *r);

@@ -223,6 +223,11 @@ static json_t *lane_json(const struct rmd_lane_view *l) {
     json_object_set_new(o, "bounced", json_integer((json_int_t)l->bounced));
     json_object_set_new(o, "blocked", json_integer((json_int_t)l->blocked));
     json_object_set_new(o, "warmup", json_string(l->warmup));
+    json_object_set_new(o, "reputation", json_integer(l->reputation));
+    json_object_set_new(o, "reputation_band", json_string(l->reputation_band));
+    json_object_set_new(o, "little_evidence", json_boolean(l->few));
+    json_object_set_new(o, "poor_hour", l->poor_hour ? json_integer((json_int_t)l->poor_hour) : json_null());
+    json_object_set_new(o, "pace", rmd_json_pace(l->pace, l->pace_told_ms_ago));
     json_object_set_new(o, "must_register", json_boolean(l->must_register));
     json_object_set_new(o, "registered", json_boolean(l->registered));
     json_object_set_new(o, "incident", l->incident ? json_integer((json_int_t)l->incident) : json_null());
@@ -259,9 +264,14 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
     json_object_set_new(o, "warmup", json_string(c->warmup));
     json_object_set_new(o, "warm_as", json_integer((json_int_t)c->warm_as));
     json_object_set_new(o, "warm_since", rmd_json_time(c->warm_since_wall_ms));
+    json_object_set_new(o, "reputation", json_integer(s->reputation));
+    json_object_set_new(o, "reputation_band", json_string(s->reputation_band));
+    json_object_set_new(o, "little_evidence", json_boolean(s->few));
     json_object_set_new(o, "lanes", lanes);
     if (v->only)
         json_object_set_new(o, "listings", rmd_json_listings_of(v->core, c->id));
+    if (v->only)
+        json_object_set_new(o, "reputations", rmd_json_reputation_of(v->core, c->address));
     json_array_append_new(v->list, o);
 }
 

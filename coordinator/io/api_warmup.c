@@ -109,13 +109,14 @@ static const char *spelled(const char *name, char out[48]) {
     return out;
 }
 
-static void show(struct rmd_api_request *r, const char *name) {
+/* none: there may be no such warm-up. */
+static void show(struct rmd_api_request *r, const char *name, bool none) {
     char address[48];
     struct list l = {.lanes = json_array(), .only = spelled(name, address)};
     int rc = rmd_shell_call(r->http->o.shell, build, &l);
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
-    else if (name && !json_array_size(l.lanes))
+    else if (name && !none && !json_array_size(l.lanes))
         rmd_api_fail(r, 404, RMD_ENOTFOUND,
                      "no source or sending domain \"%.200s\" is warming up (`source set --warmup PLAN` begins one)",
                      name);
@@ -125,7 +126,7 @@ static void show(struct rmd_api_request *r, const char *name) {
 }
 
 void rmd_api_warmup(struct rmd_api_request *r) {
-    show(r, rmd_api_query(r, "name"));
+    show(r, rmd_api_query(r, "name"), false);
 }
 
 /* ---- said */
@@ -162,7 +163,7 @@ void rmd_api_warmup_verb(struct rmd_api_request *r) {
     if (bad || (c.kind == RMD_CMD_WARMUP_SET && !take_stage(r, &c.number)))
         return;
     if (rmd_api_command(r, &c, &reply))
-        show(r, r->segment[1]);
+        show(r, r->segment[1], false);
 }
 
 void rmd_api_complaints(struct rmd_api_request *r) {
@@ -187,7 +188,7 @@ void rmd_api_complaints(struct rmd_api_request *r) {
     }
     c.day = ms / DAY_MS;
     if (rmd_api_command(r, &c, &reply))
-        show(r, c.name);
+        show(r, c.name, true); /* they count for its reputation, too */
 }
 
 void rmd_api_source_register(struct rmd_api_request *r) {

@@ -36,6 +36,7 @@ static const struct route routes[] = {
     {"PUT", "sources/*", rmd_api_source_put},
     {"POST", "sources/*/register", rmd_api_source_register},
     {"POST", "sources/*/*", rmd_api_source_verb},
+    {"GET", "reputation", rmd_api_reputation},
     {"GET", "warmup", rmd_api_warmup},
     {"POST", "warmup/*/*", rmd_api_warmup_verb},
     {"POST", "signals/complaints", rmd_api_complaints},

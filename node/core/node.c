@@ -263,6 +263,17 @@ static void frame(struct rmd_node *n, const Remuda__Frame *f) {
     }
 }
 
+/* As it came from a worker; without a session it is told anew when there is one. */
+static void node_pace(struct rmd_node *n, struct rmd_slice bytes) {
+    if (n->state != NODE_SERVING)
+        return;
+    Remuda__Pace *p = rmd_pb_decode(&remuda__pace__descriptor, bytes, &n->out->arena);
+    Remuda__Frame *f = node_frame(n, REMUDA__FRAME__BODY_PACE);
+    f->pace = p;
+    if (p)
+        node_send(n, f);
+}
+
 static void mail(struct rmd_node *n, const struct rmd_mail *m) {
     switch (m->kind) {
     case RMD_MAIL_RECALL_DONE:
@@ -273,6 +284,9 @@ static void mail(struct rmd_node *n, const struct rmd_mail *m) {
         break;
     case RMD_MAIL_TROUBLE:
         node_trouble(n, m);
+        break;
+    case RMD_MAIL_PACE:
+        node_pace(n, m->bytes);
         break;
     case RMD_MAIL_STOPPED:
         if (n->stop_workers_left)

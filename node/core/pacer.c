@@ -28,6 +28,8 @@ static void count(struct rmd_pacer *p, int64_t now_ms) {
     int64_t gone = now_ms - p->window_ms;
     if (gone >= MINUTE_MS || (!p->window_n && !p->window_last)) {
         p->window_last = gone < 2 * MINUTE_MS ? p->window_n : 0;
+        if (p->window_n > p->busiest)
+            p->busiest = p->window_n;
         p->window_n = 0;
         p->window_ms = now_ms;
     }
@@ -36,6 +38,7 @@ static void count(struct rmd_pacer *p, int64_t now_ms) {
 void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms) {
     count(p, now_ms);
     p->window_n++;
+    p->last_ms = now_ms;
     int64_t rate = rmd_pacer_rate(p);
     int64_t from = now_ms * 1000 - RMD_PACER_SLACK_US;
     if (p->next_us > from)
@@ -69,6 +72,7 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
     if (!p->slowed)
         p->peak = p->ceiling ? p->ceiling : rate;
     p->slowed = rate / 2 ? rate / 2 : 1;
+    p->busiest = p->slowed;
     p->good = 0;
     int64_t next = now_ms * 1000 + (MINUTE_US + RMD_PACER_SLACK_US) / p->slowed;
     if (p->next_us < next)
@@ -79,10 +83,33 @@ void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms) {
     if (!p->slowed || now_ms < p->hold_until_ms || ++p->good < p->slowed)
         return;
     p->good = 0;
-    uint32_t step = p->peak / RMD_PACER_STEPS;
+    uint32_t step = p->peak / RMD_PACER_STEPS, most = p->slowed / RMD_PACER_STEP_PART;
+    step = step < most ? step : most;
     p->slowed += step ? step : 1;
     if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE)
         p->slowed = 0;
+}
+
+void rmd_pacer_return(struct rmd_pacer *p, int64_t now_ms) {
+    count(p, now_ms);
+    uint32_t former = p->slowed ? p->slowed : p->busiest;
+    if (!p->slowed && p->ceiling && former > p->ceiling)
+        former = p->ceiling;
+    if (former <= RMD_PACER_RETURN_MIN)
+        return;
+    uint32_t part = former / RMD_PACER_RETURN_PART;
+    if (!p->slowed)
+        p->peak = p->ceiling ? p->ceiling : former;
+    p->slowed = part > RMD_PACER_RETURN_MIN ? part : RMD_PACER_RETURN_MIN;
+    p->good = 0;
+}
+
+void rmd_pacer_resume(struct rmd_pacer *p, uint32_t per_minute) {
+    if (!per_minute || p->slowed || (p->ceiling && per_minute >= p->ceiling))
+        return;
+    p->slowed = p->busiest = per_minute;
+    p->peak = p->ceiling ? p->ceiling : 2 * per_minute;
+    p->good = 0;
 }
 
 bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms) {
@@ -91,6 +118,10 @@ bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms) {
 
 uint32_t rmd_width_limit(const struct rmd_width *w, uint32_t ceiling) {
     return w->cap && w->cap < ceiling ? w->cap : ceiling;
+}
+
+void rmd_width_return(struct rmd_width *w) {
+    *w = (struct rmd_width){.cap = 1};
 }
 
 void rmd_width_slow(struct rmd_width *w, uint32_t in_use) {

@@ -8,9 +8,13 @@
  *
  * Adaptive: a rate verdict halves the rate (of what was allowed, or else of what was lately done) and holds it for
  * the verdict's duration (verdicts within a second of it answer what was sent before, and only hold); then, after
- * each minute's worth of successes it rises by a twentieth of what it was before, until the ceiling is reached. Width
+ * each minute's worth of successes it rises by a twentieth of what it was before, or by an eighth of what it is, whichever is less, until the
+ * ceiling is reached: where a receiver bears far less than was tried, a step of the former pace would run into it again. Width
  * (connections) likewise: halved, then one more after WIDTH_STEP successes on each. A rest holds everything until its
- * end and leaves the slowed rate in force. */
+ * end and leaves the slowed rate in force.
+ *
+ * Return: what comes back after it has long done nothing starts at a quarter of its former pace (what it was slowed to, or its busiest
+ * minute), and with one connection; never at once where it was. A pace under RMD_PACER_RETURN_MIN is none worth remembering. */
 #ifndef REMUDA_NODE_PACER_H
 #define REMUDA_NODE_PACER_H
 
@@ -21,7 +25,10 @@ enum {
     RMD_PACER_SETTLE_MS = 1000,
     RMD_PACER_STEPS = 20,     /* additive steps from nothing to the former rate */
     RMD_PACER_FREE = 1 << 20, /* a rate so high that it is none */
-    RMD_PACER_UNKNOWN = 6,    /* starts a minute after a verdict that came before anything was sent */
+    RMD_PACER_STEP_PART = 8,
+    RMD_PACER_RETURN_PART = 4,
+    RMD_PACER_RETURN_MIN = 60,
+    RMD_PACER_UNKNOWN = 6, /* starts a minute after a verdict that came before anything was sent */
     RMD_WIDTH_STEP = 20,
 };
 
@@ -36,6 +43,8 @@ struct rmd_pacer {
     uint32_t good;         /* successes since the last step up */
     int64_t window_ms;     /* begin of the minute that is being counted */
     uint32_t window_n, window_last;
+    uint32_t busiest; /* minute, since the last verdict */
+    int64_t last_ms;  /* last start; 0: none */
 };
 
 void rmd_pacer_ceiling(struct rmd_pacer *p, uint32_t per_minute);
@@ -44,6 +53,10 @@ int64_t rmd_pacer_due_ms(const struct rmd_pacer *p,
                          int64_t now_ms);                 /* a start may happen from then on; <= now: at once */
 void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms); /* a start happens; only when due */
 void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms);
+/* It comes back after a rest, a stop or idleness: a part of its former pace. */
+void rmd_pacer_return(struct rmd_pacer *p, int64_t now_ms);
+/* The pace that it had in another life. */
+void rmd_pacer_resume(struct rmd_pacer *p, uint32_t per_minute);
 void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms);
 bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms); /* nothing learned that would be lost with it */
 
@@ -53,6 +66,7 @@ struct rmd_width {
     uint32_t good;
 };
 uint32_t rmd_width_limit(const struct rmd_width *w, uint32_t ceiling);
+void rmd_width_return(struct rmd_width *w); /* one, to begin with */
 void rmd_width_slow(struct rmd_width *w, uint32_t in_use);
 void rmd_width_success(struct rmd_width *w, uint32_t ceiling);
 

@@ -43,17 +43,6 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     rmd_worker_effect(w, RMD_WF_ALARM)->alarm = a;
 }
 
-static void slow(struct rmd_worker *w, const struct rmd_cause *c) {
-    int64_t now = w->now.mono_ms;
-    if (is_other(c->lane)) {
-        rmd_pacer_slow(&c->site->pacer, now, c->verdict->duration_ms);
-        rmd_width_slow(&c->site->width, c->site->conns ? c->site->conns : 1);
-    } else {
-        rmd_pacer_slow(&c->lane->pacer, now, c->verdict->duration_ms);
-        rmd_width_slow(&c->lane->width, c->lane->conns ? c->lane->conns : 1);
-    }
-}
-
 static void stop(struct rmd_worker *w, struct rmd_stop *s, const struct rmd_verdict *v) {
     int64_t ms = v->duration_ms;
     if (v->action == RMD_ACTION_QUARANTINE && ms < RMD_WORKER_STOP_MS)
@@ -69,15 +58,15 @@ static void stop_source(struct rmd_worker *w, struct rmd_wsource *s, enum rmd_re
     rmd_list_for_safe(it, &s->lanes) rmd_worker_stop_lane(w, rmd_container(it, struct rmd_lane, of_source), reason);
 }
 
-/* After a rest the pace that was, halved, is where it starts again: never a snap back. */
+/* After a rest a part of the pace that was is where it starts again: never a snap back (worker_pace.c). */
 static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
     const struct rmd_verdict *v = c->verdict;
     bool lane = v->scope & ours;
     if (lane && v->action == RMD_ACTION_REST && is_other(c->lane)) {
-        rmd_pacer_slow(&c->site->pacer, w->now.mono_ms, v->duration_ms);
+        rmd_worker_rested(w, c, true);
         rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
     } else if (lane) {
-        rmd_pacer_slow(&c->lane->pacer, w->now.mono_ms, v->duration_ms);
+        rmd_worker_rested(w, c, false);
         stop(w, &c->lane->stop, v);
         rmd_worker_stop_lane(w, c->lane, RMD_RETURN_SOURCE_STOPPED);
     } else if (v->scope & RMD_SCOPE_DESTINATION) {
@@ -89,7 +78,7 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
     switch (c->verdict->action) {
     case RMD_ACTION_SLOW:
         alarm(w, c);
-        slow(w, c);
+        rmd_worker_slow(w, c);
         break;
     case RMD_ACTION_REST:
     case RMD_ACTION_QUARANTINE:
@@ -102,13 +91,6 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
     default:
         break;
     }
-}
-
-void rmd_worker_success(struct rmd_worker *w, struct rmd_wsite *site) {
-    rmd_pacer_success(&site->pacer, w->now.mono_ms);
-    rmd_pacer_success(&site->lane->pacer, w->now.mono_ms);
-    rmd_width_success(&site->width, rmd_site_limit(site));
-    rmd_width_success(&site->lane->width, rmd_lane_limit(site->lane));
 }
 
 /* --- a site that answers nothing */

@@ -64,11 +64,12 @@ struct rmd_worker *rmd_worker_new(const struct rmd_worker_options *o) {
         w->o.connect_timeout_ms = 30000;
     rmd_rng_seed(&w->rng, o->seed);
     w->renderer = rmd_renderer_new(o->sign);
-    struct rmd_list *heads[] = {&w->lease_list, &w->template_lru, &w->domain_lru,  &w->site_lru, &w->dirty,
-                                &w->starved,    &w->idle,         &w->suppressing, &w->graveyard};
+    struct rmd_list *heads[] = {&w->lease_list, &w->template_lru, &w->domain_lru,  &w->site_lru,  &w->dirty,
+                                &w->starved,    &w->idle,         &w->suppressing, &w->graveyard, &w->to_tell};
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         rmd_list_init(heads[i]);
     w->valid_timer.kind = RMD_TIMER_VALID;
+    w->pace_timer.kind = RMD_TIMER_PACE;
     return w;
 }
 
@@ -88,6 +89,7 @@ static void free_lanes(struct rmd_worker *w) {
         void *site;
         while (rmd_map_next(&lane->sites, &at, NULL, &site)) {
             free(((struct rmd_wsite *)site)->saved);
+            free(((struct rmd_wsite *)site)->label);
             free(site);
         }
         rmd_map_release(&lane->sites);
@@ -178,6 +180,9 @@ static void run_timers(struct rmd_worker *w) {
             break;
         case RMD_TIMER_VALID:
             valid_timer(w);
+            break;
+        case RMD_TIMER_PACE:
+            rmd_worker_pace_timer(w);
             break;
         }
     }

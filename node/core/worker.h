@@ -39,6 +39,7 @@ enum rmd_mail_kind {
     RMD_MAIL_SUPPRESS_DONE, /* id: nothing open or startable for these addresses */
     RMD_MAIL_TROUBLE, /* source (0: none in particular), text ("" = mended): address not on this host, key unreadable,
                          ... */
+    RMD_MAIL_PACE,    /* bytes: Pace, of lanes that changed */
     RMD_MAIL_STOPPED,
 };
 
@@ -128,6 +129,8 @@ struct rmd_worker_options {
     struct rmd_smtp_timeouts_ms timeouts;
     int64_t idle_close_ms; /* kept connections: how long unused */
     int64_t connect_timeout_ms;
+    bool
+        without_pace; /* measurements alone: verdicts of rate, rests and idleness change no pace. No configuration can */
 };
 
 struct rmd_worker;

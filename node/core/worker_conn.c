@@ -89,6 +89,7 @@ void rmd_worker_conn_close(struct rmd_worker *w, struct rmd_wconn *c) {
         lane->quitting--;
     }
     lane->hungry = w->hungry = false;
+    rmd_worker_pace_changed(w, lane, false);
     rmd_worker_site_touch(w, site);
     while (!rmd_list_empty(&w->starved)) /* those that waited come first */
         rmd_worker_wake_lane(w, rmd_container(w->starved.next, struct rmd_lane, starved));

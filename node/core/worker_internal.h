@@ -39,12 +39,28 @@ enum {
     RMD_WORKER_CONNECTIONS = 10, /* of a lane whose provider says nothing */
     RMD_WORKER_MESSAGES_A_CONNECTION = 100,
     RMD_WORKER_DEADLINE_DEFAULT_MS = 600000,
+    RMD_WORKER_IDLE_RETURN_MS = 3600000, /* a lane that did nothing so long comes back gradually */
+    RMD_WORKER_REST_RETURN_MS = 300000,  /* and one that rested, or was stopped, so long */
+    RMD_WORKER_FRESH_MS =
+        60000, /* so long after a lane's begin, the pace that it had before is taken over when it is told */
+    RMD_WORKER_PACE_TELL_MS = 5000, /* lanes that only did something are told of so often, */
+    RMD_WORKER_PACE_SOON_MS = 1000, /* and what verdicts changed after this */
+    RMD_WORKER_PACE_LANES = 256,    /* in one message */
+    RMD_WORKER_PACE_SITES = 3,
+    RMD_WORKER_LATE_MS = 60000,        /* counts of attempts are halved so often */
     RMD_WORKER_QUEUE_A_CONNECTION = 4, /* waiting messages that are worth one more connection */
     RMD_WORKER_SAVED_TEXT = 512,
     RMD_WORKER_CONTENT_KEEP = 128 << 10,
 };
 
-enum rmd_timer_kind { RMD_TIMER_CONN, RMD_TIMER_SITE, RMD_TIMER_LANE, RMD_TIMER_LEASE, RMD_TIMER_VALID };
+enum rmd_timer_kind {
+    RMD_TIMER_CONN,
+    RMD_TIMER_SITE,
+    RMD_TIMER_LANE,
+    RMD_TIMER_LEASE,
+    RMD_TIMER_VALID,
+    RMD_TIMER_PACE
+};
 struct rmd_timer {
     struct rmd_heap_node heap;
     enum rmd_timer_kind kind;
@@ -97,6 +113,13 @@ struct rmd_lane {
     struct rmd_map sites;
     struct rmd_timer timer;
     struct rmd_walarm alarm;
+    /* pace (worker_pace.c) */
+    struct rmd_list told_link; /* has something to tell */
+    int64_t began_ms, slowed_ms, late_ms;
+    uint32_t tried, held; /* of late: attempts, and of them deferred for rate */
+    bool stopped;         /* since its last start */
+    bool slow_sites;      /* some site of it was slowed */
+    uint64_t told;        /* digest of what was told last; 0: nothing */
 };
 
 /* Why a site answers nothing for a while, in the words of the last attempt. */
@@ -118,6 +141,7 @@ struct rmd_wsite {
     struct rmd_width width;
     int64_t down_until_ms, dial_after_ms;
     struct rmd_saved *saved;
+    char *label; /* a domain of it, once it was slowed */
     struct rmd_timer timer;
 };
 
@@ -249,6 +273,8 @@ struct rmd_worker {
     int64_t valid_until_ms; /* 0: never told */
     bool paused, stopping, stopped;
     bool hungry;
+    struct rmd_list to_tell; /* lanes whose pace changed */
+    struct rmd_timer pace_timer;
 
     struct rmd_wconn **conn;
     uint32_t conn_cap, conns, quitting;
@@ -304,6 +330,19 @@ uint32_t rmd_site_limit(const struct rmd_wsite *site);
 void rmd_worker_stop_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
 void rmd_worker_return_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
 
+/* --- worker_pace.c */
+struct rmd_cause;
+void rmd_worker_slow(struct rmd_worker *w, const struct rmd_cause *c);
+void rmd_worker_rested(struct rmd_worker *w, const struct rmd_cause *c, bool of_site); /* a rest or stop begins */
+/* Before a start: a lane, or a site, that comes back after long does so gradually. */
+void rmd_worker_comes_back(struct rmd_worker *w, struct rmd_wsite *site);
+void rmd_worker_success(struct rmd_worker *w, struct rmd_wsite *site);
+void rmd_worker_tried(struct rmd_worker *w, struct rmd_lane *lane, bool held);
+void rmd_worker_pace_given(struct rmd_worker *w, struct rmd_lane *lane, const Remuda__LeaseShare *share);
+void rmd_worker_pace_changed(struct rmd_worker *w, struct rmd_lane *lane, bool soon);
+void rmd_worker_pace_again(struct rmd_worker *w); /* a new session may know nothing: all is told again */
+void rmd_worker_pace_timer(struct rmd_worker *w);
+
 /* --- worker_conn.c */
 bool rmd_worker_dial(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *domain);
 void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *e);
@@ -354,7 +393,6 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c);
 void rmd_worker_site_down(struct rmd_worker *w, const struct rmd_cause *c, int64_t hold_ms);
 void rmd_worker_defer_saved(struct rmd_worker *w, struct rmd_wmessage *m, const struct rmd_saved *s);
 void rmd_worker_no_address(struct rmd_worker *w, struct rmd_wsource *s, const char *text);
-void rmd_worker_success(struct rmd_worker *w, struct rmd_wsite *site);
 Remuda__Reply *rmd_worker_wire_reply(struct rmd_worker *w, const struct rmd_reply *r, const char *host,
                                      const char *addr);
 Remuda__Verdict *rmd_worker_wire_verdict(struct rmd_worker *w, const struct rmd_verdict *v);

@@ -24,6 +24,7 @@ struct rmd_lane *rmd_worker_lane(struct rmd_worker *w, struct rmd_wsource *s, ui
     lane->provider = provider;
     lane->policy = policy;
     lane->timer.kind = RMD_TIMER_LANE;
+    lane->began_ms = w->now.mono_ms;
     rmd_list_init(&lane->ring);
     rmd_list_init(&lane->conn_list);
     rmd_list_init(&lane->idle);
@@ -43,6 +44,7 @@ void rmd_worker_site_free(struct rmd_worker *w, struct rmd_wsite *site) {
     rmd_list_remove(&site->lru);
     rmd_map_remove_u64(&site->lane->sites, site->id);
     free(site->saved);
+    free(site->label);
     free(site);
     w->n_sites--;
 }
@@ -236,6 +238,7 @@ static enum progress try_site(struct rmd_worker *w, struct rmd_wsite *site) {
         rmd_worker_route(w, m, false);
         return DONE_ONE;
     }
+    rmd_worker_comes_back(w, site);
     int64_t due = rmd_pacer_due_ms(&site->pacer, now);
     if (due > now) {
         sooner(w, &site->timer, due);
@@ -326,6 +329,8 @@ void rmd_worker_return_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rm
 
 void rmd_worker_stop_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason) {
     rmd_worker_return_lane(w, lane, reason);
+    lane->stopped = true;
+    rmd_worker_pace_changed(w, lane, true);
     rmd_list_for_safe(it, &lane->conn_list) {
         struct rmd_wconn *c = rmd_container(it, struct rmd_wconn, of_lane);
         c->doomed = true;

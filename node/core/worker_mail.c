@@ -187,7 +187,7 @@ static struct rmd_wlease *lease_new(struct rmd_worker *w, const struct rmd_mail 
     return l;
 }
 
-static void share_of(struct rmd_lane *lane, const Remuda__Lease *pb) {
+static void share_of(struct rmd_worker *w, struct rmd_lane *lane, const Remuda__Lease *pb) {
     if (!pb->share)
         return;
     lane->share_connections = pb->share->connections;
@@ -196,6 +196,7 @@ static void share_of(struct rmd_lane *lane, const Remuda__Lease *pb) {
     if (lane->share_rate && (!rate || lane->share_rate < rate))
         rate = lane->share_rate;
     rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
+    rmd_worker_pace_given(w, lane, pb->share);
 }
 
 static void lease_return(struct rmd_worker *w, struct rmd_wlease *l, enum rmd_return_reason reason) {
@@ -221,7 +222,7 @@ static int take_lease(struct rmd_worker *w, const struct rmd_mail *mail) {
         lease_return(w, l, RMD_RETURN_PROVIDER_CHANGED);
     if (l->lane) {
         l->lane->leases++;
-        share_of(l->lane, l->pb);
+        share_of(w, l->lane, l->pb);
         lease_begin(w, l);
         rmd_worker_lease_age(w, l);
     }

@@ -215,6 +215,7 @@ static void refused(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmessa
     f->verdict = &v;
     f->kind = v.permanent ? RMD_OUTCOME_BOUNCED : RMD_OUTCOME_DEFERRED;
     rmd_worker_outcome(w, m, f);
+    rmd_worker_tried(w, cause.lane, v.class == RMD_CLASS_RATE_LIMITED);
     rmd_worker_apply(w, &cause);
 }
 
@@ -258,6 +259,7 @@ void rmd_worker_transaction_end(struct rmd_worker *w, struct rmd_wconn *c, const
         f.kind = RMD_OUTCOME_DELIVERED;
         f.verdict = &delivered;
         rmd_worker_outcome(w, m, &f);
+        rmd_worker_tried(w, c->site->lane, false);
         rmd_worker_success(w, c->site);
         break;
     case RMD_SMTP_REFUSED:

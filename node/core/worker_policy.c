@@ -266,6 +266,7 @@ int rmd_worker_policy(struct rmd_worker *w, struct rmd_slice bytes) {
     set_networks(w);
     check_providers(w);
     settle_sources(w);
+    rmd_worker_pace_again(w);
     if (w->valid_until_ms)
         rmd_worker_arm(w, &w->valid_timer, w->valid_until_ms - rmd_worker_tx_ms(w) + 1);
     return RMD_OK;

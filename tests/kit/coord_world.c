@@ -150,6 +150,7 @@ static void answer_one(struct cw *w, struct cw_node *n, struct cw_lease *l, uint
     o.lease = l->id;
     o.index = i;
     o.rcpts = 1;
+    o.connection = 1;
     o.verdict = &v;
     o.reply = &r;
     r.code = 250;
@@ -289,6 +290,7 @@ static void on_lease(struct cw *w, struct cw_node *n, const Remuda__Lease *m) {
     l->source = m->source;
     l->provider = m->provider;
     l->share = m->share ? m->share->connections : 0;
+    n->lane_pace = m->share ? m->share->pace_per_minute : 0;
     memcpy(l->campaign.b, m->campaign.data, 16);
     for (size_t i = 0; i < m->n_row; i++) {
         Remuda__Row *r = remuda__row__unpack(NULL, m->row[i].len, m->row[i].data);

@@ -48,6 +48,7 @@ struct cw_node {
     Remuda__WatchCheck *check;
     uint64_t watches, checks, findings_n, findings_acked;
     uint32_t pace_percent; /* of the first source of the last policy */
+    uint32_t lane_pace;    /* with the last lease: what its lane was slowed to */
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
     uint32_t refused_code;
     bool stopped_all;

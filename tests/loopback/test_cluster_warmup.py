@@ -64,7 +64,7 @@ class WarmUp(ClusterCase):
         shown = self.cluster.remuda("warmup", as_json=False).out
         self.assertRegex(shown, rf"{self.cold} +big +tiny +warming +1/3 +6 +0 +6 +now +0 +5 +2")
         source = self.cluster.remuda("source", "show", self.cold, as_json=False).out
-        self.assertRegex(source, r"formal +to be registered +stage 1 of 3 +8")
+        self.assertRegex(source, r"formal +to be registered +stage 1 of 3 +50 fair +8")
 
     def test_2_caps_and_what_is_told(self):
         c = self.send([f"u{i}@big.test" for i in range(20)])

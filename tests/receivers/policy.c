@@ -237,6 +237,30 @@ static bool rate_take(struct rmd_rcv *r, struct rmd_rcv_client *client, int64_t 
     return true;
 }
 
+/* The harder it is pushed, the less it bears: a bucket of one second, whose rate falls with each refusal and recovers slowly. */
+static bool throttled(const struct rmd_rcv *r, struct rmd_rcv_client *k, const struct rmd_rcv_policy *p) {
+    const int64_t ppm = 1000000, full = p->throttle * ppm, least = p->throttle_least * ppm;
+    if (!k->throttle_us) {
+        k->bears_ppm = k->room_ppm = full;
+        k->throttle_us = r->now_us;
+    }
+    int64_t gone = r->now_us - k->throttle_us;
+    if (gone > ppm)
+        gone = ppm;
+    k->bears_ppm += full / 50 * gone / ppm;
+    k->bears_ppm = k->bears_ppm < full ? k->bears_ppm : full;
+    k->room_ppm += k->bears_ppm / 1000 * gone / (ppm / 1000);
+    k->room_ppm = k->room_ppm < k->bears_ppm ? k->room_ppm : k->bears_ppm;
+    k->throttle_us = r->now_us;
+    if (k->room_ppm >= ppm) {
+        k->room_ppm -= ppm;
+        return false;
+    }
+    k->bears_ppm -= k->bears_ppm / 20;
+    k->bears_ppm = k->bears_ppm > least ? k->bears_ppm : least;
+    return true;
+}
+
 static uint64_t rcpt_hash(const char *rcpt) {
     char low[256];
     (void)rmd_copy(low, sizeof low, rcpt);
@@ -294,6 +318,8 @@ const char *rmd_rcv_policy_rcpt(struct rmd_rcv *r, struct rmd_rcv_conn *c, const
     const struct rmd_rcv_policy *p = &c->provider->policy;
     *reason = "rate";
     if (p->rcpt_per_minute && !rate_take(r, c->client, p->rcpt_per_minute))
+        return p->rate_text;
+    if (p->throttle && throttled(r, c->client, p))
         return p->rate_text;
     *reason = "relay";
     if (!local_domain(c->provider, rcpt))

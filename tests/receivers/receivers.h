@@ -64,6 +64,7 @@ struct rmd_rcv_policy {
     bool pipelining, ehlo, eightbitmime, smtputf8, chunking, strict_line, reset, greylist;
     int64_t starttls; /* enum rmd_rcv_tls */
     int64_t size_bytes, announce_size_bytes, line_bytes, flood_bytes;
+    int64_t throttle, throttle_least;
     int64_t rcpts, rcpt_per_minute, connections_per_ip, connections, messages_per_connection, multiline;
     int64_t idle_ms, drip_ms, greylist_ms, delay_ms, delay_stage_ms[RCV_STAGES];
     double unknown, full, defer, cut[RCV_CUTS];
@@ -104,6 +105,8 @@ struct rmd_rcv_client {
     unsigned connections;
     uint32_t rcpts[60]; /* by second */
     int64_t rcpts_s;    /* second of the newest slot */
+    int64_t bears_ppm, room_ppm,
+        throttle_us; /* throttle: of its allowance what is left, RCPTs that it may send now, as of */
     bool dnsbl_asking, dnsbl_listed;
     int64_t dnsbl_answer_us; /* 0: never asked */
 };

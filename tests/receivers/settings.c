@@ -27,6 +27,10 @@ static const struct row rows[] = {
     {"line", T_BYTES, AT(line_bytes), "1000", "longest line of content, with CRLF"},
     {"rcpts", T_INT, AT(rcpts), "100", "recipients a transaction"},
     {"rcpt_per_minute", T_INT, AT(rcpt_per_minute), "0", "RCPT a client address in any 60 s; 0: no limit"},
+    {"throttle", T_INT, AT(throttle), "0",
+     "RCPT a second of a client address that are borne; each push beyond costs a twentieth of it, a second of "
+     "patience gives a fiftieth back; 0: off"},
+    {"throttle_least", T_INT, AT(throttle_least), "1", "what is always borne, a second"},
     {"rate_text", T_TEXT, AT(rate_text),
      "421 RP-001 (%host) Unfortunately, some messages from %ip weren't sent. Please try again. We have limits for "
      "how "

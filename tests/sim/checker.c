@@ -398,6 +398,7 @@ void sim_check_state(struct sim *s) {
     if (!s->coord.up)
         return;
     rmd_coord_status(s->coord.core, &v);
+    sim_reputation_check(s);
     if (v.restored_paused)
         sim_broken(s, "no stop without a cause",
                    "the coordinator believes that its store was restored from a backup");

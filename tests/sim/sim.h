@@ -449,6 +449,8 @@ struct sim_campaign *sim_check_campaign(struct sim *s, const struct rmd_id *mess
 bool sim_check_steady(const struct sim *s, uint32_t node, int64_t since_ms);
 int64_t sim_check_grace(const struct sim *s, uint32_t node, int64_t since_ms);
 void sim_check_state(struct sim *s);
+void sim_reputation_check(struct sim *s);
+void sim_reputation_restart(struct sim *s, void (*run_until)(struct sim *s, int64_t ms)); /* at the end */
 bool sim_check_all_done(struct sim *s);
 void sim_check_end(struct sim *s);
 void sim_check_free(struct sim *s);

@@ -211,6 +211,8 @@ static void epilogue(struct sim *s) {
     }
     if (!s->broken)
         sim_check_end(s);
+    if (!s->broken)
+        sim_reputation_restart(s, run_until);
 }
 
 static void summary(struct sim *s) {

@@ -281,6 +281,24 @@ static void a_node_is_believed_about_its_own_subjects_only(void **state) {
 
 /* ---------------------------------------------------------------- what it does */
 
+struct reputed {
+    const char *name;
+    uint32_t score;
+};
+
+static void on_reputation(void *ctx, const struct rmd_reputation_view *v) {
+    struct reputed *r = ctx;
+    if (strcmp(v->name, r->name) == 0 && !v->provider)
+        r->score = v->score.score;
+}
+
+/* Over all providers. */
+static uint32_t reputation(struct cw *w, const char *name) {
+    struct reputed r = {name, UINT32_MAX};
+    rmd_coord_reputations(w->core, on_reputation, &r);
+    return r.score;
+}
+
 static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **state) {
     (void)state;
     struct cw *w = world();
@@ -291,6 +309,7 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     cw_submit(w, "bulk", domains, 40, 0);
     cw_pass(w, 1000, 200);
     uint64_t recalls = a->recalls;
+    uint32_t before = reputation(w, "203.0.113.7");
     found(w, a, ACT, "203.0.113.7", 0x7f000002);
     find_at(w, a, ACT, "203.0.113.7", RMD_FINDING_LISTED, 0x7f000002, "reported by its users", 0);
     cw_run(w);
@@ -302,8 +321,11 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     assert_non_null(
         strstr(s.incident.cause, "act.test answers 127.0.0.2 for 203.0.113.7 (bad): reported by its users"));
     assert_non_null(strstr(s.incident.next_step, "https://removal.test/"));
+    uint32_t listed = reputation(w, "203.0.113.7");
+    assert_true(listed + RMD_REPUTATION_ACT_POINTS <= before);
     cw_crash(w, false); /* it survives a restart */
     cw_pass(w, 3000, 500);
+    assert_int_equal(reputation(w, "203.0.113.7"), listed);
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_QUARANTINED);
     find_at(w, a, ACT, "203.0.113.7", RMD_FINDING_UNKNOWN, 0, "timeout", 0);
     cw_pass(w, 40000, 5000);
@@ -317,6 +339,8 @@ static void a_listing_of_the_acting_tier_stops_the_source_everywhere(void **stat
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_OPEN);
     assert_int_equal(incidents(w).open, 0);
     assert_int_equal(cw_events(w, "listing.removed"), 1);
+    assert_int_equal(reputation(w, "203.0.113.7"),
+                     listed + RMD_REPUTATION_ACT_POINTS); /* what it was of late fades */
     done(w);
 }
 
@@ -443,7 +467,9 @@ static void a_listed_domain_pauses_its_bulk_streams(void **state) {
     struct cw_node *a = cw_node_add(w, "n1");
     cw_source(w, "203.0.113.7", "n1", 0);
     cw_pass(w, 2000, 500);
+    uint32_t before = reputation(w, "example.org");
     found(w, a, DBL, "example.org", 0x7f000002);
+    assert_true(reputation(w, "example.org") + RMD_REPUTATION_ACT_POINTS <= before);
     assert_true(paused(w, "bulk"));
     assert_false(paused(w, "receipts"));
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_OPEN);

@@ -53,6 +53,13 @@ struct world {
     char alarm_text[160], alarm_domain[64], trouble[256];
     uint64_t recall_done, suppress_done;
     int stopped, troubles;
+    struct {
+        size_t n;
+        uint32_t per_minute, connections, in_use, deferred_permille, sites, site_per_minute;
+        bool slowed, fresh;
+        int64_t rest_ms, at_ms;
+        char site[64];
+    } pace;             /* of source 1, as last told, and how often */
     struct rmd_buf log; /* "time conn line\n" of every command, "." for content */
     int64_t mail_at[WORLD_RECORDS];
     struct rmd_addr mail_to[WORLD_RECORDS], dialled[WORLD_RECORDS];
@@ -204,6 +211,30 @@ static void world_outcome(struct world *x, const Remuda__Outcome *o) {
         assert_false(x->outcome[i].lease == r->lease && x->outcome[i].index == r->index);
 }
 
+static void world_pace(struct world *x, struct rmd_slice bytes) {
+    struct rmd_arena a = {0};
+    const Remuda__Pace *p = rmd_pb_decode(&remuda__pace__descriptor, bytes, &a);
+    assert_non_null(p);
+    for (size_t i = 0; i < p->n_lane; i++) {
+        const Remuda__LanePace *l = p->lane[i];
+        if (l->source != 1)
+            continue;
+        x->pace.n++;
+        x->pace.at_ms = x->now;
+        x->pace.per_minute = l->per_minute;
+        x->pace.connections = l->connections;
+        x->pace.in_use = l->in_use;
+        x->pace.deferred_permille = l->deferred_permille;
+        x->pace.slowed = l->slowed;
+        x->pace.fresh = l->fresh;
+        x->pace.rest_ms = l->rest_ms;
+        x->pace.sites = (uint32_t)l->n_site;
+        x->pace.site_per_minute = l->n_site ? l->site[0]->per_minute : 0;
+        rmd_copy(x->pace.site, sizeof x->pace.site, l->n_site ? l->site[0]->domain : "");
+    }
+    rmd_arena_release(&a);
+}
+
 static void world_mail(struct world *x, const struct rmd_mail *m) {
     x->mails++;
     if (m->kind == RMD_MAIL_RECALL_DONE)
@@ -212,6 +243,8 @@ static void world_mail(struct world *x, const struct rmd_mail *m) {
         x->suppress_done = m->id;
     else if (m->kind == RMD_MAIL_STOPPED)
         x->stopped++;
+    else if (m->kind == RMD_MAIL_PACE)
+        world_pace(x, m->bytes);
     else if (m->kind == RMD_MAIL_TROUBLE) {
         x->troubles++;
         rmd_copy(x->trouble, sizeof x->trouble, m->text);
@@ -420,7 +453,7 @@ struct world_lease {
     size_t n;
     int domains;
     int64_t valid_until_wall_ms;
-    uint32_t rate;
+    uint32_t rate, pace, width; /* share of rate; the pace that it had before */
     bool eightbit;
 };
 
@@ -458,7 +491,9 @@ MAYBE static void world_lease(struct world *x, struct world_lease o) {
     l.n_row = o.n;
     l.valid_until_wall_ms = o.valid_until_wall_ms;
     share.rate_per_minute = o.rate;
-    if (o.rate)
+    share.pace_per_minute = o.pace;
+    share.pace_connections = o.width;
+    if (o.rate || o.pace || o.width)
         l.share = &share;
     world_tell(x, &(struct rmd_mail){.kind = RMD_MAIL_LEASE, .id = o.id}, &l);
     for (size_t i = 0; i < o.n; i++)
