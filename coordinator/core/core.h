@@ -267,7 +267,7 @@ struct rmd_pq {
     uint64_t queued, leased, deferred;
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
-    size_t n_candidates;
+    size_t n_candidates, turn; /* turn: whose it is, where work is dealt round the pool */
     bool has_cold;             /* some of them warm up */
     struct rmd_repute *repute; /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;

@@ -69,8 +69,9 @@ static void avoid(struct rmd_coord *c, Remuda__DeferredRecord *d, uint32_t sourc
 }
 
 /* The mail itself or its sender was refused: another network would only be asked the same again. */
-static bool stays(const struct rmd_verdict *v) {
-    return v->action == RMD_ACTION_RETRY_SAME || v->class == RMD_CLASS_GREYLISTED ||
+static bool stays(const struct rmd_coord *c, const struct rmd_verdict *v) {
+    bool same = v->action == RMD_ACTION_RETRY_SAME || v->class == RMD_CLASS_GREYLISTED;
+    return (same && !(c->o.without & RMD_WITHOUT_STICKINESS)) ||
            (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN | RMD_SCOPE_SENDING_DOMAIN)) != 0;
 }
 
@@ -131,7 +132,7 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
         avoid(c, d, l->source_id);
         if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d))
             d->not_before_wall_ms = c->now.wall_ms;
-    } else if (stays(v)) {
+    } else if (stays(c, v)) {
         d->sticky_source = l->source_id;
     }
     Remuda__EventRecord *e = rmd_event_message(c, "deferred", k, x->bytes, l, o);

@@ -226,9 +226,10 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
 }
 
 /* reserved: recipients of the queue that lanes before this one will take. */
-static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint64_t reserved) {
+static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint64_t reserved,
+                          uint32_t most_a_lease) {
     uint64_t r = room(c, q, l, false), spare = q->queued > reserved ? q->queued - reserved : 0;
-    uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES;
+    uint32_t max = r < most_a_lease ? (uint32_t)r : most_a_lease;
     rmd_list_for(it, &q->dqs) {
         struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
         uint32_t n = d->n_items && may_take(c, d, l) ? rmd_lease_build_own(c, l, d, max) : 0;
@@ -272,15 +273,20 @@ static bool has_ready(const struct rmd_pq *q) {
 static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_sched_candidates(c, q);
     uint64_t reserved = 0;
-    bool found_nothing = false;
-    for (size_t i = 0; i < q->n_candidates; i++) {
+    bool found_nothing = false, round = c->o.without & RMD_WITHOUT_CONCENTRATION;
+    uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
+    uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
+    for (size_t k = 0; k < q->n_candidates; k++) {
+        size_t i = round ? (q->turn + k) % q->n_candidates : k;
         struct rmd_lane *l = q->candidate[i];
         const char *why = rmd_sched_lane_why(c, q, l);
-        uint32_t n = why ? 0 : deal_lane(c, q, l, reserved);
-        if (n)
+        uint32_t n = why ? 0 : deal_lane(c, q, l, reserved, most);
+        if (n) {
+            q->turn = i + 1;
             return n;
+        }
         found_nothing |= !why && rmd_warm_is_cold(l->warm);
-        if (why && q->has_cold)
+        if (why && q->has_cold && !round)
             reserved += rmd_warm_keeps(c, q, l, why);
     }
     if (found_nothing && q->provider_id == c->other)

@@ -55,6 +55,7 @@ static void attach(struct rmd_coord *c, struct rmd_warm_lane *x, const struct rm
     x->provider = provider;
     x->scheme.plan = plan;
     x->scheme.caps = rmd_plan_caps(plan, c->o.provider[provider]->name);
+    x->scheme.no_gates = c->o.without & RMD_WITHOUT_GATES;
     uint32_t n = x->scheme.caps->n;
     if (x->w.stage == UINT32_MAX)
         x->w.stage = warm ? n : 0;

@@ -181,13 +181,13 @@ static struct rmd_judgement judge(const struct rmd_scheme *s, const struct rmd_w
     struct rmd_gate_value v[RMD_GATE_KINDS];
     rmd_warm_gates(s, w, i, v);
     j.needed = rmd_warm_needed(s, stage);
-    for (unsigned k = 0; k < RMD_GATE_KINDS; k++) {
+    for (unsigned k = 0; k < RMD_GATE_KINDS && !s->no_gates; k++) {
         if (v[k].verdict < RMD_GATE_OVER || (j.gate != RMD_GATE_KINDS && v[k].verdict <= j.value.verdict))
             continue;
         j.gate = (enum rmd_gate_kind)k;
         j.value = v[k];
     }
-    if (j.gate != RMD_GATE_KINDS || d->stopped) {
+    if (j.gate != RMD_GATE_KINDS || (d->stopped && !s->no_gates)) {
         bool surely = j.gate != RMD_GATE_KINDS && j.value.verdict == RMD_GATE_SURELY_OVER;
         j.move = surely && stage ? RMD_WARM_BACK : RMD_WARM_HELD;
         j.stage = surely ? back(s, stage) : stage;

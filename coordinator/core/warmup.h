@@ -74,6 +74,7 @@ struct rmd_gate_value {
 struct rmd_scheme {
     const struct rmd_plan *plan;
     const struct rmd_caps_list *caps;
+    bool no_gates; /* a measurement leaves them out: neither they nor quarantines hold a stage */
 };
 
 void rmd_warm_init(struct rmd_warm *w, uint32_t stage);
