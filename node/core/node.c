@@ -85,6 +85,8 @@ struct rmd_node *rmd_node_new(const struct rmd_node_options *o) {
     assert(o->workers > 0 && o->sign);
     struct rmd_node *n = rmd_alloc(sizeof *n);
     n->o = *o;
+    if (!n->o.heartbeat_ms)
+        n->o.heartbeat_ms = RMD_NODE_HEARTBEAT_MS;
     n->hostname = rmd_strdup(o->hostname ? o->hostname : "");
     n->software = rmd_strdup(o->software ? o->software : "");
     while (o->address && o->address[n->n_address])
@@ -300,9 +302,10 @@ static void mail(struct rmd_node *n, const struct rmd_mail *m) {
 /* What is due by now, urgent things first: an alarm never waits behind a report. */
 static void due(struct rmd_node *n) {
     int64_t now = n->now.mono_ms;
-    if (n->state == NODE_SERVING && now - n->heard_at >= RMD_NODE_SILENCE_MS) {
+    if (n->state == NODE_SERVING && now - n->heard_at >= node_silence_ms(n)) {
         node_log(n, "nothing heard from the coordinator for %d s: saying Hello again; leases stay valid for %lld s",
-                 RMD_NODE_SILENCE_MS / 1000, n->valid_until > now ? (long long)(n->valid_until - now) / 1000 : 0LL);
+                 (int)(node_silence_ms(n) / 1000),
+                 n->valid_until > now ? (long long)(n->valid_until - now) / 1000 : 0LL);
         node_disconnect(n, 0);
     }
     if (n->state == NODE_HELLO && now - n->hello_at >= n->hello_pause_ms)
@@ -397,7 +400,7 @@ int64_t rmd_node_deadline(const struct rmd_node *n) {
     if (n->state == NODE_HELLO)
         EARLIER(n->hello_at + n->hello_pause_ms);
     if (n->state == NODE_SERVING) {
-        EARLIER(n->heard_at + RMD_NODE_SILENCE_MS);
+        EARLIER(n->heard_at + node_silence_ms(n));
         EARLIER(n->heartbeat_at);
         EARLIER(node_report_deadline(n));
         EARLIER(node_recall_deadline(n));

@@ -1,7 +1,7 @@
 /* Node core: session with the coordinator, leases, journal numbers, reports, recalls, templates. Pure and stepped.
  *
  * States of the session: START -> HELLO (said, repeated every 2 s) -> SERVING (welcomed) -> HELLO again after a
- * silence of RMD_NODE_SILENCE_MS or a Refused or a Welcome of another epoch. In SERVING a Heartbeat leaves every
+ * silence of ten heartbeats or a Refused or a Welcome of another epoch. In SERVING a Heartbeat leaves every
  * second; each echo renews the validity of all leases: echo + lease_valid_ms (the node's own clock). Leases not in
  * Welcome.lease_live are dropped: unstarted messages come back as outcomes (returned), which are reported all the
  * same.
@@ -40,10 +40,11 @@ enum {
     RMD_NODE_SUPPRESS_KEEP_MS = 3600000,   /* a lease that was overtaken by a suppression is checked for so long */
     RMD_NODE_SUPPRESS_MAX = 1000000,
     RMD_NODE_RECALLS_MAX = 10000,
-    RMD_NODE_HELLO_ALARMS = 256, /* in one Hello; the rest follows as frames */
-    RMD_NODE_HEARTBEAT_MS = 1000,
+    RMD_NODE_HELLO_ALARMS = 256,  /* in one Hello; the rest follows as frames */
+    RMD_NODE_HEARTBEAT_MS = 1000, /* unless the options say otherwise */
     RMD_NODE_HELLO_MS = 2000,
-    RMD_NODE_SILENCE_MS = 10000,
+    RMD_NODE_SILENCE_BEATS = 10, /* the coordinator counts as gone after a silence of so many heartbeats */
+    RMD_NODE_SILENCE_MS = RMD_NODE_SILENCE_BEATS * RMD_NODE_HEARTBEAT_MS,
     RMD_NODE_LEASES_MAX = 100000,
     RMD_NODE_REPORT_MAX = 1000,     /* outcomes in one Report */
     RMD_NODE_REPORT_DELAY_MS = 100, /* each Report is a frame, a commit and an answer: gathered, they cost less */
@@ -140,6 +141,7 @@ struct rmd_node_options {
     uint32_t connection_limit;
     const char *software;
     const struct rmd_sign_ops *sign; /* SHA-256 of templates */
+    int64_t heartbeat_ms;            /* 0: RMD_NODE_HEARTBEAT_MS; simulations of weeks beat more slowly */
 };
 
 struct rmd_node;

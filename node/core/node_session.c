@@ -94,7 +94,7 @@ static void renew_validity(struct rmd_node *n, int64_t echo, int64_t valid_ms) {
 
 static void learn_ledger_time(struct rmd_node *n, int64_t ledger_ms) {
     int64_t known = n->ledger_time_ms ? n->ledger_time_ms + (n->now.mono_ms - n->ledger_mono_ms) : 0;
-    if (ledger_ms <= known && known - ledger_ms < RMD_NODE_SILENCE_MS)
+    if (ledger_ms <= known && known - ledger_ms < node_silence_ms(n))
         return; /* an echo that was under way; time doesn't go back for it */
     n->ledger_time_ms = ledger_ms;
     n->ledger_mono_ms = n->now.mono_ms;
@@ -288,5 +288,5 @@ void node_heartbeat(struct rmd_node *n) {
         t->told = true;
     }
     node_send(n, f);
-    n->heartbeat_at = n->now.mono_ms + RMD_NODE_HEARTBEAT_MS;
+    n->heartbeat_at = n->now.mono_ms + n->o.heartbeat_ms;
 }

@@ -209,6 +209,9 @@ void node_trouble(struct rmd_node *n, const struct rmd_mail *mail);
 /* node_watch.c */
 void node_watch_frame(struct rmd_node *n, const Remuda__Watch *m);
 void node_watch_check(struct rmd_node *n, const Remuda__WatchCheck *m);
+static inline int64_t node_silence_ms(const struct rmd_node *n) {
+    return RMD_NODE_SILENCE_BEATS * n->o.heartbeat_ms;
+}
 void node_watch_ack(struct rmd_node *n, const Remuda__FindingsAck *m);
 void node_watch_session(struct rmd_node *n);
 void node_watch_answer(struct rmd_node *n, const struct rmd_node_event *e);

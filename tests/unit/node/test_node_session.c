@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "tests/kit/node_world.h"
+#include "tests/kit/sign_fake.h"
 
 static void says_hello_until_it_is_welcomed(void **state) {
     (void)state;
@@ -171,6 +172,32 @@ static void silence_means_hello_again_and_validity_runs_out_by_itself(void **sta
     world_release(&w);
 }
 
+/* A simulation of weeks lets it beat every half hour; what counts as silence grows with it. */
+static void a_slower_heart_is_silent_later(void **state) {
+    (void)state;
+    enum { BEAT_MS = 1800000 };
+    struct world w;
+    world_init(&w, 1);
+    rmd_node_free(w.node);
+    w.node = rmd_node_new(&(struct rmd_node_options){
+        .workers = 1, .hostname = "n1.example", .sign = rmd_sign_fake(), .heartbeat_ms = BEAT_MS});
+    world_start(&w);
+    world_welcome(&w, NULL, 0);
+    while (world_next(&w, REMUDA__FRAME__BODY_HEARTBEAT))
+        ;
+    world_tick(&w, BEAT_MS - 1);
+    assert_int_equal(world_count(&w, REMUDA__FRAME__BODY_HEARTBEAT), 0);
+    assert_int_equal(rmd_node_deadline(w.node), w.now.mono_ms + 1);
+    world_tick(&w, 1);
+    assert_int_equal(world_count(&w, REMUDA__FRAME__BODY_HEARTBEAT), 1);
+    for (int i = 1; i < RMD_NODE_SILENCE_BEATS; i++) {
+        assert_true(rmd_node_serving(w.node));
+        world_tick(&w, BEAT_MS);
+    }
+    assert_false(rmd_node_serving(w.node));
+    world_release(&w);
+}
+
 static void another_epoch_ends_the_session_and_an_older_one_is_not_obeyed(void **state) {
     (void)state;
     struct world w;
@@ -301,6 +328,7 @@ int main(void) {
         cmocka_unit_test(a_revoked_key_ends_validity_at_once),
         cmocka_unit_test(echoes_renew_validity_and_never_shorten_it),
         cmocka_unit_test(silence_means_hello_again_and_validity_runs_out_by_itself),
+        cmocka_unit_test(a_slower_heart_is_silent_later),
         cmocka_unit_test(another_epoch_ends_the_session_and_an_older_one_is_not_obeyed),
         cmocka_unit_test(malformed_frames_are_counted_and_the_session_goes_on),
         cmocka_unit_test(trouble_of_a_source_is_told_until_it_is_mended),
