@@ -98,6 +98,7 @@ struct rmd_watchers {
     uint64_t revision;
     bool changed, started;
     int64_t day, look_mono_ms, started_mono_ms;
+    uint64_t who;             /* hash of the nodes that were there at the last look */
     struct rmd_map watcher;   /* node id */
     struct rmd_map open;      /* list, subject -> struct rmd_listing */
     struct rmd_list listings; /* newest first */

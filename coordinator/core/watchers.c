@@ -640,6 +640,21 @@ void rmd_watchers_advance(struct rmd_coord *c) {
         rmd_watchers_tick(c);
 }
 
+/* An assignment follows from who is there, and from what says by itself that it changed. The first look behind the time in which nodes are
+ * still coming counts as well: what nobody is told any more is forgotten then. */
+static bool somebody_came_or_went(struct rmd_coord *c) {
+    struct rmd_watchers *w = c->watchers;
+    uint64_t who = c->now.mono_ms - w->started_mono_ms >= RMD_WATCH_AWAY_MS;
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v))
+        if (present(c, v))
+            who = rmd_mix64(who ^ ((const struct rmd_node *)v)->rec->id);
+    bool other = who != w->who;
+    w->who = who;
+    return other;
+}
+
 void rmd_watchers_tick(struct rmd_coord *c) {
     struct rmd_watchers *w = c->watchers;
     int64_t day = c->now.wall_ms / (24 * 3600 * 1000);
@@ -648,15 +663,15 @@ void rmd_watchers_tick(struct rmd_coord *c) {
         w->started_mono_ms = c->now.mono_ms;
     }
     bool look = c->now.mono_ms >= w->look_mono_ms;
-    if (day != w->day || look)
+    if (day != w->day || (look && somebody_came_or_went(c)))
         w->changed = true;
     w->day = day;
     bool changed = w->changed;
     w->changed = false;
-    if (changed && (w->enabled || w->watcher.n || w->open.n)) {
+    if (changed || look)
         w->look_mono_ms = c->now.mono_ms + RMD_WATCH_AWAY_MS; /* who has gone is noticed then */
+    if (changed && (w->enabled || w->watcher.n || w->open.n))
         assign(c);
-    }
     if (w->enabled)
         rmd_core_wake(c, w->look_mono_ms);
     checks_tick(c);
