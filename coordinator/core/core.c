@@ -440,8 +440,7 @@ static void dispatch(struct rmd_coord *c, const struct rmd_coord_event *e) {
     case RMD_CE_PERSISTED:
         if (e->tag > c->persisted)
             c->persisted = e->tag;
-        rmd_suppress_check(c);
-        c->deal = true;
+        rmd_suppress_check(c); /* dealing that waited for commits is still to be done: c->deal says so */
         break;
     case RMD_CE_STALLED:
         set_stalled(c, e->text);

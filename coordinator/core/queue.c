@@ -322,6 +322,15 @@ static bool unload(struct rmd_coord *c, struct rmd_cq *q) {
     return any;
 }
 
+static bool waits_for_commit(const struct rmd_coord *c, const struct rmd_cq *q) {
+    rmd_list_for(et, &q->entries) {
+        const struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
+        if (!e->refs && (e->dirty || e->dirty_tag > c->persisted))
+            return true;
+    }
+    return false;
+}
+
 void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q) {
     int64_t again = q->rotated_mono_ms + RMD_QUEUE_ROTATE_MS;
     if (q->n_entries < RMD_COORD_WINDOW_CHUNKS || q->queued <= q->loaded || !rmd_campaign_deals(c, q->campaign))
@@ -332,6 +341,8 @@ void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q) {
     }
     if (unload(c, q)) /* the cursor goes on from where it is */
         q->rotated_mono_ms = c->now.mono_ms;
+    else if (waits_for_commit(c, q))
+        rmd_core_wake(c, c->now.mono_ms + RMD_TICK_MS);
 }
 
 /* A paused campaign gives its windows up when others need them; the cursor starts again. */
