@@ -24,7 +24,7 @@ static const struct rmd_plan plan = {
              [RMD_GATE_COMPLAINTS] = {1000, 3}},
     .fallback = {.cap = caps, .n = 5},
 };
-static const struct rmd_scheme scheme = {&plan, &plan.fallback};
+static const struct rmd_scheme scheme = {.plan = &plan, .caps = &plan.fallback};
 
 /* A day in which n distinct recipients accepted. */
 static struct rmd_warm_day *use(struct rmd_warm *w, int64_t day, uint32_t n) {
