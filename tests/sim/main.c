@@ -15,7 +15,7 @@ static void help(void) {
          "  sim --seed N [--verbose]   runs world N; --verbose tells its story\n"
          "  sim --seeds A-B            runs worlds A to B, shows what failed, counts\n"
          "  sim --until-failure A-B    likewise, and stops at the first that fails\n"
-         "  sim --scenario FILE [--seed N] [--sender S] [--set NAME=VALUE ...] [--json]\n"
+         "  sim --scenario FILE [--seed N] [--sender S] [--set NAME=VALUE ...] [--without FEATURE ...] [--verbose] [--json]\n"
          "                             weeks of mail in a world of receivers that FILE describes; what came of it\n"
          "  sim --baselines            the senders and their parameters, as JSON\n"
          "  sim --scenario-keys        what a scenario file may say\n"

@@ -1,4 +1,4 @@
-/* `sim --scenario FILE --seed N [--sender S] [--set NAME=VALUE ...] [--json]`: one run, what came of it. */
+/* `sim --scenario FILE --seed N [--sender S] [--set NAME=VALUE ...] [--without FEATURE ...] [--verbose] [--json]`: one run, what came of it. */
 #include "tests/sim/herd/command.h"
 
 #include <inttypes.h>
@@ -96,8 +96,11 @@ static int parse(int argc, char **argv, struct args *a) {
     *a = (struct args){.sender = "remuda", .seed = 1};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "--json") == 0) {
-            a->json = true;
+        bool verbose = strcmp(argv[i], "--verbose") == 0;
+        if (strcmp(argv[i], "--json") == 0 || (verbose && a->n_set < SETTINGS_MAX)) {
+            a->json |= !verbose;
+            if (verbose)
+                a->set[a->n_set++] = (struct herd_setting){"verbose", "1"};
             continue;
         }
         if (!value)
@@ -115,6 +118,8 @@ static int parse(int argc, char **argv, struct args *a) {
                 return wrong("expected NAME=VALUE, at most 32 of them", value);
             *eq = 0;
             a->set[a->n_set++] = (struct herd_setting){value, eq + 1};
+        } else if (strcmp(argv[i], "--without") == 0 && a->n_set < SETTINGS_MAX) {
+            a->set[a->n_set++] = (struct herd_setting){"without", value};
         } else {
             return wrong("unknown option", argv[i]);
         }
@@ -124,10 +129,24 @@ static int parse(int argc, char **argv, struct args *a) {
 }
 
 static void settings_json(const struct args *a, struct rmd_buf *out) {
+    const char *comma = "";
     rmd_buf_addf(out, "\"sender\": \"%s\", \"set\": {", a->sender);
-    for (size_t i = 0; i < a->n_set; i++)
-        rmd_buf_addf(out, "%s\"%s\": \"%s\"", i ? ", " : "", a->set[i].name, a->set[i].value);
-    rmd_buf_addstr(out, "}, ");
+    for (size_t i = 0; i < a->n_set; i++) {
+        const struct herd_setting *s = &a->set[i];
+        if (strcmp(s->name, "without") == 0 || strcmp(s->name, "verbose") == 0)
+            continue;
+        rmd_buf_addf(out, "%s\"%s\": \"%s\"", comma, s->name, s->value);
+        comma = ", ";
+    }
+    rmd_buf_addstr(out, "}, \"without\": [");
+    comma = "";
+    for (size_t i = 0; i < a->n_set; i++) {
+        if (strcmp(a->set[i].name, "without") != 0)
+            continue;
+        rmd_buf_addf(out, "%s\"%s\"", comma, a->set[i].value);
+        comma = ", ";
+    }
+    rmd_buf_addstr(out, "], ");
 }
 
 static int run(const struct args *a, const struct herd_scenario *s, const struct herd_sender *sender) {
