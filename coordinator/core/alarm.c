@@ -67,17 +67,19 @@ struct scene {
     const struct rmd_verdict *verdict;
     struct rmd_failover_decision d;
     int64_t ms; /* 0: until resolved */
+    bool ended; /* the source had taken moved work, within its canary */
 };
 
 /* The incident of this trouble: the one that is open, or a new one. */
-static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x, uint32_t provider) {
+static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x, uint32_t provider,
+                                     const char *title) {
     struct rmd_incident *i = find_open(c, x->source->rec->id, provider, x->verdict->class);
     if (i)
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
     char text[RMD_REPLY_TEXT_MAX + 1];
     cause(text, x->alarm);
-    i = rmd_incident_open(c, x->d.why);
+    i = rmd_incident_open(c, title);
     Remuda__IncidentRecord *r = i->rec;
     r->class_ = x->verdict->class;
     r->scope = x->verdict->scope;
@@ -88,6 +90,8 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
     r->read_wall_ms = c->now.wall_ms - age;
     i->read_mono_ms = c->now.mono_ms - age;
     r->detect_us = age * 1000;
+    rmd_incident_removal(c, i, rmd_slice_str(text), x->provider_id);
+    rmd_incident_line(c, i, NULL, "the node read: %s", text);
     return i;
 }
 
@@ -110,10 +114,31 @@ static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_i
     rmd_str_set(&i->rec->next_step, text);
 }
 
+/* In the time line, and for its end: by itself, or by a person. */
+static void note_stop(struct rmd_coord *c, const struct scene *x, const struct rmd_source *s, uint32_t provider,
+                      int64_t ms, bool again, struct rmd_incident *i) {
+    char length[32] = "";
+    if (ms)
+        rmd_format_duration(ms, length);
+    i->rec->quarantined_wall_ms = i->rec->quarantined_wall_ms ? i->rec->quarantined_wall_ms : c->now.wall_ms;
+    i->rec->human = i->rec->human || !ms;
+    rmd_incident_line(c, i, NULL, "%s: %s at %s, %s%s", again ? "refused while it was probed" : "quarantined",
+                      s->rec->address, provider ? rmd_provider_name(c, provider) : "every provider",
+                      ms ? "for " : "until a person resolves it", length);
+    if (x->ended)
+        rmd_moving_ended(c, i,
+                         "its work moves nowhere: it had taken moved work itself, and was refused in the same way");
+}
+
 static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_source *s, struct rmd_lane *l,
                        uint32_t provider, enum rmd_lane_state state, struct rmd_incident *i) {
-    bool was = l->state >= RMD_LANE_QUARANTINED;
-    rmd_lane_set(c, s, l, state, x->ms, i ? i->rec->id : 0);
+    bool was = l->state == RMD_LANE_QUARANTINED, again = l->state == RMD_LANE_PROBING;
+    int64_t ms = x->ms && state == RMD_LANE_QUARANTINED ? rmd_returning_again_ms(l, x->ms) : x->ms;
+    if (state == RMD_LANE_QUARANTINED && i && !was) {
+        rmd_moving_begin(c, i, s, l, x->d.move);
+        note_stop(c, x, s, provider, ms, again, i);
+    }
+    rmd_lane_set(c, s, l, state, ms, i ? i->rec->id : 0);
     Remuda__EventRecord *e = rmd_core_event(c, state == RMD_LANE_RESTING ? "source.resting" : "source.quarantined");
     e->source = s->rec->id;
     e->provider = provider;
@@ -121,10 +146,6 @@ static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_so
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(x->d.why));
     if (state != RMD_LANE_QUARANTINED || was)
         return;
-    if (i && !i->rec->quarantined_wall_ms)
-        i->rec->quarantined_wall_ms = c->now.wall_ms;
-    if (i)
-        i->dirty = true;
     rmd_recall_source(c, s, provider, RMD_RETURN_SOURCE_STOPPED, -1);
 }
 
@@ -156,6 +177,22 @@ static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct r
     }
 }
 
+/* "Part of their network": the lanes of all our sources there, at this provider. */
+static void close_network(struct rmd_coord *c, const struct scene *x) {
+    char title[200];
+    (void)rmd_format(title, sizeof title, "%s refuses the network of %s, as two of our sources there were told",
+                     rmd_provider_name(c, x->provider_id), x->source->rec->address);
+    struct rmd_incident *i = incident(c, x, x->provider_id, title);
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        if (s->net == x->source->net)
+            close_lane(c, x, s, rmd_lane_of(c, s, x->provider), x->provider_id, RMD_LANE_QUARANTINED, i);
+    }
+    i->dirty = true;
+}
+
 static void carry_out(struct rmd_coord *c, const struct scene *x) {
     struct rmd_incident *i = NULL;
     struct rmd_lane *lane = rmd_lane_of(c, x->source, x->provider);
@@ -166,34 +203,29 @@ static void carry_out(struct rmd_coord *c, const struct scene *x) {
         close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_RESTING, NULL);
         return;
     case RMD_FAILOVER_QUARANTINE_LANE:
-        i = incident(c, x, x->provider_id);
+        i = incident(c, x, x->provider_id, x->d.why);
         close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_QUARANTINED, i);
         break;
     case RMD_FAILOVER_QUARANTINE_SOURCE:
-        i = incident(c, x, 0);
+        if (x->d.network)
+            close_network(c, x);
+        i = incident(c, x, 0, x->d.why);
         close_lane(c, x, x->source, &x->source->all, 0, RMD_LANE_QUARANTINED, i);
         break;
-    case RMD_FAILOVER_QUARANTINE_NETWORK: {
-        i = incident(c, x, x->provider_id);
-        uint32_t it = 0;
-        void *v;
-        while (rmd_map_next(&c->sources, &it, NULL, &v)) {
-            struct rmd_source *s = v;
-            if (s->net == x->source->net)
-                close_lane(c, x, s, rmd_lane_of(c, s, x->provider), x->provider_id, RMD_LANE_QUARANTINED, i);
-        }
+    case RMD_FAILOVER_QUARANTINE_NETWORK:
+        close_network(c, x);
+        i = incident(c, x, x->provider_id, x->d.why);
         break;
-    }
     case RMD_FAILOVER_PAUSE_STREAM:
-        i = incident(c, x, x->provider_id);
+        i = incident(c, x, x->provider_id, x->d.why);
         pause_stream(c, x);
         break;
     case RMD_FAILOVER_PAUSE_CAMPAIGN:
-        i = incident(c, x, x->provider_id);
+        i = incident(c, x, x->provider_id, x->d.why);
         pause_campaigns(c, x, i);
         break;
     case RMD_FAILOVER_ALERT:
-        i = incident(c, x, x->provider_id);
+        i = incident(c, x, x->provider_id, x->d.why);
         break;
     }
     i->dirty = true;
@@ -230,9 +262,12 @@ static void decide(struct rmd_coord *c, struct scene *x) {
         .transactional = x->stream && x->stream->rec->priority == 0,
         .dns_confirmed = rmd_listing_confirmed(c, x->source),
         .snowshoe = rmd_listing_snowshoe(c, x->source),
+        .no_breaker = (c->o.without & RMD_WITHOUT_BREAKER) != 0,
     };
     x->d = rmd_failover_decide(&in);
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
+    if (x->d.what >= RMD_FAILOVER_QUARANTINE_LANE && x->d.what <= RMD_FAILOVER_QUARANTINE_NETWORK)
+        x->ended = rmd_moving_refused(c, x->source, x->provider_id, x->verdict->class);
 }
 
 void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a) {

@@ -449,19 +449,31 @@ static void incident_resolve(struct rmd_coord *c, const struct rmd_command *m) {
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no incident %llu", (unsigned long long)m->number);
         return;
     }
+    if (m->text && *m->text)
+        rmd_incident_ticket(c, i, m->text);
     rmd_incident_resolve(c, i, m->reason);
-    uint32_t it = 0;
-    void *v;
-    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
-        struct rmd_source *s = v;
-        if (s->all.incident == m->number)
-            rmd_lane_set(c, s, &s->all, RMD_LANE_OPEN, 0, 0);
-        for (size_t p = 0; p < c->o.n_providers; p++) {
-            if (s->lane[p] && s->lane[p]->incident == m->number)
-                rmd_lane_set(c, s, s->lane[p], RMD_LANE_OPEN, 0, 0);
-        }
+    bool back = rmd_returning_all(c, m->number, *i->rec->resolution ? i->rec->resolution : "resolved");
+    c->deal = true;
+    rmd_core_reply(c, m->token, RMD_OK, m->number, "incident %llu is resolved%s", (unsigned long long)m->number,
+                   !back || c->o.without & RMD_WITHOUT_PROBING
+                       ? ""
+                       : ": what it stopped is probed with single recipients, and open when " RMD_PROBES_TEXT
+                         " were accepted in a row");
+}
+
+static void incident_ticket(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_incident *i = rmd_incident_find(c, m->number);
+    if (!i) {
+        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no incident %llu", (unsigned long long)m->number);
+        return;
     }
-    rmd_core_reply(c, m->token, RMD_OK, m->number, "incident %llu is resolved", (unsigned long long)m->number);
+    if (!m->text || !*m->text || strlen(m->text) > RMD_TICKET_MAX) {
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "a ticket is a number, a URL or a few words: 1 to %d bytes",
+                       RMD_TICKET_MAX);
+        return;
+    }
+    rmd_incident_ticket(c, i, m->text);
+    rmd_core_reply(c, m->token, RMD_OK, m->number, "noted");
 }
 
 void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
@@ -506,6 +518,9 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_INCIDENT_RESOLVE:
         incident_resolve(c, m);
+        break;
+    case RMD_CMD_INCIDENT_TICKET:
+        incident_ticket(c, m);
         break;
     case RMD_CMD_WARMUP_PAUSE:
     case RMD_CMD_WARMUP_RESUME:

@@ -66,6 +66,8 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     struct rmd_campaign *k = l->campaign;
     bool answered =
         o->kind == RMD_OUTCOME_DELIVERED || o->kind == RMD_OUTCOME_BOUNCED || o->kind == RMD_OUTCOME_DEFERRED;
+    if (c->o.without & RMD_WITHOUT_BREAKER)
+        return;
     if (!answered || k->rec->state != RMD_CAMPAIGN_ACTIVE || l->pq->provider < 0)
         return;
     size_t at = tally_of(k, l->provider_id);

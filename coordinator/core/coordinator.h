@@ -68,6 +68,14 @@ enum rmd_without {
     RMD_WITHOUT_BREAKER = 1 << 8,       /* content and senders that are refused go on */
 };
 
+/* Failover (moving.h, returning.h). All 0: moved work has no limit of its own, nor has a lane that comes back. */
+struct rmd_failover_settings {
+    int64_t canary_ms;                     /* from the first lease of an incident's moved work */
+    uint32_t canary_percent, canary_floor; /* of the moved work; recipients that are always let go */
+    uint32_t growth_percent,
+        growth_floor; /* of a lane's recent peak hour, 0: no limit; recipients an hour at least */
+};
+
 struct rmd_coord_options {
     uint32_t without;       /* RMD_WITHOUT_*; 0 in production */
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
@@ -85,8 +93,9 @@ struct rmd_coord_options {
     uint64_t lane_cap_per_day, source_cap_per_day, network_cap_per_day, domain_cap_per_day; /* defaults; 0: none */
     const struct rmd_plan *const *plan; /* warm-up plans; copied */
     size_t n_plans;
-    uint32_t warm_per_network;              /* sources of one network that warm up at once; 0: any number */
-    const char *const *class_retry;         /* per-class overrides "greylisted=5min", NULL-terminated */
+    uint32_t warm_per_network;      /* sources of one network that warm up at once; 0: any number */
+    const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
+    struct rmd_failover_settings failover;
     uint64_t seed;                          /* jitter and ids */
     const struct rmd_watch_settings *watch; /* copied; NULL: no list is asked */
     uint8_t boot_id[RMD_UUID_BYTES];
@@ -107,7 +116,8 @@ enum rmd_command_kind {
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
-    RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
+    RMD_CMD_INCIDENT_RESOLVE, /* number, reason; text: a ticket, or NULL */
+    RMD_CMD_INCIDENT_TICKET,  /* number, text */
     RMD_CMD_RELOAD, /* providers, rules, plans, watch, stream_key: in place of what there is; reason says what changed */
     RMD_CMD_RESUME_RESTORED, /* leave the pause of a restored store */
     /* Warm-up: name = a source's address or a sending domain; provider, or NULL for every one; reason */
@@ -339,6 +349,8 @@ void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__Str
 void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *name), void *ctx);
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
+/* What of it waits, and for what: "" when nothing does. */
+const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r);
 int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id); /* wall time; 0: never by itself */
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
 /* A message that a node holds: with which lease, from which source. False when no lease has it. */

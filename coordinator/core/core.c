@@ -368,6 +368,7 @@ static void tick(struct rmd_coord *c) {
     rmd_membership_tick(c);
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);
+    rmd_moving_tick(c);
     rmd_suppress_check(c);
     rmd_watchers_tick(c);
     c->deal = true;

@@ -18,6 +18,7 @@
 #include "coordinator/core/failover.h"
 #include "coordinator/core/keys.h"
 #include "coordinator/core/ledger.h"
+#include "coordinator/core/moving.h"
 #include "coordinator/core/reputation_book.h"
 #include "coordinator/core/retry.h"
 #include "coordinator/core/warm.h"
@@ -96,6 +97,9 @@ struct rmd_lane {
     uint32_t share;              /* connections of the provider's cluster ceiling, 0: none held */
     int64_t share_until_mono_ms; /* it lingers until then; 0: held by leases */
     uint64_t delivered, deferred, bounced, blocked;
+    struct rmd_peak peak;
+    struct rmd_own own;
+    struct rmd_comeback back;
 };
 
 /* Providers, verdict rules and warm-up plans, from the options or by a reload. */
@@ -465,7 +469,9 @@ struct rmd_coord {
     uint32_t bounce_tenant;
 
     struct rmd_list incidents;
+    struct rmd_map incidents_by_id;
     uint32_t n_incidents;
+    uint32_t peak_bucket;          /* lanes' recent hours were looked at */
     struct rmd_watchers *watchers; /* blocklists: listing.h */
 
     struct rmd_warming warm;
@@ -683,11 +689,18 @@ bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__Defer
 /* Some standing lane of the queue binds an address of another family than this one. */
 bool rmd_sched_other_family(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lane *l);
 bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r);
+/* A source that could be used but for the moment: for stickiness and avoidance. */
+/* Before x was stopped, it came before l in the order of this queue. */
+bool rmd_sched_preceded(const struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *x,
+                        const struct rmd_lane *l);
+bool rmd_sched_standing(const struct rmd_source *s, const struct rmd_lane *l);
 
 /* ---- lease.c */
 struct rmd_lease *rmd_lease_find(struct rmd_node *n, uint64_t id);
 uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *l, struct rmd_entry *e, uint32_t max);
-uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *l, struct rmd_dq *q, uint32_t max);
+/* *moved: how many of them moved because of an incident. */
+uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *l, struct rmd_dq *q, uint32_t max,
+                             uint32_t *moved);
 void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to);
 void rmd_lease_dirty(struct rmd_coord *c, struct rmd_lease *l);
@@ -749,6 +762,14 @@ struct rmd_incident *rmd_incident_open(struct rmd_coord *c, const char *title);
 void rmd_incident_add(struct rmd_coord *c, Remuda__IncidentRecord *r);
 void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const char *resolution);
 void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n);
+/* n that would have gone to the stopped lane from the queue. */
+void rmd_incident_flowed(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *to, uint32_t n);
+/* A line of its time line, and an event of this type unless it is NULL. */
+void rmd_incident_line(struct rmd_coord *c, struct rmd_incident *i, const char *type, const char *fmt, ...)
+    RMD_PRINTF(4, 5);
+void rmd_incident_ticket(struct rmd_coord *c, struct rmd_incident *i, const char *text);
+/* Where removal is asked for: the list that the receiver's words name, else what the provider says. */
+void rmd_incident_removal(struct rmd_coord *c, struct rmd_incident *i, struct rmd_slice words, uint32_t provider);
 void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n);
 void rmd_incidents_flush(struct rmd_coord *c);
 

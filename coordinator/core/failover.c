@@ -98,6 +98,7 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     uint32_t neighbours = rmd_refusals_sources(in->of_network, in->provider, in->now_wall_ms);
     d->move = v->move;
     d->until_wall_ms = v->duration_ms > 0 ? until(in, RMD_QUARANTINE_MIN_MS) : 0;
+    d->network = (v->scope & RMD_SCOPE_NETWORK) && neighbours >= 2;
     if (in->dns_confirmed || providers >= 2) {
         d->what = RMD_FAILOVER_QUARANTINE_SOURCE;
         d->next_step =
@@ -106,7 +107,7 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
                    in->dns_confirmed ? "and our own DNS query finds it listed" : "by two unrelated providers");
         return;
     }
-    if ((v->scope & RMD_SCOPE_NETWORK) && neighbours >= 2) {
+    if (d->network) {
         d->what = RMD_FAILOVER_QUARANTINE_NETWORK;
         d->next_step = "ask the provider about the network; move sources to another one when it stays refused";
         rmd_format(d->why, sizeof d->why, "%s refuses the network of %s, as two of our sources there were told",
@@ -126,7 +127,7 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
  * as well. */
 static void decide_sender(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
-    bool corroborated = sender_corroborated(in);
+    bool corroborated = !in->no_breaker && sender_corroborated(in);
     bool of_domain = (v->scope & RMD_SCOPE_SENDING_DOMAIN) != 0;
     d->next_step = of_domain ? "mend authentication or the domain's reputation, then resume"
                              : "look at the content and the list, then resume the campaign";
@@ -180,7 +181,7 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
 bool rmd_content_is_refused(const struct rmd_verdict *v) {
     bool class = v->class == RMD_CLASS_SPAM_CONTENT || v->class == RMD_CLASS_DOMAIN_BLOCKLISTED ||
                  v->class == RMD_CLASS_VIRUS || v->class == RMD_CLASS_BAD_MESSAGE ||
-                 v->class == RMD_CLASS_MESSAGE_TOO_BIG;
+                 v->class == RMD_CLASS_MESSAGE_TOO_BIG || v->class == RMD_CLASS_POLICY;
     return class && (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN));
 }
 

@@ -7,6 +7,7 @@
  *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), or when the verdict itself says so and our
  *   own DNS confirmed it.
  * - "Part of their network": the lanes of all our sources in that network at that provider, when two of our own sources there were refused.
+ *   Both may follow from one refusal: the source stops everywhere, and its network at that provider.
  * - Rate verdicts slow or rest the lane; they never quarantine.
  * - A source that our own DNS finds on a snowshoe list moves nothing, whoever refuses it: the stream pauses, and must be mended.
  * - A quarantine lasts until it is resolved, or for the verdict's duration when that is given; it is never shorter than RMD_QUARANTINE_MIN_MS.
@@ -55,6 +56,7 @@ struct rmd_failover_input {
     bool dns_confirmed;                    /* our own DNS query found the source on a list of the acting tier */
     bool snowshoe;                         /* and on a list of senders that spread over many addresses */
     bool transactional;                    /* stream of priority 0 */
+    bool no_breaker; /* measured without it: nothing is paused for its sender's or content's sake */
 };
 
 enum rmd_failover_what {
@@ -70,6 +72,7 @@ enum rmd_failover_what {
 
 struct rmd_failover_decision {
     enum rmd_failover_what what;
+    bool network;          /* and all our sources of its network, at this provider */
     bool move;             /* its unstarted work may go to sources on disjoint networks */
     int64_t until_wall_ms; /* 0: until resolved */
     char why[160];         /* for explain and the incident's title */

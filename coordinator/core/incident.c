@@ -1,18 +1,16 @@
-/* Incidents: records of trouble, with their time line: read by the node, quarantined here, dealt again elsewhere,
- * resolved. */
-#include "coordinator/core/core.h"
+/* Incidents: records of trouble, with their time line: read by the node, quarantined here, dealt again elsewhere (moving.h),
+ * probed, resolved. The time line is bounded: its first lines stay, and the latest. */
+#include <stdarg.h>
+
+#include "coordinator/core/listing.h"
 
 struct rmd_incident *rmd_incident_find(struct rmd_coord *c, uint64_t id) {
-    rmd_list_for(it, &c->incidents) {
-        struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
-        if (id && i->rec->id == id)
-            return i;
-    }
-    return NULL;
+    return id ? rmd_map_get_u64(&c->incidents_by_id, id) : NULL;
 }
 
 static void incident_free(struct rmd_coord *c, struct rmd_incident *i) {
     rmd_list_remove(&i->link);
+    rmd_map_remove_u64(&c->incidents_by_id, i->rec->id);
     c->n_incidents--;
     remuda__incident_record__free_unpacked(i->rec, NULL);
     free(i);
@@ -24,6 +22,7 @@ void rmd_incident_add(struct rmd_coord *c, Remuda__IncidentRecord *r) {
     i->rec = r;
     i->read_mono_ms = c->now.mono_ms;
     rmd_list_push_front(&c->incidents, &i->link);
+    rmd_map_set_u64(&c->incidents_by_id, r->id, i);
     if (++c->n_incidents <= RMD_INCIDENTS_KEPT)
         return;
     for (struct rmd_list *it = c->incidents.prev; it != &c->incidents; it = it->prev) {
@@ -44,6 +43,53 @@ static void event(struct rmd_coord *c, const char *type, const struct rmd_incide
     e->provider = i->rec->provider;
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(text));
 }
+
+/* ---------------------------------------------------------------- time line */
+
+static void line_add(struct rmd_coord *c, Remuda__IncidentRecord *r, const char *text) {
+    if (r->n_line >= RMD_INCIDENT_LINES_MAX) { /* the oldest behind the first ones makes room */
+        Remuda__IncidentLine **gone = &r->line[RMD_INCIDENT_LINES_FIRST];
+        remuda__incident_line__free_unpacked(*gone, NULL);
+        memmove(gone, gone + 1, (--r->n_line - RMD_INCIDENT_LINES_FIRST) * sizeof *gone);
+    }
+    Remuda__IncidentLine *l = rmd_alloc(sizeof *l);
+    remuda__incident_line__init(l);
+    l->wall_ms = c->now.wall_ms;
+    l->text = rmd_strdup(text);
+    r->line = rmd_realloc(r->line, (r->n_line + 1) * sizeof *r->line);
+    r->line[r->n_line++] = l;
+}
+
+void rmd_incident_line(struct rmd_coord *c, struct rmd_incident *i, const char *type, const char *fmt, ...) {
+    struct rmd_buf text = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    rmd_buf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    line_add(c, i->rec, rmd_buf_str(&text));
+    i->dirty = true;
+    if (type)
+        event(c, type, i, rmd_buf_str(&text));
+    rmd_buf_release(&text);
+}
+
+void rmd_incident_ticket(struct rmd_coord *c, struct rmd_incident *i, const char *text) {
+    rmd_str_set(&i->rec->ticket, text);
+    rmd_incident_line(c, i, "incident.ticket", "ticket: %s", text);
+}
+
+void rmd_incident_removal(struct rmd_coord *c, struct rmd_incident *i, struct rmd_slice words, uint32_t provider) {
+    const struct rmd_watchers *w = c->watchers;
+    ssize_t p = rmd_provider_index(c, provider);
+    const char *where = p >= 0 ? c->o.provider[p]->removal : "";
+    for (size_t k = 0; k < w->n_lists; k++)
+        if (*w->list[k]->removal && rmd_blocklist_named(w->list[k], words))
+            where = w->list[k]->removal;
+    if (!*i->rec->removal)
+        rmd_str_set(&i->rec->removal, where);
+}
+
+/* ---------------------------------------------------------------- life */
 
 struct rmd_incident *rmd_incident_open(struct rmd_coord *c, const char *title) {
     Remuda__IncidentRecord *r = rmd_alloc(sizeof *r);
@@ -66,7 +112,7 @@ void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const cha
     i->rec->resolved_wall_ms = c->now.wall_ms;
     i->rec->waiting = 0;
     rmd_str_set(&i->rec->resolution, resolution && *resolution ? resolution : "by the operator");
-    i->dirty = true;
+    rmd_incident_line(c, i, NULL, "resolved: %s", i->rec->resolution);
     event(c, "incident.resolved", i, i->rec->resolution);
 }
 
@@ -75,30 +121,46 @@ void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n) {
     if (!i || i->rec->state)
         return;
     i->rec->waiting += n;
+    i->rec->moved_work += n;
     if (i->rec->waiting > i->rec->waiting_most)
         i->rec->waiting_most = i->rec->waiting;
     i->dirty = true;
 }
 
-/* n of its messages were leased to another source. The times are from the reading of the verdict to this lease. */
-void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n) {
-    struct rmd_incident *i = rmd_incident_find(c, id);
-    if (!i || i->rec->source == to->rec->id)
-        return;
+/* The times are from the reading of the verdict to this lease. */
+void rmd_incident_flowed(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *to, uint32_t n) {
     Remuda__IncidentRecord *r = i->rec;
     if (!r->redealt_wall_ms) {
         r->redealt_wall_ms = c->now.wall_ms;
         r->redeal_us = (c->now.mono_ms - i->read_mono_ms) * 1000;
     }
     r->moved += n;
-    r->waiting -= n < r->waiting ? n : r->waiting;
     i->dirty = true;
-    for (size_t k = 0; k < r->n_moved_to; k++) {
-        if (strcmp(r->moved_to[k], to->rec->address) == 0)
-            return;
+    size_t k = 0;
+    while (k < r->n_moved_to && strcmp(r->moved_to[k], to->rec->address) != 0)
+        k++;
+    if (k == RMD_INCIDENT_TARGETS_MAX)
+        return;
+    if (k == r->n_moved_to) {
+        r->moved_to = rmd_realloc(r->moved_to, (k + 1) * sizeof *r->moved_to);
+        r->moved_to[r->n_moved_to++] = rmd_strdup(to->rec->address);
+        rmd_incident_line(c, i, NULL, "work moves to %s", to->rec->address);
     }
-    r->moved_to = rmd_realloc(r->moved_to, (r->n_moved_to + 1) * sizeof *r->moved_to);
-    r->moved_to[r->n_moved_to++] = rmd_strdup(to->rec->address);
+    if (r->n_moved_n < r->n_moved_to) { /* a record of before counts were kept has fewer */
+        r->moved_n = rmd_realloc(r->moved_n, r->n_moved_to * sizeof *r->moved_n);
+        for (; r->n_moved_n < r->n_moved_to; r->n_moved_n++)
+            r->moved_n[r->n_moved_n] = 0;
+    }
+    r->moved_n[k] += n;
+}
+
+/* n of its messages, which had come back, were leased to another source. */
+void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n) {
+    struct rmd_incident *i = rmd_incident_find(c, id);
+    if (!i || i->rec->source == to->rec->id)
+        return;
+    rmd_incident_flowed(c, i, to, n);
+    i->rec->waiting -= n < i->rec->waiting ? n : i->rec->waiting;
 }
 
 void rmd_incidents_flush(struct rmd_coord *c) {
@@ -114,4 +176,5 @@ void rmd_incidents_flush(struct rmd_coord *c) {
 
 void rmd_incidents_free(struct rmd_coord *c) {
     rmd_list_for_safe(it, &c->incidents) incident_free(c, rmd_container(it, struct rmd_incident, link));
+    rmd_map_release(&c->incidents_by_id);
 }

@@ -189,21 +189,46 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
     return grant(c, l);
 }
 
-/* Work that moved because a source was refused: its incident learns where it went. */
-static void moved_from(struct rmd_coord *c, const Remuda__DeferredRecord *r, struct rmd_lane *lane) {
-    for (size_t i = 0; i < r->n_avoid_network_of; i++) {
-        struct rmd_source *s = rmd_source_find(c, r->avoid_network_of[i]);
-        if (!s || s == lane->source)
-            continue;
-        uint64_t id = s->all.incident           ? s->all.incident
-                      : s->lane[lane->provider] ? s->lane[lane->provider]->incident
-                                                : 0;
-        if (id)
-            rmd_incident_moved(c, id, lane->source, 1);
-    }
+/* Of a refusal that freed the record to move. */
+static struct rmd_incident *incident_of(struct rmd_coord *c, const Remuda__DeferredRecord *r, size_t i,
+                                        const struct rmd_lane *lane) {
+    struct rmd_source *s = rmd_source_find(c, r->avoid_network_of[i]);
+    if (!s || s == lane->source)
+        return NULL;
+    uint64_t id = s->all.incident ? s->all.incident : s->lane[lane->provider] ? s->lane[lane->provider]->incident : 0;
+    return rmd_incident_find(c, id);
 }
 
-uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max) {
+/* taken: moved before it in this lease. */
+static bool may_move(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r, struct rmd_lane *lane,
+                     uint32_t taken) {
+    for (size_t i = 0; i < r->n_avoid_network_of; i++) {
+        struct rmd_incident *x = incident_of(c, r, i, lane);
+        uint64_t room = rmd_moving_room(c, q, lane, x);
+        bool counted = x && x->rec->moving == RMD_MOVING_CANARY; /* what was taken has left its room already */
+        if (room <= (counted ? 0 : taken))
+            return false;
+    }
+    return true;
+}
+
+/* Work that moved because a source was refused: its incident learns where it went. */
+static bool moved_from(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
+                       struct rmd_lane *lane) {
+    bool any = false;
+    for (size_t i = 0; i < r->n_avoid_network_of; i++) {
+        struct rmd_incident *x = incident_of(c, r, i, lane);
+        if (!x)
+            continue;
+        any = true;
+        rmd_incident_moved(c, x->rec->id, lane->source, 1);
+        rmd_moving_took(c, q, x, 1);
+    }
+    return any;
+}
+
+uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max,
+                             uint32_t *moved) {
     struct rmd_lease *l = NULL;
     size_t bytes = 0;
     rmd_list_for_safe(it, &q->items) {
@@ -221,7 +246,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             rmd_ditem_free(c, d);
             continue;
         }
-        if (rmd_sched_avoids(c, q->pq, d->rec, lane->source))
+        if (rmd_sched_avoids(c, q->pq, d->rec, lane->source) || !may_move(c, q->pq, d->rec, lane, *moved))
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
@@ -234,7 +259,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         }
         bytes += d->rec->row.len;
         rmd_deferred_delete(c, k, d->rec);
-        moved_from(c, d->rec, lane);
+        *moved += moved_from(c, q->pq, d->rec, lane);
         l->own[l->n] = d->rec;
         l->own_chunk[l->n++] = d->chunk;
         d->rec = NULL;
@@ -248,7 +273,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
 
 bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l) {
     return l->source && l->lane && l->source->rec->state != RMD_SOURCE_PAUSED &&
-           l->source->all.state < RMD_LANE_QUARANTINED && l->lane->state < RMD_LANE_QUARANTINED &&
+           l->source->all.state != RMD_LANE_QUARANTINED && l->lane->state != RMD_LANE_QUARANTINED &&
            rmd_campaign_deals(c, l->campaign) && !rmd_stream_lacks_key(l->campaign->stream) && !c->meta->restored;
 }
 

@@ -193,6 +193,14 @@ int64_t rmd_account_hour_frees_ms(const struct rmd_ledger *l, struct rmd_account
     return RMD_NEVER;
 }
 
+uint64_t rmd_account_between(const struct rmd_account *a, int64_t from_ms, int64_t to_ms) {
+    uint64_t used = 0;
+    for (uint32_t i = a->n; i > a->head && (int64_t)a->bucket[i - 1].index >= from_ms / RMD_LEDGER_BUCKET_MS; i--)
+        if ((int64_t)a->bucket[i - 1].index < to_ms / RMD_LEDGER_BUCKET_MS)
+            used += a->bucket[i - 1].used;
+    return used;
+}
+
 uint64_t rmd_caps_day_room(const struct rmd_ledger *l, const struct rmd_caps *c) {
     uint64_t room = UINT64_MAX;
     for (int i = 0; i < RMD_ACCOUNTS; i++) {

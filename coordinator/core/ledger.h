@@ -87,6 +87,9 @@ uint64_t rmd_account_hour_used(const struct rmd_ledger *l, struct rmd_account *a
 uint64_t rmd_account_hour_available(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
 int64_t rmd_account_hour_frees_ms(const struct rmd_ledger *l, struct rmd_account *a, uint64_t limit);
 
+/* RCPTs booked in buckets of [from_ms, to_ms), of the last 24 hours. */
+uint64_t rmd_account_between(const struct rmd_account *a, int64_t from_ms, int64_t to_ms);
+
 /* Room in all accounts, for the day and for the hour; room for the day alone. */
 uint64_t rmd_caps_day_room(const struct rmd_ledger *l, const struct rmd_caps *c);
 uint64_t rmd_caps_room(const struct rmd_ledger *l, const struct rmd_caps *c);

@@ -13,8 +13,8 @@
  *   on it or were refused, the network is the subject: an incident, and our other sources there are asked about at once.
  *   Each is stopped by its own listing, never by its neighbours'.
  * - Sending domain on a list of the acting tier: its bulk streams pause. It never moves work.
- * - Two clean checks, apart from each other, end a listing. The last listing that an incident rests on ends the incident, and
- *   what it had closed opens (rmd_listing_return). A paused stream is resumed by a person.
+ * - Two clean checks, apart from each other, end a listing. With the last listing that an incident rests on, what it had closed comes back by
+ *   single recipients (returning.c), unless a person must resolve it; the incident ends when that was accepted. A paused stream is resumed by a person.
  * - A listing that is no longer watched (the source retired, the list was switched off) ends without a word about removal.
  *
  * Watching. Each source is asked about by its own node; one whose node has been away for RMD_WATCH_AWAY_MS by another,
@@ -145,12 +145,10 @@ enum rmd_listing_what rmd_listing_decide(uint32_t tier, bool snowshoe, bool doma
 void rmd_listing_act(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x);
 /* The list's words came later than its codes. */
 void rmd_listing_cause(struct rmd_coord *c, struct rmd_listing *x);
-/* The listing ended: incidents that rest on no other one end, and what they closed opens. */
+/* The listing ended: what incidents closed that rest on no other one comes back. */
 void rmd_listing_undo(struct rmd_coord *c, struct rmd_listing *x, const char *why);
 /* Its source's pace may have changed. */
 void rmd_listing_paced(struct rmd_coord *c, const struct rmd_listing *x);
-/* Back to service. The one place where it happens: a gentler return belongs here. */
-void rmd_listing_return(struct rmd_coord *c, uint64_t incident, const char *why);
 /* A network's sources and neighbours on this list. */
 void rmd_listing_range(struct rmd_coord *c, const Remuda__Blocklist *l, const char *subject, bool neighbour,
                        bool listed);

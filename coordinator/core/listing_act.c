@@ -36,6 +36,8 @@ static struct rmd_incident *open_incident(struct rmd_coord *c, const struct rmd_
     i->rec->scope = scope;
     rmd_str_set(&i->rec->cause, cause(c, x->rec));
     rmd_str_set(&i->rec->next_step, next_step);
+    const Remuda__Blocklist *l = rmd_watchers_list(c->watchers, rmd_blocklist_id(x->rec->list));
+    rmd_str_set(&i->rec->removal, l ? l->removal : "");
     i->dirty = true;
     return i;
 }
@@ -116,11 +118,13 @@ static void quarantine(struct rmd_coord *c, const Remuda__Blocklist *l, struct r
         i->rec->source = s->rec->id;
     }
     rmd_listing_link(c, x, i->rec->id);
-    bool was = s->all.state >= RMD_LANE_QUARANTINED;
+    bool was = s->all.state == RMD_LANE_QUARANTINED;
     c->after_probe = was ? c->after_probe : RMD_PROBE_QUARANTINE_SYNCED;
     rmd_lane_set(c, s, &s->all, RMD_LANE_QUARANTINED, 0, i->rec->id);
     if (was)
         return;
+    rmd_moving_begin(c, i, s, &s->all, true);
+    rmd_incident_line(c, i, NULL, "quarantined: %s at every provider", s->rec->address);
     Remuda__EventRecord *e = rmd_core_event(c, "source.quarantined");
     e->source = s->rec->id;
     e->incident = i->rec->id;
@@ -231,29 +235,11 @@ static bool rests_on(const struct rmd_coord *c, uint64_t incident) {
     return false;
 }
 
-static void open_lane(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, uint64_t incident,
-                      const char *why) {
-    if (!l || l->incident != incident || l->state == RMD_LANE_OPEN)
-        return;
-    uint32_t provider = l == &s->all ? 0 : c->o.provider[l->provider]->id;
-    rmd_lane_set(c, s, l, RMD_LANE_OPEN, 0, 0);
-    Remuda__EventRecord *e = rmd_core_event(c, "source.opened");
-    e->source = s->rec->id;
-    e->provider = provider;
-    e->incident = incident;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%s at %s is open again: %s", s->rec->address,
-                               provider ? rmd_provider_name(c, provider) : "every provider", why);
-}
-
-void rmd_listing_return(struct rmd_coord *c, uint64_t incident, const char *why) {
-    uint32_t it = 0;
-    void *v;
-    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
-        struct rmd_source *s = v;
-        open_lane(c, s, &s->all, incident, why);
-        for (size_t p = 0; p < c->o.n_providers; p++)
-            open_lane(c, s, s->lane[p], incident, why);
-    }
+/* False: nothing of it has to come back first, and the incident can end. */
+static bool comes_back(struct rmd_coord *c, const struct rmd_incident *i, const char *why) {
+    if (i->rec->human)
+        return true; /* a person's word is waited for */
+    return rmd_returning_all(c, i->rec->id, why) && i->rec->state == 0;
 }
 
 void rmd_listing_undo(struct rmd_coord *c, struct rmd_listing *x, const char *why) {
@@ -261,8 +247,10 @@ void rmd_listing_undo(struct rmd_coord *c, struct rmd_listing *x, const char *wh
         struct rmd_incident *k = rmd_incident_find(c, x->rec->incident[i]);
         if (!k || k->rec->state || rests_on(c, x->rec->incident[i]))
             continue;
-        rmd_listing_return(c, k->rec->id, why);
-        rmd_incident_resolve(c, k, why);
+        if (comes_back(c, k, why))
+            rmd_incident_line(c, k, NULL, "%s", why);
+        else
+            rmd_incident_resolve(c, k, why);
     }
 }
 

@@ -2,9 +2,10 @@
  * once a step. */
 #include "coordinator/core/core.h"
 
-/* A resting lane isn't stopped: the node that read the verdict paces it; it only gets no new leases. */
+/* A resting lane isn't stopped: the node that read the verdict paces it; it only gets no new leases. Nor is one that is
+ * probed: it gets leases of one recipient. */
 static bool stopped(const struct rmd_lane *l) {
-    return l->state == RMD_LANE_QUARANTINED || l->state == RMD_LANE_PROBING;
+    return l->state == RMD_LANE_QUARANTINED;
 }
 
 static Remuda__SourcePolicy *source_policy(struct rmd_coord *c, const struct rmd_source *s, struct rmd_arena *a) {

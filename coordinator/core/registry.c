@@ -274,14 +274,20 @@ static const uint8_t lane_moves[RMD_LANE_STATE_COUNT] = {
     [RMD_LANE_OPEN] = 1 << RMD_LANE_RESTING | 1 << RMD_LANE_QUARANTINED,
     [RMD_LANE_RESTING] = 1 << RMD_LANE_OPEN | 1 << RMD_LANE_QUARANTINED,
     [RMD_LANE_QUARANTINED] = 1 << RMD_LANE_OPEN | 1 << RMD_LANE_PROBING,
-    [RMD_LANE_PROBING] = 1 << RMD_LANE_OPEN | 1 << RMD_LANE_QUARANTINED | 1 << RMD_LANE_RESTING,
+    [RMD_LANE_PROBING] = 1 << RMD_LANE_OPEN | 1 << RMD_LANE_QUARANTINED,
 };
 
-/* ms 0: until resolved. A second verdict of the same kind only ever prolongs; a rest never softens a quarantine. */
+/* ms 0: until resolved. A second verdict of the same kind only ever prolongs; a rest never softens a quarantine, and only
+ * interrupts probing. */
 void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
                   int64_t ms, uint64_t incident) {
     if (state == RMD_LANE_RESTING && l->state == RMD_LANE_QUARANTINED)
         return;
+    if (state == RMD_LANE_RESTING && l->state == RMD_LANE_PROBING) {
+        l->rest_until_mono_ms = c->now.mono_ms + ms;
+        l->back.accepted = 0;
+        return;
+    }
     int64_t until = ms ? c->ledger.now_ms + ms : 0;
     if (state == l->state && state != RMD_LANE_OPEN) {
         if (l->until_ledger_ms == 0 || (until && until <= l->until_ledger_ms))
@@ -293,8 +299,10 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
     }
     if (state == RMD_LANE_QUARANTINED) {
         rmd_warm_stopped(c, s, l);
+        rmd_returning_stopped(c, s, l);
         if (l->state < RMD_LANE_QUARANTINED)
             rmd_book_stopped(c, s, l);
+        l->back.stopped_ms = ms;
     }
     l->state = state;
     l->until_ledger_ms = state == RMD_LANE_OPEN ? 0 : until;
@@ -312,10 +320,32 @@ static void lane_restore(struct rmd_coord *c, struct rmd_lane *l, const Remuda__
     l->state = (enum rmd_lane_state)r->state;
     l->until_wall_ms = r->until_wall_ms;
     l->incident = r->incident;
+    l->back = (struct rmd_comeback){r->stopped_ms, r->accepted, r->ramp_to, r->ramp_ledger_ms, r->rank};
     /* What was left when it was written (it is written again with every 5-minute bucket of the ledger). */
     l->until_ledger_ms = r->remaining_ms > 0 ? c->ledger.now_ms + r->remaining_ms
                          : r->until_wall_ms  ? c->ledger.now_ms + 1
                                              : 0;
+}
+
+static Remuda__LaneState *lane_record(const struct rmd_coord *c, const struct rmd_lane *l, uint32_t provider) {
+    Remuda__LaneState *r = rmd_alloc(sizeof *r);
+    remuda__lane_state__init(r);
+    r->provider = provider;
+    r->state = l->state;
+    r->until_wall_ms = l->until_wall_ms;
+    r->incident = l->incident;
+    r->stopped_ms = l->back.stopped_ms;
+    r->accepted = l->back.accepted;
+    r->ramp_to = l->back.ramp_to;
+    r->ramp_ledger_ms = l->back.ramp_ledger_ms;
+    r->rank = l->back.rank;
+    if (l->until_ledger_ms > c->ledger.now_ms)
+        r->remaining_ms = l->until_ledger_ms - c->ledger.now_ms;
+    return r;
+}
+
+static bool worth_keeping(const struct rmd_lane *l) {
+    return l->state != RMD_LANE_OPEN || l->back.ramp_to;
 }
 
 static void keep(struct rmd_source *s, Remuda__LaneState *r) {
@@ -325,17 +355,9 @@ static void keep(struct rmd_source *s, Remuda__LaneState *r) {
 
 /* Its provider is no longer configured: a quarantine holds again should it come back. */
 void rmd_lane_keep(struct rmd_coord *c, struct rmd_source *s, const struct rmd_lane *l) {
-    if (l->state == RMD_LANE_OPEN)
+    if (!worth_keeping(l))
         return;
-    Remuda__LaneState *r = rmd_alloc(sizeof *r);
-    remuda__lane_state__init(r);
-    r->provider = l->account->b;
-    r->state = l->state;
-    r->until_wall_ms = l->until_wall_ms;
-    r->incident = l->incident;
-    if (l->until_ledger_ms > c->ledger.now_ms)
-        r->remaining_ms = l->until_ledger_ms - c->ledger.now_ms;
-    keep(s, r);
+    keep(s, lane_record(c, l, l->account->b));
     s->dirty = c->sources_dirty = true;
 }
 
@@ -367,6 +389,7 @@ void rmd_lanes_restore(struct rmd_coord *c) {
         s->node = rmd_node_find(c, s->rec->node);
         refusals_read(&s->refusals, s->rec->n_refusal, s->rec->refusal);
         refusals_read(&s->net->refusals, s->rec->n_refusal, s->rec->refusal);
+        rmd_peaks_read(c, s);
         for (size_t i = 0; i < s->rec->n_lane; i++) {
             const Remuda__LaneState *r = s->rec->lane[i];
             ssize_t p = r->provider ? rmd_provider_index(c, r->provider) : 0;
@@ -385,22 +408,16 @@ static void lane_tick(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane
         rmd_core_wake(c, c->now.mono_ms + (l->until_ledger_ms - c->ledger.now_ms));
         return;
     }
-    const char *was = rmd_lane_state_name(l->state);
-    struct rmd_incident *i = rmd_incident_find(c, l->incident);
-    uint32_t provider = l == &s->all ? 0 : c->o.provider[l->provider]->id;
-    rmd_lane_set(c, s, l, RMD_LANE_OPEN, 0, 0);
-    Remuda__EventRecord *e = rmd_core_event(c, "source.opened");
-    e->source = s->rec->id;
-    e->provider = provider;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%s at %s is open again: its time of being %s is over",
-                               s->rec->address, provider ? rmd_provider_name(c, provider) : "every provider", was);
-    if (i && i->rec->state == 0)
-        rmd_incident_resolve(c, i, "its time is over");
+    rmd_returning_begin(c, s, l,
+                        l->state == RMD_LANE_RESTING ? "its time of being resting is over"
+                                                     : "its time of being quarantined is over");
 }
 
 void rmd_lanes_tick(struct rmd_coord *c) {
-    uint32_t it = 0;
+    uint32_t it = 0, now = (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS);
     void *v;
+    bool bucket = c->peak_bucket != now;
+    c->peak_bucket = now;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         lane_tick(c, s, &s->all);
@@ -408,6 +425,10 @@ void rmd_lanes_tick(struct rmd_coord *c) {
             if (s->lane[i]) {
                 lane_tick(c, s, s->lane[i]);
                 rmd_share_tick(c, s->lane[i]);
+                if (bucket) {
+                    rmd_peak_tick(c, s->lane[i]);
+                    rmd_returning_tick(c, s->lane[i]);
+                }
             }
         if (s->rec->state == RMD_SOURCE_RETIRING && s->leases == 0) {
             s->rec->state = RMD_SOURCE_RETIRED;
@@ -484,17 +505,8 @@ static void lanes_write(struct rmd_coord *c, struct rmd_source *s) {
         s->rec->lane[s->rec->n_lane++] = rmd_record_dup(s->kept[i]);
     for (size_t i = 0; i <= c->o.n_providers; i++) {
         const struct rmd_lane *l = i < c->o.n_providers ? s->lane[i] : &s->all;
-        if (!l || l->state == RMD_LANE_OPEN)
-            continue;
-        Remuda__LaneState *r = rmd_alloc(sizeof *r);
-        remuda__lane_state__init(r);
-        r->provider = i < c->o.n_providers ? c->o.provider[i]->id : 0;
-        r->state = l->state;
-        r->until_wall_ms = l->until_wall_ms;
-        r->incident = l->incident;
-        if (l->until_ledger_ms > c->ledger.now_ms)
-            r->remaining_ms = l->until_ledger_ms - c->ledger.now_ms;
-        s->rec->lane[s->rec->n_lane++] = r;
+        if (l && worth_keeping(l))
+            s->rec->lane[s->rec->n_lane++] = lane_record(c, l, i < c->o.n_providers ? c->o.provider[i]->id : 0);
     }
 }
 
@@ -523,6 +535,7 @@ void rmd_registry_flush(struct rmd_coord *c) {
                 continue;
             s->dirty = false;
             lanes_write(c, s);
+            rmd_peaks_write(c, s);
             refusals_write(&s->refusals, &s->rec->n_refusal, &s->rec->refusal);
             struct rmd_key k = rmd_key_source(s->rec->tenant, s->rec->id);
             rmd_core_put(c, &k, s->rec);

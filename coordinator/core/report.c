@@ -291,6 +291,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_book_outcome(c, l, o, &v);
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
+    rmd_returning_outcome(c, l, o->kind, v.scope, v.class);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
             rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =

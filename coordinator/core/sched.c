@@ -22,11 +22,22 @@ static uint64_t preference(const struct rmd_lane *l, uint32_t provider) {
 }
 
 /* Lanes that warm up stand apart: see warm_caps.c. Among their like, those of better repute come first. */
+static bool before_by(const struct rmd_pq *q, const struct rmd_lane *a, int ra, const struct rmd_lane *b, int rb) {
+    bool decided, first = rmd_warm_before(q->stream, a, b, &decided);
+    return decided ? first : ra != rb ? ra < rb : preference(a, q->provider_id) < preference(b, q->provider_id);
+}
+
 static bool before(const struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *a,
                    const struct rmd_lane *b) {
-    bool decided, first = rmd_warm_before(q->stream, a, b, &decided);
-    int ra = rmd_book_rank(c, a), rb = rmd_book_rank(c, b);
-    return decided ? first : ra != rb ? ra < rb : preference(a, q->provider_id) < preference(b, q->provider_id);
+    return before_by(q, a, rmd_book_rank(c, a), b, rmd_book_rank(c, b));
+}
+
+/* A stop costs repute, so what x had before counts; and what l has gained since, with the work that came from there, doesn't let it
+ * pass. */
+bool rmd_sched_preceded(const struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *x,
+                        const struct rmd_lane *l) {
+    int rl = rmd_book_rank(c, l), rx = x->back.rank;
+    return before_by(q, x, rx, l, rl > rx ? rl : rx);
 }
 
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
@@ -56,7 +67,10 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
 static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l, bool fresh) {
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);
-    uint64_t r = fresh ? rmd_caps_room_for_new(&c->ledger, &caps) : rmd_caps_room(&c->ledger, &caps);
+    uint64_t r = fresh ? rmd_caps_room_for_new(&c->ledger, &caps) : rmd_caps_room(&c->ledger, &caps),
+             back = rmd_returning_room(c, l), ramp = fresh ? rmd_returning_ramp(c, l) : UINT64_MAX;
+    r = r < back ? r : back;
+    r = r < ramp ? r : ramp;
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
     uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
@@ -65,8 +79,7 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
     return r < rest ? r : rest;
 }
 
-/* A source that could be used but for the moment: for stickiness and avoidance. */
-static bool standing(const struct rmd_source *s, const struct rmd_lane *l) {
+bool rmd_sched_standing(const struct rmd_source *s, const struct rmd_lane *l) {
     return s->rec->state == RMD_SOURCE_ACTIVE && s->all.state == RMD_LANE_OPEN && (!l || l->state == RMD_LANE_OPEN);
 }
 
@@ -78,13 +91,17 @@ static bool retries_ready(const struct rmd_pq *q) {
     return false;
 }
 
-const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+static bool open_or_probed(const struct rmd_lane *l) {
+    return l->state == RMD_LANE_OPEN || l->state == RMD_LANE_PROBING;
+}
+
+static const char *lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
     struct rmd_source *s = l->source;
     if (s->rec->state != RMD_SOURCE_ACTIVE)
         return rmd_source_state_name(s->rec->state);
-    if (s->all.state != RMD_LANE_OPEN)
+    if (!open_or_probed(&s->all))
         return rmd_lane_state_name(s->all.state);
-    if (l->state != RMD_LANE_OPEN)
+    if (!open_or_probed(l))
         return rmd_lane_state_name(l->state);
     if (!s->node || s->node->rec->state)
         return "no node";
@@ -104,15 +121,17 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
         rmd_core_wake(c, s->node->hold_mono_ms);
     if (c->now.mono_ms < s->node->hold_mono_ms)
         return "node over its limits";
-    const char *barred = rmd_warm_bars(c, q->stream, l);
-    if (barred)
-        return barred;
+    const char *barred = rmd_warm_bars(c, q->stream, l), *back = rmd_returning_why(c, l);
+    if (barred || back)
+        return barred ? barred : back;
     if (!room(c, q, l, false)) {
         struct rmd_caps caps;
         rmd_caps_of(c, l, q->stream, &caps);
         const char *warm = rmd_book_binds(c, l, &caps) ? rmd_why_reputation : rmd_warm_binds(c, l, q->stream);
         return warm ? warm : "lane caps";
     }
+    if (!rmd_returning_ramp(c, l) && !retries_ready(q))
+        return rmd_why_ramp;
     if (!room(c, q, l, true) && !retries_ready(q))
         return "lane caps: what room is left is kept for retries";
     uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
@@ -126,6 +145,21 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     return NULL;
 }
 
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+    const char *why = lane_why(c, q, l);
+    struct rmd_moving_stops stops;
+    struct rmd_moving m;
+    if (why)
+        return why;
+    rmd_moving_stops(q, &stops);
+    rmd_moving_bind(c, q, &stops, l, &m);
+    return rmd_moving_why(c, q, l, &m);
+}
+
+static bool same_network(const struct rmd_coord *c, const struct rmd_source *a, const struct rmd_source *b) {
+    return a == b || (a->net == b->net && !(c->o.without & RMD_WITHOUT_NETWORKS));
+}
+
 /* Refused for the sake of an IP in this network: not from there while that lane is closed; later only when the pool
  * has nothing else. */
 bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
@@ -133,9 +167,11 @@ bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__Defer
     bool avoids = false;
     for (size_t i = 0; i < r->n_avoid_network_of; i++) {
         const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
-        if (!x || x->net != s->net)
+        if (!x || !same_network(c, x, s))
             continue;
-        if (!standing(x, q->provider >= 0 ? x->lane[q->provider] : NULL))
+        if (x == s && q->provider >= 0 && rmd_returning_probes(s, s->lane[q->provider]))
+            continue; /* it comes back by such */
+        if (!rmd_sched_standing(x, q->provider >= 0 ? x->lane[q->provider] : NULL))
             return true;
         avoids = true;
     }
@@ -152,7 +188,7 @@ static bool entry_avoids(struct rmd_coord *c, struct rmd_entry *e, const struct 
         return false;
     }
     const struct rmd_source *x = rmd_source_find(c, i->rec->source);
-    return x && x->net == l->source->net;
+    return x && same_network(c, x, l->source) && !rmd_returning_probes(l->source, l);
 }
 
 /* Some source of the pool, on a network that hasn't refused it, is in service. */
@@ -163,9 +199,9 @@ bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__De
         bool refused = false;
         for (size_t i = 0; i < r->n_avoid_network_of && !refused; i++) {
             const struct rmd_source *x = rmd_source_find(c, r->avoid_network_of[i]);
-            refused = x && x->net == s->net;
+            refused = x && same_network(c, x, s);
         }
-        if (!refused && standing(s, q->candidate[k]))
+        if (!refused && rmd_sched_standing(s, q->candidate[k]))
             return true;
     }
     return false;
@@ -175,7 +211,7 @@ bool rmd_sched_other_family(struct rmd_coord *c, struct rmd_pq *q, const struct 
     rmd_sched_candidates(c, q);
     for (size_t i = 0; i < q->n_candidates; i++) {
         const struct rmd_lane *x = q->candidate[i];
-        if (x->source->family != l->source->family && standing(x->source, x))
+        if (x->source->family != l->source->family && rmd_sched_standing(x->source, x))
             return true;
     }
     return false;
@@ -199,7 +235,12 @@ static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct r
         return true;
     const struct rmd_source *s = rmd_source_find(c, q->sticky);
     struct rmd_lane *own = s ? s->lane[l->provider] : NULL;
-    return !s || !rmd_stream_uses(q->pq->stream, s) || !standing(s, own) || (own && spent(c, q->pq, own));
+    if (own && own->state != RMD_LANE_QUARANTINED && s->all.state != RMD_LANE_QUARANTINED &&
+        rmd_returning_probes(s, own) && q->count <= RMD_PROBES)
+        return false; /* it was probed with them, and greylisted */
+    if (own && rmd_returning_why(c, own))
+        return true;
+    return !s || !rmd_stream_uses(q->pq->stream, s) || !rmd_sched_standing(s, own) || (own && spent(c, q->pq, own));
 }
 
 /* What is kept for lanes that warm up, unless the campaign ends soon. */
@@ -210,7 +251,9 @@ static bool kept(const struct rmd_coord *c, const struct rmd_campaign *k) {
 
 /* The first entry that gives something: for lanes that warm up the most recently engaged recipients, for others those at the other
  * end, when the list says who was engaged. */
-static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, uint32_t max) {
+static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, const struct rmd_moving *m,
+                             uint32_t max) {
+    uint64_t flow = rmd_moving_flow(c, x->pq, l, m);
     bool from_end = x->campaign->rec->engagement && x->pq->has_cold && !rmd_warm_is_cold(l->warm);
     struct rmd_list *at = from_end ? x->entries.prev : x->entries.next, *next;
     for (; at != &x->entries; at = next) {
@@ -218,21 +261,43 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
         struct rmd_entry *e = rmd_container(at, struct rmd_entry, in_cq);
         if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
             continue;
-        uint32_t n = rmd_lease_build_chunk(c, l, e, max);
+        struct rmd_incident *i = e->incident ? rmd_incident_find(c, e->incident) : NULL;
+        bool moves = i && i->rec->source != l->source->rec->id;
+        uint64_t room = moves ? rmd_moving_room(c, x->pq, l, i) : flow;
+        if (!room)
+            continue;
+        uint32_t n = rmd_lease_build_chunk(c, l, e, room < max ? (uint32_t)room : max);
+        if (n && moves)
+            rmd_moving_took(c, x->pq, i, n);
+        else if (n)
+            rmd_moving_flowed(c, x->pq, l, m, n);
         if (n)
             return n;
     }
     return 0;
 }
 
+/* Records of their own. What sticks to this source isn't moved work. */
+static uint32_t deal_own(struct rmd_coord *c, struct rmd_dq *d, struct rmd_lane *l, const struct rmd_moving *m,
+                         uint32_t max) {
+    bool stuck = d->sticky == l->source->rec->id;
+    uint64_t room = stuck ? UINT64_MAX : rmd_moving_flow(c, d->pq, l, m),
+             ramp = stuck ? room : rmd_returning_ramp(c, l);
+    room = room < ramp ? room : ramp;
+    uint32_t moved = 0, n = room ? rmd_lease_build_own(c, l, d, room < max ? (uint32_t)room : max, &moved) : 0;
+    if (n > moved && !stuck)
+        rmd_moving_flowed(c, d->pq, l, m, n - moved);
+    return n;
+}
+
 /* reserved: recipients of the queue that lanes before this one will take. */
-static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint64_t reserved,
-                          uint32_t most_a_lease) {
+static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m,
+                          uint64_t reserved, uint32_t most_a_lease) {
     uint64_t r = room(c, q, l, false), spare = q->queued > reserved ? q->queued - reserved : 0;
     uint32_t max = r < most_a_lease ? (uint32_t)r : most_a_lease;
     rmd_list_for(it, &q->dqs) {
         struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
-        uint32_t n = d->n_items && may_take(c, d, l) ? rmd_lease_build_own(c, l, d, max) : 0;
+        uint32_t n = d->n_items && may_take(c, d, l) ? deal_own(c, d, l, m, max) : 0;
         if (n)
             return n;
     }
@@ -245,7 +310,7 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
             continue;
         uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
-        uint32_t n = most ? deal_entries(c, x, l, (uint32_t)most) : 0;
+        uint32_t n = most ? deal_entries(c, x, l, m, (uint32_t)most) : 0;
         if (n) {
             rmd_list_remove(&x->in_pq); /* the next campaign's turn */
             rmd_list_push(&q->cqs, &x->in_pq);
@@ -269,18 +334,39 @@ static bool has_ready(const struct rmd_pq *q) {
     return false;
 }
 
+/* Lanes that are probed come first, wherever they stand: one recipient each. */
+static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
+    const struct rmd_moving none = {0};
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        struct rmd_lane *l = q->candidate[i];
+        if (!rmd_returning_probes(l->source, l) || lane_why(c, q, l))
+            continue;
+        uint32_t n = deal_lane(c, q, l, &none, 0, 1);
+        if (n)
+            return n;
+    }
+    return 0;
+}
+
 /* One lease for this queue; 0 when no lane may take any of its ready work. */
 static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_sched_candidates(c, q);
+    uint32_t probe = deal_probe(c, q);
+    if (probe)
+        return probe;
     uint64_t reserved = 0;
     bool found_nothing = false, round = c->o.without & RMD_WITHOUT_CONCENTRATION;
     uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
     uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
+    struct rmd_moving_stops stops;
+    struct rmd_moving m;
+    rmd_moving_stops(q, &stops);
     for (size_t k = 0; k < q->n_candidates; k++) {
         size_t i = round ? (q->turn + k) % q->n_candidates : k;
         struct rmd_lane *l = q->candidate[i];
-        const char *why = rmd_sched_lane_why(c, q, l);
-        uint32_t n = why ? 0 : deal_lane(c, q, l, reserved, most);
+        const char *why = lane_why(c, q, l);
+        rmd_moving_bind(c, q, &stops, l, &m);
+        uint32_t n = why ? 0 : deal_lane(c, q, l, &m, reserved, most);
         if (n) {
             q->turn = i + 1;
             return n;
@@ -376,15 +462,22 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
         return "no source in the pool";
     const char *first = NULL;
     uint64_t reserved = 0;
+    struct rmd_moving_stops stops;
+    struct rmd_moving m;
+    rmd_moving_stops(q, &stops);
     for (size_t i = 0; i < q->n_candidates; i++) {
-        const char *why = rmd_sched_lane_why(c, q, q->candidate[i]);
+        const char *why = lane_why(c, q, q->candidate[i]);
+        rmd_moving_bind(c, q, &stops, q->candidate[i], &m);
+        if (!why)
+            why = rmd_moving_why(c, q, q->candidate[i], &m);
         if (!why && reserved && q->queued && q->queued <= reserved)
             return rmd_why_kept;
         if (!why)
             return q->queued ? "" : "time of the next attempt";
         reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
         if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
-            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation)
+            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation ||
+            why == rmd_why_canary || why == rmd_why_growth || why == rmd_why_ended || why == rmd_why_ramp)
             first = why; /* what would help at once says most */
     }
     return first;

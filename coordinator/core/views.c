@@ -269,6 +269,35 @@ void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_q
     }
 }
 
+/* The phase of its work, with what is left of it. */
+static const char *moving_text(struct rmd_coord *c, const struct rmd_incident *i) {
+    const Remuda__IncidentRecord *r = i->rec;
+    char left[32];
+    switch (r->moving) {
+    case RMD_MOVING_CANARY:
+        rmd_format_duration(rmd_moving_canary_left_ms(c, i), left);
+        return rmd_arena_printf(&c->view, "canary: %llu of %llu recipients went to other lanes; they grow %s",
+                                (unsigned long long)r->canary_used, (unsigned long long)rmd_moving_canary(c, i),
+                                !r->canary_ledger_ms
+                                    ? "when the canary was let go and nobody refused it"
+                                    : rmd_arena_printf(&c->view, "in %s unless it is refused", left));
+    case RMD_MOVING_GROWING:
+        return "the growth limit of the lanes that take it, or their caps";
+    case RMD_MOVING_ENDED:
+        return rmd_why_ended;
+    case RMD_MOVING_NEVER:
+        return rmd_why_never;
+    default:
+        return "";
+    }
+}
+
+const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r) {
+    const struct rmd_incident *i = rmd_incident_find(c, r->id);
+    bool moves = i && !r->state && r->moving && !(c->o.without & RMD_WITHOUT_CANARY);
+    return moves && (r->waiting || r->moving != RMD_MOVING_GROWING) ? moving_text(c, i) : "";
+}
+
 int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
     int64_t last = 0;
     uint32_t it = 0;
@@ -279,6 +308,8 @@ int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
             const struct rmd_lane *l = i < c->o.n_providers ? s->lane[i] : &s->all;
             if (!l || l->incident != id || l->state == RMD_LANE_OPEN)
                 continue;
+            if (l->state == RMD_LANE_PROBING)
+                continue;
             if (!l->until_wall_ms)
                 return 0;
             last = l->until_wall_ms > last ? l->until_wall_ms : last;
@@ -288,5 +319,6 @@ int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
 }
 
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx) {
+    rmd_arena_reset(&c->view);
     rmd_list_for(it, &c->incidents) fn(ctx, rmd_container(it, struct rmd_incident, link)->rec);
 }

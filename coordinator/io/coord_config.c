@@ -46,6 +46,11 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"warmup.time_zone", RMD_CONFIG_STRING, AT(warmup_zone), "", 0, 0, false, "of sending days: a name like Europe/Berlin, or an offset like +02:00; empty: the host's"},
     {"warmup.day_starts", RMD_CONFIG_STRING, AT(warmup_starts), "04:00", 0, 0, false, "when a sending day begins"},
     {"warmup.sources_per_network", RMD_CONFIG_INT, AT(warmup_per_network), "3", 0, 20000, false, "sources of one network (/24 or /64) that warm up at once; 0: any number"},
+    {"failover.canary", RMD_CONFIG_DURATION, AT(failover_canary_ms), "30min", 0, 86400000, false, "how long only a small part of moved work goes to other lanes; 0: no canary"},
+    {"failover.canary_percent", RMD_CONFIG_INT, AT(failover_canary_percent), "5", 0, 100, false, "of the moved work that part is"},
+    {"failover.canary_floor", RMD_CONFIG_INT, AT(failover_canary_floor), "20", 1, 1000000, false, "recipients that it always may be"},
+    {"failover.growth_percent", RMD_CONFIG_INT, AT(failover_growth_percent), "150", 0, 1000, false, "of its recent peak hour that a lane grows to with moved work, or when it comes back; over 100, or 0: no limit"},
+    {"failover.growth_floor", RMD_CONFIG_INT, AT(failover_growth_floor), "20", 1, 1000000000, false, "recipients an hour that a lane without a past begins with"},
     {"blocklists", RMD_CONFIG_PATH, AT(blocklists), "", 0, 0, false, "file of blocklists over the shipped ones"},
     {"watch.enabled", RMD_CONFIG_BOOL, AT(watch), "false", 0, 0, false, "ask blocklists about sources, their neighbours and sending domains; until then nothing is asked of anybody"},
     {"watch.queries_per_hour", RMD_CONFIG_INT, AT(watch_per_hour), "1000", 10, 1000000, false, "queries of all nodes to all lists, in any hour"},
@@ -119,6 +124,10 @@ static void check(const void *conf, struct rmd_config_loader *l) {
     rmd_retry_plan_init(&plan, 1, 1);
     if (rmd_retry_plan_override(&plan, (const char *const *)c->retry_class, &bad) < 0)
         rmd_config_finding(l, "retry.class", "\"%s\" is not class=duration", bad);
+    if (c->failover_growth_percent && c->failover_growth_percent <= 100)
+        rmd_config_finding(l, "failover.growth_percent",
+                           "%lld would never let a lane grow: more than 100, or 0 for no limit",
+                           (long long)c->failover_growth_percent);
     char why[512];
     int64_t starts_ms;
     if (rmd_sending_day_parse(c->warmup_starts, &starts_ms) < 0)

@@ -24,6 +24,8 @@ struct rmd_coord_config {
     char *providers, *rules, *blocklists;
     char *warmup_plans, *warmup_zone, *warmup_starts;
     int64_t warmup_per_network;
+    int64_t failover_canary_ms, failover_canary_percent, failover_canary_floor, failover_growth_percent,
+        failover_growth_floor;
     bool watch;
     int64_t watch_per_hour, watch_per_day, watch_neighbours, watch_neighbours_every_ms;
     int64_t disk_reserve_bytes, cache_bytes;

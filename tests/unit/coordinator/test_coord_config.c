@@ -53,6 +53,9 @@ static void an_empty_file_is_a_configuration(void **state) {
     assert_int_equal(c.smtp_port, 25);
     assert_true(c.smtp_starttls);
     assert_int_equal(c.history_keep_ms, 30ll * 86400000);
+    assert_int_equal(c.failover_canary_ms, 30 * 60000);
+    assert_int_equal(c.failover_canary_percent, 5);
+    assert_int_equal(c.failover_growth_percent, 150);
     rmd_coord_config_release(&c);
 }
 
@@ -107,6 +110,9 @@ static void what_does_not_fit_is_named(void **state) {
         {"warmup { day_starts = \"25:00\" }\n", ":1: warmup.day_starts: \"25:00\" is not a time of day like 04:00\n"},
         {"warmup { time_zone = \"+2\" }\n", ":1: warmup.time_zone: \"+2\" is not an offset like +02:00\n"},
         {"warmup { sources_per_network = -1 }\n", ":1: warmup.sources_per_network: "},
+        {"failover { growth_percent = 90 }\n", ":1: failover.growth_percent: 90 would never let a lane grow"},
+        {"failover { canary_percent = 101 }\n", ":1: failover.canary_percent: "},
+        {"failover { canary = soon }\n", ":1: failover.canary: "},
         {"\nsmtp { port = 70000 }\n", ":2: smtp.port: "},
         {"bus { listen = [\"tcp://127.0.0.1\"] }\n", ":1: bus.listen: \"tcp://127.0.0.1\" is not tcp://ADDRESS:PORT"},
         {"bus { listen = [\"tcp://*:99999\"] }\n", ":1: bus.listen: \"tcp://*:99999\" is not tcp://ADDRESS:PORT"},

@@ -115,6 +115,14 @@ static const struct row rows[] = {
      "",
      "A:google",
      2},
+    {"quarantine source, and its network: one refusal says both",
+     {{&block, A, BULK, "yahoo"}, {&network, B, BULK, "google"}, {&network, A, BULK, "google"}},
+     "A:* A:google A:yahoo B:google ",
+     "",
+     "",
+     "",
+     "A:*",
+     4},
     {"another network corroborates nothing of the first",
      {{&network, A, BULK, "google"}, {&network, C, BULK, "google"}},
      "A:google C:google ",
@@ -315,7 +323,8 @@ static void each_action_stops_what_it_says_and_nothing_else(void **state) {
         act(&x, r);
         char quarantined[80];
         /* The third source of the network is stopped with it. */
-        bool whole = r->alarm[1].verdict == &network && strstr(r->quarantined, "A:google B:google ");
+        bool whole = r->alarm[1].verdict == &network && strstr(r->quarantined, "A:google ") &&
+                     strstr(r->quarantined, "B:google ");
         rmd_format(quarantined, sizeof quarantined, "%s%s", r->quarantined, whole ? "D:google " : "");
         lanes_are(&x, RMD_LANE_QUARANTINED, quarantined);
         lanes_are(&x, RMD_LANE_RESTING, r->resting);
