@@ -137,9 +137,9 @@ int rmd_ctl_campaign_show(struct rmd_ctl *c) {
 }
 
 static const char *done_word(const char *verb) {
-    static const char *const words[][2] = {
-        {"pause", "paused"},   {"resume", "active again"}, {"cancel", "cancelled"}, {"retire", "retired"},
-        {"revoke", "revoked"}, {"forget", "forgotten"},    {"resolve", "resolved"}};
+    static const char *const words[][2] = {{"pause", "paused"},     {"resume", "active again"},
+                                           {"cancel", "cancelled"}, {"retire", "retired"},
+                                           {"revoke", "revoked"},   {"forget", "forgotten"}};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcmp(words[i][0], verb) == 0)
             return words[i][1];
@@ -180,9 +180,6 @@ int rmd_ctl_node_verb(struct rmd_ctl *c) {
 }
 int rmd_ctl_stream_verb(struct rmd_ctl *c) {
     return post_verb(c, "streams");
-}
-int rmd_ctl_incident_resolve(struct rmd_ctl *c) {
-    return post_verb(c, "incidents");
 }
 
 static void recipients(uint64_t n, const char *which) {

@@ -124,7 +124,10 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  remuda explain '<01m85j3xs9sy7rz4r000000000-c92t8tbrzs@news.example.net>'\n", rmd_ctl_explain},
     {"incident", "list", "[--all]", "Trouble: open incidents", "  --all  resolved ones as well\n", rmd_ctl_incident_list},
     {"incident", "show", "NUMBER", "One incident: cause, time line, what moved, next step", "", rmd_ctl_incident_show},
-    {"incident", "resolve", "NUMBER [--reason TEXT]", "Lift an incident's quarantine", "", rmd_ctl_incident_resolve},
+    {"incident", "resolve", "NUMBER [--reason TEXT] [--ticket TEXT|URL]", "End an incident: what it stopped is probed with single recipients, then open",
+     "  --ticket T  as `remuda incident ticket` does\n", rmd_ctl_incident_resolve},
+    {"incident", "ticket", "NUMBER TEXT|URL", "Note the ticket that was opened with the list or the provider",
+     "  remuda incident ticket 12 \"sender.office.com, case 4711\"\n", rmd_ctl_incident_ticket},
     {"listings", "lists", "", "The lists that are asked: self-test, budget, last error, why one is set aside",
      "A list is believed after its self-test (RFC 5782): its test entry is listed, and what must not be listed isn't.\n"
      "HOUR and DAY: queries that were made, of those that may be.\n", rmd_ctl_listings_lists},

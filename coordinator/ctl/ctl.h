@@ -137,6 +137,7 @@ int rmd_ctl_explain(struct rmd_ctl *c);
 int rmd_ctl_incident_list(struct rmd_ctl *c);
 int rmd_ctl_incident_show(struct rmd_ctl *c);
 int rmd_ctl_incident_resolve(struct rmd_ctl *c);
+int rmd_ctl_incident_ticket(struct rmd_ctl *c);
 int rmd_ctl_suppress_add(struct rmd_ctl *c);
 int rmd_ctl_suppress_remove(struct rmd_ctl *c);
 int rmd_ctl_suppress_check(struct rmd_ctl *c);

@@ -1,4 +1,4 @@
-/* remuda events, explain, incident, suppress. */
+/* remuda events, explain, suppress. */
 #include <inttypes.h>
 #include <time.h>
 #include <unistd.h>
@@ -216,102 +216,6 @@ int rmd_ctl_explain(struct rmd_ctl *c) {
         rc = show_explain(c, answer, what);
     json_decref(answer);
     rmd_buf_release(&path);
-    return rc;
-}
-
-/* ---- incidents */
-
-int rmd_ctl_incident_list(struct rmd_ctl *c) {
-    bool all = false;
-    const struct rmd_ctl_option o[] = {{"all", NULL, &all}, {0}};
-    int rc = rmd_ctl_options(c, o, NULL, 0, 0);
-    json_t *answer = NULL, *x;
-    size_t i;
-    if (rc >= 0)
-        return rc;
-    rc = rmd_ctl_call(c, "GET", all ? "/v1/incidents?all=1" : "/v1/incidents", NULL, &answer);
-    if (rc == CTL_OK && c->json)
-        rmd_ctl_print_json(answer);
-    if (rc == CTL_OK && !c->json) {
-        struct rmd_table *t = rmd_table_new(">NO|OPENED|SOURCE|PROVIDER|CLASS|STATE|>MOVED|>WAITING|WHAT");
-        json_array_foreach(json_object_get(answer, "incidents"), i, x) {
-            char when[32];
-            rmd_table_count(t, (uint64_t)rmd_json_i(x, "id"));
-            rmd_table_cell(t, rmd_ctl_when(rmd_json_s(x, "opened"), when));
-            rmd_table_cell(t, *rmd_json_s(x, "source") ? rmd_json_s(x, "source") : rmd_json_s(x, "subject"));
-            rmd_table_cell(t, rmd_json_s(x, "provider"));
-            rmd_table_cell(t, rmd_json_s(x, "class"));
-            rmd_table_cell(t, rmd_json_s(x, "state"));
-            rmd_table_count(t, (uint64_t)rmd_json_i(x, "moved"));
-            rmd_table_count(t, (uint64_t)rmd_json_i(x, "waiting"));
-            rmd_table_cell(t, rmd_json_s(x, "title"));
-        }
-        rmd_table_print(t, all ? "no incidents" : "no open incidents");
-    }
-    json_decref(answer);
-    return rc;
-}
-
-static void show_incident(const json_t *x) {
-    static const char *const times[][2] = {{"read", "reply read"},
-                                           {"opened", "opened"},
-                                           {"quarantined", "quarantined"},
-                                           {"redealt", "work re-dealt"},
-                                           {"resolved", "resolved"}};
-    char when[32];
-    json_t *m;
-    size_t i;
-    printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
-    if (*rmd_json_s(x, "subject"))
-        printf("  about     %s\n", rmd_json_s(x, "subject"));
-    if (*rmd_json_s(x, "source"))
-        printf("  source    %s at %s\n", rmd_json_s(x, "source"),
-               *rmd_json_s(x, "provider") ? rmd_json_s(x, "provider") : "every provider");
-    printf("  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "class"), rmd_json_s(x, "scope"),
-           rmd_json_s(x, "cause"));
-    for (i = 0; i < sizeof times / sizeof times[0]; i++)
-        if (*rmd_json_s(x, times[i][0]))
-            printf("  %s  %s\n", rmd_ctl_when(rmd_json_s(x, times[i][0]), when), times[i][1]);
-    printf("  detected in %.1f ms", rmd_json_f(x, "detect_ms"));
-    if (json_is_real(json_object_get(x, "redeal_ms")))
-        printf(", re-dealt in %.1f ms", rmd_json_f(x, "redeal_ms"));
-    printf("\n  moved     %" PRId64 " recipient%s", rmd_json_i(x, "moved"), rmd_json_i(x, "moved") == 1 ? "" : "s");
-    json_array_foreach(json_object_get(x, "moved_to"), i, m) printf("%s%s", i ? ", " : " to ", json_string_value(m));
-    printf("\n  waiting   %" PRId64, rmd_json_i(x, "waiting"));
-    if (rmd_json_i(x, "waiting_most") > rmd_json_i(x, "waiting"))
-        printf(" (%" PRId64 " at most)", rmd_json_i(x, "waiting_most"));
-    putchar('\n');
-    if (*rmd_json_s(x, "lapses"))
-        printf("  lapses    %s by itself: tried again then, and stopped anew if it is refused; `remuda incident "
-               "resolve` is "
-               "sooner\n",
-               rmd_ctl_when(rmd_json_s(x, "lapses"), when));
-    if (*rmd_json_s(x, "next_step"))
-        printf("  next      %s\n", rmd_json_s(x, "next_step"));
-    if (*rmd_json_s(x, "resolution"))
-        printf("  resolved  %s\n", rmd_json_s(x, "resolution"));
-}
-
-int rmd_ctl_incident_show(struct rmd_ctl *c) {
-    const char *number;
-    int rc = rmd_ctl_options(c, NULL, &number, 1, 1);
-    uint64_t n;
-    json_t *answer = NULL, *x, *found = NULL;
-    size_t i;
-    if (rc >= 0)
-        return rc;
-    if (rmd_parse_u64(rmd_slice_str(number), &n) < 0)
-        return rmd_ctl_usage(c, "\"%s\" is not an incident's number", number);
-    rc = rmd_ctl_call(c, "GET", "/v1/incidents?all=1", NULL, &answer);
-    json_array_foreach(json_object_get(answer, "incidents"), i, x) if ((uint64_t)rmd_json_i(x, "id") == n) found = x;
-    if (rc == CTL_OK && !found) {
-        rc = rmd_ctl_fail(c, CTL_NOT_FOUND, "there is no incident %s", number);
-    } else if (rc == CTL_OK && c->json) {
-        rmd_ctl_print_json(found);
-    } else if (rc == CTL_OK) {
-        show_incident(found);
-    }
-    json_decref(answer);
     return rc;
 }
 

@@ -387,18 +387,33 @@ void rmd_api_stream_verb(struct rmd_api_request *r) {
 
 /* ---- incidents, restored store */
 
+static bool incident_number(struct rmd_api_request *r, uint64_t *out) {
+    if (rmd_parse_u64(rmd_slice_str(r->segment[1]), out) == RMD_OK)
+        return true;
+    rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not an incident's number", r->segment[1]);
+    return false;
+}
+
 void rmd_api_incident_resolve(struct rmd_api_request *r) {
     bool bad = false;
     struct rmd_shell_reply reply;
     struct rmd_command c = {.kind = RMD_CMD_INCIDENT_RESOLVE, .reason = rmd_api_reason(r, &bad)};
-    if (bad)
+    if (!bad)
+        c.text = rmd_api_string(r, "ticket", &bad);
+    if (bad || !incident_number(r, &c.number))
         return;
-    if (rmd_parse_u64(rmd_slice_str(r->segment[1]), &c.number) < 0) {
-        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not an incident's number", r->segment[1]);
-        return;
-    }
     if (rmd_api_command(r, &c, &reply))
-        r->out = json_pack("{s:I, s:s}", "id", (json_int_t)c.number, "state", "resolved");
+        r->out = json_pack("{s:I, s:s, s:s}", "id", (json_int_t)c.number, "state", "resolved", "text", reply.text);
+}
+
+void rmd_api_incident_ticket(struct rmd_api_request *r) {
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = RMD_CMD_INCIDENT_TICKET, .text = rmd_api_string(r, "ticket", &bad)};
+    if (bad || !incident_number(r, &c.number))
+        return;
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:I, s:s}", "id", (json_int_t)c.number, "ticket", c.text);
 }
 
 void rmd_api_resume_restored(struct rmd_api_request *r) {

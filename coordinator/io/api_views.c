@@ -344,6 +344,26 @@ void rmd_api_queue(struct rmd_api_request *r) {
     json_decref(v.list);
 }
 
+/* How its work moves, what happened, and what a person needs. */
+static void add_moving(struct view *v, json_t *o, const Remuda__IncidentRecord *i) {
+    static const char *const phase[] = {"", "canary", "growing", "ended", "never"};
+    json_t *moved = json_object(), *line = json_array();
+    for (size_t k = 0; k < i->n_moved_to; k++)
+        json_object_set_new(moved, i->moved_to[k],
+                            k < i->n_moved_n ? json_integer((json_int_t)i->moved_n[k]) : json_null());
+    for (size_t k = 0; k < i->n_line; k++)
+        json_array_append_new(line, json_pack("{s:o, s:o}", "at", rmd_json_time(i->line[k]->wall_ms), "text",
+                                              rmd_json_text(i->line[k]->text)));
+    json_object_set_new(o, "moved_by_source", moved);
+    json_object_set_new(o, "timeline", line);
+    json_object_set_new(o, "moving", json_string(i->moving < sizeof phase / sizeof phase[0] ? phase[i->moving] : ""));
+    json_object_set_new(o, "canary_used", json_integer((json_int_t)i->canary_used));
+    json_object_set_new(o, "waits_for", json_string(rmd_coord_incident_waits_for(v->core, i)));
+    json_object_set_new(o, "needs_person", json_boolean(i->human && !i->state));
+    json_object_set_new(o, "removal", rmd_json_text(i->removal));
+    json_object_set_new(o, "ticket", rmd_json_text(i->ticket));
+}
+
 static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     struct view *v = ctx;
     if (i->state && !v->only)
@@ -366,6 +386,7 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "redeal_ms", i->redealt_wall_ms ? json_real((double)i->redeal_us / 1000) : json_null());
     json_object_set_new(o, "moved", json_integer((json_int_t)i->moved));
     json_object_set_new(o, "moved_to", moved_to);
+    add_moving(v, o, i);
     json_object_set_new(o, "waiting", json_integer((json_int_t)i->waiting));
     json_object_set_new(o, "waiting_most", json_integer((json_int_t)i->waiting_most));
     json_object_set_new(o, "lapses", rmd_json_time(rmd_coord_incident_lapses(v->core, i->id)));

@@ -31,7 +31,7 @@ struct suffix {
 struct draft {
     struct rmd_layer is;
     struct suffix suffix[RMD_PROVIDER_SUFFIXES_MAX];
-    const char *suffix_file;
+    const char *suffix_file, *removal; /* NULL: not set */
     size_t n;
 };
 
@@ -105,8 +105,27 @@ static void read_suffixes(struct rmd_layers *r, struct draft *d, const struct rm
     }
 }
 
+/* Where removal is asked for. */
+static void read_removal(struct rmd_layers *r, struct draft *d, const struct rmd_ucl *node) {
+    bool url = node->type == RMD_UCL_SCALAR && (rmd_case_prefix(rmd_slice_str(node->text), "https://") ||
+                                                rmd_case_prefix(rmd_slice_str(node->text), "mailto:"));
+    size_t n = url ? strlen(node->text) : 0;
+    for (size_t i = 0; i < n; i++)
+        url = url && node->text[i] > ' ' && node->text[i] < 0x7f;
+    if (!url || n > RMD_PROVIDER_REMOVAL_MAX)
+        rmd_layers_finding(r, r->file, node->line,
+                           "provider \"%s\": removal: \"%.40s\" is neither https://... nor mailto:...", d->is.name,
+                           node->type == RMD_UCL_SCALAR ? node->text : "");
+    else
+        d->removal = rmd_arena_str(r->arena, rmd_slice_str(node->text));
+}
+
 static bool read_member(struct rmd_layers *r, void *draft, const struct rmd_ucl *node, const char *where) {
     (void)where;
+    if (draft != r->fallback && strcmp(node->key, "removal") == 0) {
+        read_removal(r, draft, node);
+        return true;
+    }
     if (draft == r->fallback || strcmp(node->key, "mx") != 0)
         return false;
     read_suffixes(r, draft, node);
@@ -194,6 +213,7 @@ static Remuda__ProviderPolicy *make_policy(struct rmd_layers *r, const struct dr
         v[PER_SITE] = v[CONNECTIONS];
     p->id = rmd_provider_id(d->is.name);
     p->name = rmd_arena_str(r->arena, rmd_slice_str(d->is.name));
+    p->removal = rmd_arena_str(r->arena, rmd_slice_str(d->removal ? d->removal : ""));
     p->n_mx_suffix = d->n;
     p->mx_suffix = rmd_arena_alloc(r->arena, (d->n + 1) * sizeof *p->mx_suffix);
     for (size_t i = 0; i < d->n; i++)

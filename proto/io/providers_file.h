@@ -11,7 +11,12 @@
 
 #include "proto/site.h"
 
-enum { RMD_PROVIDERS_MAX = 256, RMD_PROVIDER_SUFFIXES_MAX = 64, RMD_PROVIDER_NAME_MAX = 32 };
+enum {
+    RMD_PROVIDERS_MAX = 256,
+    RMD_PROVIDER_SUFFIXES_MAX = 64,
+    RMD_PROVIDER_NAME_MAX = 32,
+    RMD_PROVIDER_REMOVAL_MAX = 200
+};
 
 struct rmd_providers {
     Remuda__ProviderPolicy **v; /* the last one is "other" */

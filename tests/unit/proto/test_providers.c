@@ -115,6 +115,11 @@ static void bad_files_are_told_by_line(void **state) {
         const char *text, *err;
     } table[] = {
         {"provider \"google\" {\n  conections = 5\n}\n", "p.conf:2: provider \"google\": conections: unknown key\n"},
+        {"provider \"google\" {\n  removal = \"ask them\"\n}\n",
+         "p.conf:2: provider \"google\": removal: \"ask them\" is neither https://... nor mailto:...\n"},
+        {"provider \"google\" { removal = [] }\n",
+         "p.conf:1: provider \"google\": removal: \"\" is neither https://... nor mailto:...\n"},
+        {"default { removal = \"https://a.test/\" }\n", "p.conf:1: default: removal: unknown key\n"},
         {"default { mx = \".a.b\" }\n", "p.conf:1: default: mx: unknown key\n"},
         {"\nproviders \"x\" { }\n",
          "p.conf:2: providers: unknown key; expected provider \"name\" { ... } or default { ... }\n"},
