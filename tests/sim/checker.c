@@ -102,6 +102,7 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
                    number(s, k), late / 1000);
     check_halts(s, c, k);
     sim_stops_mail(s, c, k);
+    sim_moves_mail(s, c);
     int64_t stopped = s->source[c->source].stopped_ms;
     if (stopped && s->now_ms > stopped + sim_check_grace(s, c->node, stopped))
         sim_broken(s, "a source that is stopped everywhere is still",
@@ -224,6 +225,7 @@ void sim_check_rcpt(struct sim *s, struct sim_conn *c) {
                    s->now_ms - a->suppressed_ms);
     check_caps(s, c);
     sim_warm_rcpt(s, c);
+    sim_moves_rcpt(s, c, m);
     check_moves(s, c, m);
 }
 
@@ -293,6 +295,7 @@ void sim_check_accepted(struct sim *s, struct sim_conn *c) {
     struct sim_message *m = message_of(c);
     s->n_accept++;
     sim_warm_accepted(s, c);
+    sim_moves_accepted(s, c);
     if (m->accepts) {
         const char *why = twice(s, c, m);
         sim_say(s, "%s: u%u got row %" PRIu64 " of campaign %u again", s->provider[c->provider].name, c->address,
@@ -312,7 +315,7 @@ void sim_check_accepted(struct sim *s, struct sim_conn *c) {
 }
 
 void sim_check_reply_read(struct sim *s, struct sim_conn *c) {
-    (void)s;
+    sim_moves_read(s, c);
     if (!c->campaign || !c->ordinal)
         return;
     struct sim_message *m = message_of(c);
@@ -353,6 +356,7 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
         if (strcmp(e->type, "source.quarantined") == 0)
             sim_stops_quarantined(s, e);
         sim_watch_event(s, e);
+        sim_moves_event(s, e);
         return;
     }
     memcpy(id.b, e->message.data, sizeof id.b);
@@ -489,6 +493,7 @@ void sim_check_end(struct sim *s) {
 
 void sim_check_free(struct sim *s) {
     sim_warm_free(s);
+    sim_moves_free(s);
     for (uint32_t i = 0; i < SIM_SOURCES; i++) {
         for (uint32_t p = 0; p < SIM_PROVIDERS; p++)
             free(s->lane[i][p].v);

@@ -252,6 +252,7 @@ void sim_config(struct sim *s) {
     streams(s);
     addresses(s);
     options(s);
+    sim_moves_config(s);
     sim_warm_config(s);
     sim_watch_config(s);
     make_template(s);

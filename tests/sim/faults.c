@@ -126,6 +126,16 @@ static void block(struct sim *s) {
         more->provider = other_provider(s, b);
     more->from_ms += sim_between(s, 0, 20000);
     sim_say(s, "%s: will block %s, too", s->provider[more->provider].name, s->source[more->source].address);
+    if (!b->network || b->whole || s->n_blocks == SIM_BLOCKS)
+        return;
+    /* And another place refuses the neighbour alone: what it hears of its network stops both, itself and the network. */
+    struct sim_block *apart = &s->block[s->n_blocks++];
+    *apart = *b;
+    apart->source = more->source;
+    apart->provider = other_provider(s, b);
+    apart->network = false;
+    more->from_ms += sim_between(s, 10000, 40000);
+    sim_say(s, "%s: blocks %s, too", s->provider[apart->provider].name, s->source[apart->source].address);
 }
 
 /* Receivers don't like a sending domain; the operator mends it afterwards, and resumes. */

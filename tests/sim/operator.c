@@ -353,6 +353,7 @@ static void attempt(struct sim *s, struct sim_op *op) {
         cmd.kind = RMD_CMD_INCIDENT_RESOLVE;
         cmd.number = op->n;
         sim_stops_resolved(s);
+        sim_moves_resolved(s);
         for (uint32_t n = 0; n < s->n_nodes; n++)
             memset(s->node[n].blocked_until_ms, 0, sizeof s->node[n].blocked_until_ms);
         break;

@@ -11,7 +11,7 @@
  * mail, crash journal.c     the node's journal with its unsynced part                        net.c      sessions and
  * frames smtp_world.c  sockets and receivers                                            operator.c submissions and
  * commands faults.c      what goes wrong, and when                                        checker.c  the promises
- * stops.c       what more than one receiver said, and must stop
+ * stops.c       what more than one receiver said, and must stop                    moves.c    what a stop moves, and how it ends
  *
  * Ownership: the sim owns all; pointers between its parts live as long as it. Units are in the names. */
 #ifndef REMUDA_TESTS_SIM_H
@@ -121,10 +121,11 @@ enum sim_accept { SIM_ACCEPT_NONE, SIM_ACCEPT_PENDING, SIM_ACCEPT_UNREAD, SIM_AC
 struct sim_message {
     uint32_t address;
     uint16_t rcpts, accepts;
-    uint8_t accept;  /* of the last acceptance */
-    int64_t told_ms; /* a "delivered" event was seen; 0: none */
-    bool permanent;  /* a receiver refused the recipient or the content for good */
-    bool clean;      /* an acceptance was read and its journal lives */
+    uint8_t accept;      /* of the last acceptance */
+    uint8_t rcpt_source; /* of the last RCPT, from 1 */
+    int64_t told_ms;     /* a "delivered" event was seen; 0: none */
+    bool permanent;      /* a receiver refused the recipient or the content for good */
+    bool clean;          /* an acceptance was read and its journal lives */
     uint32_t accept_node;
     uint64_t accept_conn;
     int64_t accepted_ms;
@@ -193,6 +194,26 @@ struct sim_stops {
     struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS],
         campaign[SIM_CAMPAIGNS];
     bool said[SIM_SOURCES][SIM_PROVIDERS], said_network[SIM_NETS][SIM_PROVIDERS]; /* by a receiver, ever */
+};
+
+/* One stop at a provider, and the lanes that were idle then. */
+struct sim_move {
+    int64_t at_ms; /* 0: none is judged */
+    uint32_t source;
+    uint64_t most, n;
+    bool idle[SIM_SOURCES];
+};
+
+struct sim_moves { /* moves.c */
+    struct sim_move move[SIM_PROVIDERS];
+    int64_t stopped_ms[SIM_SOURCES][SIM_PROVIDERS], everywhere_ms[SIM_SOURCES]; /* 0: it isn't */
+    int64_t returning_ms[SIM_SOURCES][SIM_PROVIDERS];                           /* stopped then */
+    int64_t rcpt_ms[SIM_SOURCES][SIM_PROVIDERS], lease_ms[SIM_SOURCES][SIM_PROVIDERS];
+    int64_t end_ms[SIM_SOURCES][SIM_PROVIDERS];    /* of the last transaction, as its node knows */
+    uint32_t accepted[SIM_SOURCES][SIM_PROVIDERS]; /* since it was stopped */
+    bool whole[SIM_SOURCES];                       /* stopped everywhere once: what is accepted anywhere counts */
+    uint32_t accepted_everywhere[SIM_SOURCES];
+    struct sim_account hour[SIM_SOURCES][SIM_PROVIDERS], sent[SIM_SOURCES][SIM_PROVIDERS];
 };
 
 /* ---- hosts */
@@ -311,6 +332,7 @@ struct sim {
         sender[SIM_STREAMS][SIM_PROVIDERS];
     struct sim_warm warm;
     struct sim_stops stops;
+    struct sim_moves moves;
     uint32_t ops_open;
     struct rmd_list ops;
 
@@ -454,6 +476,16 @@ void sim_reputation_restart(struct sim *s, void (*run_until)(struct sim *s, int6
 bool sim_check_all_done(struct sim *s);
 void sim_check_end(struct sim *s);
 void sim_check_free(struct sim *s);
+
+/* ---- moves.c */
+void sim_moves_config(struct sim *s);
+void sim_moves_event(struct sim *s, const Remuda__EventRecord *e);
+void sim_moves_rcpt(struct sim *s, struct sim_conn *c, struct sim_message *m);
+void sim_moves_mail(struct sim *s, const struct sim_conn *c); /* the client says MAIL */
+void sim_moves_read(struct sim *s, const struct sim_conn *c); /* it has read the reply to its dot */
+void sim_moves_accepted(struct sim *s, const struct sim_conn *c);
+void sim_moves_resolved(struct sim *s);
+void sim_moves_free(struct sim *s);
 
 /* ---- stops.c */
 void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says); /* a node has read that reply */

@@ -221,7 +221,7 @@ static void on_data(struct sim *s, struct sim_conn *c) {
 static void on_dot(struct sim *s, struct sim_conn *c) {
     const struct sim_provider *p = &s->provider[c->provider];
     bool cut = p->cut_one_in && !s->quiet_faults && sim_one_in(s, p->cut_one_in);
-    c->in_data = false;
+    c->in_data = c->have_rcpt = false;
     c->state = ST_READY;
     if (refuse_block(s, c, RMD_STAGE_DOT))
         return;

@@ -42,10 +42,7 @@ static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
                 counts(s, c->source, t->block_ms[c->source][p], HEARD_MS))
                 told(s, c, c->source, &t->source[c->source], "source", x->address);
     }
-    bool elsewhere = false; /* then this refusal is the source's second, and says no more */
-    for (uint32_t p = 0; p < s->n_providers; p++)
-        elsewhere = elsewhere || (p != c->provider && !s->provider[p].other && t->block_ms[c->source][p]);
-    for (uint32_t i = 0; i < s->n_sources && network && !elsewhere; i++) {
+    for (uint32_t i = 0; i < s->n_sources && network; i++) {
         bool first = t->network_ms[i][c->provider] || s->now_ms - t->block_ms[i][c->provider] > APART_MS;
         if (i != c->source && s->source[i].net == x->net && first &&
             counts(s, i, t->block_ms[i][c->provider], HEARD_MS))

@@ -249,7 +249,8 @@ void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     for (uint32_t i = 0; i < s->n_sources && e->source; i++)
         if (s->source[i].id == e->source)
             x = &s->source[i];
-    if (x && strcmp(e->type, "source.opened") == 0) { /* as when the operator resolves */
+    bool back = strcmp(e->type, "source.opened") == 0 || strcmp(e->type, "source.probing") == 0;
+    if (x && back) { /* as when the operator resolves */
         uint32_t source = (uint32_t)(x - s->source);
         int p = e->provider ? sim_provider_find(s, e->provider) : -1;
         for (uint32_t n = 0; n < s->n_nodes; n++)
@@ -261,6 +262,6 @@ void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
         return;
     if (strcmp(e->type, "source.quarantined") == 0)
         x->stopped_ms = s->now_ms;
-    else if (strcmp(e->type, "source.opened") == 0 || strcmp(e->type, "incident.resolved") == 0)
+    else if (back || strcmp(e->type, "incident.resolved") == 0)
         x->stopped_ms = 0;
 }
