@@ -281,6 +281,9 @@ class Blocked(ClusterCase):
         # and back
         self.world.receivers.unblock("google", first)
         self.cluster.remuda("incident", "resolve", incident["id"], "--reason", "delisted")
+        self.assertEqual(self.cluster.lane(first, "google")["state"], "probing")
+        for i in range(5):  # by single recipients
+            self.assertEqual(self.deliver([f"p{i}@gmail.com"])["delivered"], 1)
         self.cluster.until(lambda: self.cluster.lane(first, "google")["state"] == "open" or None, "the lane is open again")
         self.assertEqual(self.deliver([f"z{i}@gmail.com" for i in range(5)])["delivered"], 5)
 

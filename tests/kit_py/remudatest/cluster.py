@@ -221,6 +221,7 @@ class Cluster:
         conf = {"data": self.path("coordinator.data"), "bus": {"listen": [self.bus], "secret_key": self.path("coordinator.key")},
                 "api": {"socket": self.socket}, "dns": {"servers": world.dns.server, "timeout": "2s", "tries": 2, "ttl_min": "1s"},
                 "lease": {"valid": "60s", "transaction_deadline": "30s", "heartbeat_lost": "3s"},
+                "failover": {"canary": "2s", "growth_percent": 0},  # what takes half an hour and more otherwise
                 "smtp": {"port": world.port, "allow_special": ["127.0.0.0/8", "::1/128"]}, "limits": {"disk_reserve": "64MiB"}}
         if rules:
             conf["rules"] = work.write(self._name("verdicts.conf"), rules)
