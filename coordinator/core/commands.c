@@ -450,6 +450,7 @@ static void incident_resolve(struct rmd_coord *c, const struct rmd_command *m) {
         return;
     }
     rmd_incident_resolve(c, i, m->reason);
+    rmd_surges_resolved(c, i);
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
@@ -503,6 +504,10 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_UNSUPPRESS:
         rmd_unsuppress_command(c, m);
+        break;
+    case RMD_CMD_SUPPRESS_UNDO:
+    case RMD_CMD_SUPPRESS_CONFIRM:
+        rmd_surges_command(c, m);
         break;
     case RMD_CMD_INCIDENT_RESOLVE:
         incident_resolve(c, m);

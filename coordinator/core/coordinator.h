@@ -107,6 +107,8 @@ enum rmd_command_kind {
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
+    RMD_CMD_SUPPRESS_UNDO, /* number of a surge's incident, reason: all that it suppressed or holds as pending goes */
+    RMD_CMD_SUPPRESS_CONFIRM, /* likewise: what is pending is suppressed */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason */
     RMD_CMD_RELOAD, /* providers, rules, plans, watch, stream_key: in place of what there is; reason says what changed */
     RMD_CMD_RESUME_RESTORED, /* leave the pause of a restored store */

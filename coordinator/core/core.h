@@ -459,6 +459,7 @@ struct rmd_coord {
     uint64_t read_tag;
 
     struct rmd_set64 suppressed;
+    struct rmd_surges *surges; /* surge_act.c */
     struct rmd_list suppressing;
     uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
     uint32_t n_bounce_suppressed;
@@ -762,7 +763,10 @@ void rmd_incidents_free(struct rmd_coord *c);
 bool rmd_suppress_has(const struct rmd_coord *c, uint32_t stream, uint64_t hash);
 void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m);
-void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o);
+/* A hard bounce at this provider: suppressed, or pending while it denies users in a surge. */
+void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                         const Remuda__Outcome *o);
+void rmd_suppress_told(struct rmd_coord *c, uint32_t tenant, uint64_t hash); /* nodes hear of it with this step */
 void rmd_suppress_bounce_flush(struct rmd_coord *c);
 void rmd_suppress_before_lease(struct rmd_coord *c, struct rmd_node *n, const struct rmd_lease *l);
 void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remuda__SuppressionRecord *r);
@@ -771,6 +775,26 @@ void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_suppress_check(struct rmd_coord *c);
 void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
+
+/* ---- surge_act.c (surge.h): hard bounces of late, and what surges hold as pending */
+void rmd_surges_init(struct rmd_coord *c);
+void rmd_surges_free(struct rmd_coord *c);
+bool rmd_surges_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
+void rmd_surges_restore_bounce(struct rmd_coord *c, uint32_t tenant, uint64_t hash,
+                               const Remuda__SuppressionRecord *r);
+void rmd_surges_restored(struct rmd_coord *c);
+void rmd_surges_outcome(struct rmd_coord *c, const struct rmd_lease *l, struct rmd_slice row,
+                        const Remuda__Outcome *o, const struct rmd_verdict *v);
+/* Takes a hard bounce of an address that isn't suppressed: true when it is suppressed now, in memory and in the batch. */
+bool rmd_surges_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                       const char *evidence);
+/* Another reason has come for or against this address: what was known of it as a hard bounce. */
+enum rmd_bounce_known { RMD_BOUNCE_NONE, RMD_BOUNCE_REAL, RMD_BOUNCE_PENDING };
+enum rmd_bounce_known rmd_surges_forget(struct rmd_coord *c, uint32_t tenant, uint64_t hash);
+void rmd_surges_command(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_surges_advance(struct rmd_coord *c);
+void rmd_surges_resolved(struct rmd_coord *c, struct rmd_incident *i);
+void rmd_surges_flush(struct rmd_coord *c);
 
 /* ---- watchers.c, listing.c, listing_act.c (listing.h) */
 void rmd_watchers_init(struct rmd_coord *c);

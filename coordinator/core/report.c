@@ -253,7 +253,7 @@ static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Out
     settled(c, x, o, v->class == RMD_CLASS_EXPIRED ? RMD_SETTLED_EXPIRED : RMD_SETTLED_BOUNCED);
     struct rmd_row_head h;
     if (v->action == RMD_ACTION_SUPPRESS && (v->scope & RMD_SCOPE_RECIPIENT) && rmd_row_head(x->bytes, &h))
-        rmd_suppress_bounce(c, x->campaign->rec->tenant, h.email, o);
+        rmd_suppress_bounce(c, x->campaign->rec->tenant, x->lease->provider_id, h.email, o);
 }
 
 /* A message that was dealt again, or held, after its lease was in doubt: only an answer of the receiver is news. */
@@ -291,6 +291,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_book_outcome(c, l, o, &v);
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
+    rmd_surges_outcome(c, l, x.bytes, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
             rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =

@@ -143,6 +143,8 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
     {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
+    {"suppress", "undo", "--incident N [--reason TEXT]", "Free whoever a surge of unknown users suppressed", "A provider that denies users far over its usual is an incident; whom it denies is pending. This takes all of it back.\n", rmd_ctl_suppress_decide},
+    {"suppress", "confirm", "--incident N [--reason TEXT]", "Suppress whoever a surge of unknown users denied", "These users don't exist: what is pending is suppressed, and such a share counts as usual there.\n", rmd_ctl_suppress_decide},
     {"classify", NULL, "[REPLY] [--stage S] [--provider P] [--rules FILE] [--providers FILE] | --tsv [FILE]", "What a receiver's reply means, and what is done about it",
      "REPLY is what the server said, with or without its code, or a piece of a bounce; without it, standard input is read.\n"
      "Needs no coordinator.\n"

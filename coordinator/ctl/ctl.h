@@ -140,6 +140,7 @@ int rmd_ctl_incident_resolve(struct rmd_ctl *c);
 int rmd_ctl_suppress_add(struct rmd_ctl *c);
 int rmd_ctl_suppress_remove(struct rmd_ctl *c);
 int rmd_ctl_suppress_check(struct rmd_ctl *c);
+int rmd_ctl_suppress_decide(struct rmd_ctl *c);
 int rmd_ctl_classify(struct rmd_ctl *c);
 int rmd_ctl_rules_check(struct rmd_ctl *c);
 int rmd_ctl_rules_reload(struct rmd_ctl *c);

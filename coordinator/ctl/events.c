@@ -252,6 +252,43 @@ int rmd_ctl_incident_list(struct rmd_ctl *c) {
     return rc;
 }
 
+/* A surge of unknown users: nothing moved, no source is involved. */
+static void show_surge(const json_t *s) {
+    char when[32], a[32], b[32];
+    rmd_format_count((uint64_t)rmd_json_i(s, "denied"), a);
+    rmd_format_count((uint64_t)rmd_json_i(s, "answered"), b);
+    printf("  surge     since %s", rmd_ctl_when(rmd_json_s(s, "since"), when));
+    if (*rmd_json_s(s, "over"))
+        printf(", over since %s\n", rmd_ctl_when(rmd_json_s(s, "over"), when));
+    else
+        printf(": %s of %s recipients denied\n", a, b);
+    static const char *const counts[][2] = {
+        {"pending", "denied, and not suppressed until somebody decides or they are denied again"},
+        {"undone", "may be contacted again"},
+        {"confirmed", "suppressed"},
+        {"not_kept", "denied and neither suppressed nor pending: more than can be kept"}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (i && !rmd_json_i(s, counts[i][0]))
+            continue;
+        rmd_format_count((uint64_t)rmd_json_i(s, counts[i][0]), a);
+        printf("  %-9s %s  %s\n", i == 3 ? "not kept" : counts[i][0], a, counts[i][1]);
+    }
+}
+
+static void show_moves(const json_t *x) {
+    json_t *m;
+    size_t i;
+    printf("  detected in %.1f ms", rmd_json_f(x, "detect_ms"));
+    if (json_is_real(json_object_get(x, "redeal_ms")))
+        printf(", re-dealt in %.1f ms", rmd_json_f(x, "redeal_ms"));
+    printf("\n  moved     %" PRId64 " recipient%s", rmd_json_i(x, "moved"), rmd_json_i(x, "moved") == 1 ? "" : "s");
+    json_array_foreach(json_object_get(x, "moved_to"), i, m) printf("%s%s", i ? ", " : " to ", json_string_value(m));
+    printf("\n  waiting   %" PRId64, rmd_json_i(x, "waiting"));
+    if (rmd_json_i(x, "waiting_most") > rmd_json_i(x, "waiting"))
+        printf(" (%" PRId64 " at most)", rmd_json_i(x, "waiting_most"));
+    putchar('\n');
+}
+
 static void show_incident(const json_t *x) {
     static const char *const times[][2] = {{"read", "reply read"},
                                            {"opened", "opened"},
@@ -259,7 +296,6 @@ static void show_incident(const json_t *x) {
                                            {"redealt", "work re-dealt"},
                                            {"resolved", "resolved"}};
     char when[32];
-    json_t *m;
     size_t i;
     printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
     if (*rmd_json_s(x, "subject"))
@@ -272,16 +308,12 @@ static void show_incident(const json_t *x) {
     for (i = 0; i < sizeof times / sizeof times[0]; i++)
         if (*rmd_json_s(x, times[i][0]))
             printf("  %s  %s\n", rmd_ctl_when(rmd_json_s(x, times[i][0]), when), times[i][1]);
-    printf("  detected in %.1f ms", rmd_json_f(x, "detect_ms"));
-    if (json_is_real(json_object_get(x, "redeal_ms")))
-        printf(", re-dealt in %.1f ms", rmd_json_f(x, "redeal_ms"));
-    printf("\n  moved     %" PRId64 " recipient%s", rmd_json_i(x, "moved"), rmd_json_i(x, "moved") == 1 ? "" : "s");
-    json_array_foreach(json_object_get(x, "moved_to"), i, m) printf("%s%s", i ? ", " : " to ", json_string_value(m));
-    printf("\n  waiting   %" PRId64, rmd_json_i(x, "waiting"));
-    if (rmd_json_i(x, "waiting_most") > rmd_json_i(x, "waiting"))
-        printf(" (%" PRId64 " at most)", rmd_json_i(x, "waiting_most"));
-    putchar('\n');
-    if (*rmd_json_s(x, "lapses"))
+    const json_t *surge = json_object_get(x, "surge");
+    if (surge)
+        show_surge(surge);
+    else
+        show_moves(x);
+    if (*rmd_json_s(x, "lapses") && !surge)
         printf("  lapses    %s by itself: tried again then, and stopped anew if it is refused; `remuda incident "
                "resolve` is "
                "sooner\n",
@@ -430,9 +462,16 @@ int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
 static void show_suppression(const char *address, const json_t *x) {
     char when[32];
     struct rmd_buf waits = {0};
-    printf("%s is suppressed since %s for %s%s%s%s%s\n", address, rmd_ctl_when(rmd_json_s(x, "since"), when),
+    bool pending = json_is_true(json_object_get(x, "pending"));
+    printf("%s is %s since %s for %s%s%s%s%s\n", address, pending ? "pending" : "suppressed",
+           rmd_ctl_when(rmd_json_s(x, "since"), when),
            *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", *rmd_json_s(x, "reason") ? ": " : "",
            rmd_json_s(x, "reason"), *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
+    if (pending)
+        printf("  its provider denies far more users than usual (incident %" PRId64
+               "): it may be contacted; the next answer\n"
+               "  decides, or `remuda suppress undo|confirm --incident %" PRId64 "`\n",
+               rmd_json_i(x, "incident"), rmd_json_i(x, "incident"));
     if (!json_is_true(json_object_get(x, "confirmed"))) {
         waits_text(json_object_get(x, "waits_for"), &waits);
         printf("  not confirmed yet%s%s: what was leased before may still reach it\n", waits.len ? " by " : "",
@@ -457,9 +496,31 @@ int rmd_ctl_suppress_check(struct rmd_ctl *c) {
     if (c->json)
         rmd_ctl_print_json(answer);
     else if (!suppressed)
-        printf("%s is not suppressed\n", rmd_json_s(answer, "address"));
+        printf("%s is not suppressed%s\n", rmd_json_s(answer, "address"),
+               json_array_size(json_object_get(answer, "entries")) ? ":" : "");
     json_array_foreach(json_object_get(answer, "entries"), i, x) if (!c->json)
         show_suppression(rmd_json_s(answer, "address"), x);
     json_decref(answer);
     return suppressed ? CTL_OK : CTL_NOT_FOUND;
+}
+
+int rmd_ctl_suppress_decide(struct rmd_ctl *c) {
+    const char *incident = NULL, *reason = "";
+    const struct rmd_ctl_option o[] = {{"incident", &incident, NULL}, {"reason", &reason, NULL}, {0}};
+    int rc = rmd_ctl_options(c, o, NULL, 0, 0);
+    json_t *answer = NULL;
+    uint64_t n;
+    char path[128];
+    if (rc >= 0)
+        return rc;
+    if (!incident || rmd_parse_u64(rmd_slice_str(incident), &n) < 0)
+        return rmd_ctl_usage(c, "--incident NUMBER is needed (`remuda incident list`)");
+    rmd_format(path, sizeof path, "/v1/incidents/%" PRIu64 "/%s", n, c->command->verb);
+    rc = rmd_ctl_call(c, "POST", path, json_pack("{s:s}", "reason", reason), &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf("incident %" PRIu64 ": %s\n", n, rmd_json_s(answer, "text"));
+    json_decref(answer);
+    return rc;
 }

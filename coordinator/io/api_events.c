@@ -33,6 +33,8 @@ static const char *const types[] = {
     "list.trusted",
     "incident.opened",
     "incident.resolved",
+    "incident.surge_over",
+    "incident.undone",
     "lease.granted",
     "lease.expired",
     "node.enrolled",

@@ -116,6 +116,7 @@ void rmd_api_listing_removal(struct rmd_api_request *r);
 void rmd_api_suppress(struct rmd_api_request *r);
 void rmd_api_suppression(struct rmd_api_request *r);
 void rmd_api_unsuppress(struct rmd_api_request *r);
+void rmd_api_incident_decide(struct rmd_api_request *r);
 void rmd_api_events(struct rmd_api_request *r);
 void rmd_api_explain(struct rmd_api_request *r);
 void rmd_api_resume_restored(struct rmd_api_request *r);

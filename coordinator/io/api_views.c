@@ -372,6 +372,13 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "next_step", rmd_json_text(i->next_step));
     json_object_set_new(o, "resolution", rmd_json_text(i->resolution));
     json_object_set_new(o, "subject", rmd_json_text(i->subject));
+    if (i->surge_wall_ms)
+        json_object_set_new(o, "surge",
+                            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "since",
+                                      rmd_json_time(i->surge_wall_ms), "over", rmd_json_time(i->surge_over_wall_ms),
+                                      "denied", (json_int_t)i->denied, "answered", (json_int_t)i->answered, "pending",
+                                      (json_int_t)i->pending, "undone", (json_int_t)i->undone, "confirmed",
+                                      (json_int_t)i->confirmed, "not_kept", (json_int_t)i->not_kept));
     json_array_append_new(v->list, o);
 }
 

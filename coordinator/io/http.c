@@ -49,6 +49,7 @@ static const struct route routes[] = {
     {"GET", "queue", rmd_api_queue},
     {"GET", "incidents", rmd_api_incidents},
     {"POST", "incidents/*/resolve", rmd_api_incident_resolve},
+    {"POST", "incidents/*/*", rmd_api_incident_decide},
     {"GET", "listings", rmd_api_listings},
     {"GET", "listings/lists", rmd_api_lists},
     {"POST", "listings/check", rmd_api_listing_check},
