@@ -499,6 +499,9 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
     case RMD_CMD_CAMPAIGN_STATE:
         rmd_campaign_state(c, m);
         break;
+    case RMD_CMD_CAMPAIGN_SCHEDULE:
+        rmd_release_command(c, m);
+        break;
     case RMD_CMD_SUPPRESS:
         rmd_suppress_command(c, m);
         break;

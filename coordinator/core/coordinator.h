@@ -22,6 +22,7 @@
 #include <remuda/store.h>
 
 #include "coordinator/core/reputation.h"
+#include "coordinator/core/schedule.h"
 #include "coordinator/core/warmup.h"
 #include "proto/codec.h"
 #include "proto/plan.h"
@@ -105,6 +106,7 @@ enum rmd_command_kind {
     RMD_CMD_SOURCE_STATE,      /* name = address, state (RMD_SOURCE_*), reason */
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
+    RMD_CMD_CAMPAIGN_SCHEDULE, /* id, schedule, reason */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_SUPPRESS_UNDO, /* number of a surge's incident, reason: all that it suppressed or holds as pending goes */
@@ -122,8 +124,15 @@ enum rmd_command_kind {
     RMD_CMD_LISTING_REMOVAL, /* name = address or domain, text = list, reason: removal was asked for */
 };
 
+/* What is set changes, the rest stays. over in place of batches, and the other way round; 0 takes one away. */
+struct rmd_schedule_change {
+    struct rmd_schedule s; /* start 0: now */
+    bool set_at, set_over, set_batch, set_every;
+};
+
 struct rmd_command {
     enum rmd_command_kind kind;
+    const struct rmd_schedule_change *schedule;
     uint64_t token;
     uint32_t tenant; /* 1 = default */
     const char *name;
@@ -313,6 +322,10 @@ struct rmd_node_view {
 struct rmd_campaign_view {
     const Remuda__CampaignRecord *record; /* counters up to date */
     uint64_t leased, queued, deferred;    /* queued includes not yet sorted */
+    bool scheduled;                       /* it hasn't started */
+    uint64_t released, next_release;      /* recipients that may be offered so far, and how many more next */
+    int64_t next_release_wall_ms, all_released_wall_ms; /* 0: none; 0: at once */
+    const char *waits_for;                              /* "starts at ...", "next batch of 1,000 at ...", or "" */
 };
 struct rmd_queue_view { /* one (provider, stream) */
     const char *provider, *stream;

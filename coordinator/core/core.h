@@ -229,6 +229,8 @@ struct rmd_cq {
     uint32_t n_entries;      /* with work */
     struct rmd_key cursor;   /* last key scanned; n 0: from the start */
     bool scanning, from_start, pass_loaded;
+    uint64_t credit;   /* of a paced campaign: recipients that may be offered for the first time (release.c) */
+    int64_t carry;     /* what the last share lacked or had too much, in 1/1024 */
     uint64_t put_tag;  /* last commit that queued something without loading it */
     uint64_t wait_tag; /* no scan before this commit is durable */
     int64_t rotated_mono_ms;
@@ -292,6 +294,7 @@ struct rmd_campaign {
     bool closed;                 /* in the last of them */
     uint32_t n_chunks, n_leases; /* in memory, which point here */
     uint64_t queued, leased, deferred, in_doubt;
+    uint64_t released; /* as last looked at */
     /* sorting */
     struct rmd_list sort;
     uint32_t n_sort;
@@ -660,6 +663,19 @@ void rmd_campaign_expire_scanned(struct rmd_coord *c, const struct rmd_coord_eve
 void rmd_campaigns_flush(struct rmd_coord *c);
 void rmd_campaigns_free(struct rmd_coord *c);
 void rmd_campaign_free(struct rmd_campaign *k);
+/* ---- release.c (schedule.h) */
+bool rmd_release_paced(const struct rmd_campaign *k);
+bool rmd_release_started(const struct rmd_coord *c, const struct rmd_campaign *k);
+/* Recipients that may be offered for the first time; UINT64_MAX: any number. */
+uint64_t rmd_release_room(const struct rmd_coord *c, const struct rmd_campaign *k);
+bool rmd_release_first(const Remuda__DeferredRecord *r); /* it wasn't offered yet */
+void rmd_release_offered(struct rmd_coord *c, struct rmd_campaign *k, int64_t by);
+void rmd_release_tick(struct rmd_coord *c, struct rmd_campaign *k);
+const char *rmd_release_why(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_arena *a);
+const char *rmd_release_binds(struct rmd_coord *c, const struct rmd_pq *q);
+void rmd_release_view(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_campaign_view *v);
+void rmd_release_command(struct rmd_coord *c, const struct rmd_command *m);
+
 /* ---- expire.c */
 void rmd_campaign_reap(struct rmd_coord *c);
 /* ---- drain.c */

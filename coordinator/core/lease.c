@@ -120,8 +120,10 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     return l;
 }
 
-static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
+static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l, uint32_t first) {
     l->left = l->n;
+    if (first)
+        rmd_release_offered(c, l->campaign, first);
     rmd_share_take(c, l->lane);
     rmd_caps_grant(&l->caps, l->n);
     tally(l, 1);
@@ -186,7 +188,8 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->chunk = rmd_chunk_get(c, ch->campaign, ch->group, ch->seq);
     if (incident)
         rmd_incident_moved(c, incident, lane->source, l->n);
-    return grant(c, l);
+    e->cq->credit -= l->n < e->cq->credit ? l->n : e->cq->credit;
+    return grant(c, l, l->n);
 }
 
 /* Work that moved because a source was refused: its incident learns where it went. */
@@ -206,6 +209,7 @@ static void moved_from(struct rmd_coord *c, const Remuda__DeferredRecord *r, str
 uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max) {
     struct rmd_lease *l = NULL;
     size_t bytes = 0;
+    uint32_t first = 0;
     rmd_list_for_safe(it, &q->items) {
         struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
         struct rmd_campaign *k = d->chunk->campaign;
@@ -225,8 +229,12 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
+        bool fresh = rmd_release_first(d->rec);
+        if (fresh && rmd_release_room(c, k) <= first)
+            continue;
         if (!rmd_warm_site_take_own(c, lane, d->rec))
             continue;
+        first += fresh;
         if (!l) {
             l = begin(c, lane, k, q->pq);
             l->own = rmd_alloc(max * sizeof *l->own);
@@ -241,7 +249,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         d->chunk = NULL;
         rmd_ditem_free(c, d);
     }
-    return l ? grant(c, l) : 0;
+    return l ? grant(c, l, first) : 0;
 }
 
 /* ---------------------------------------------------------------- sending */

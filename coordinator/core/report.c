@@ -187,15 +187,20 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
         rmd_settle_row(c, x->chunk, x->row, rmd_campaign_drain_kind(k), NULL);
         return;
     }
+    bool untouched = !o->rcpts && (!l->own || rmd_release_first(l->own[x->index]));
+    bool counts = !l->own && rmd_release_paced(k) && !untouched; /* its RCPT was sent: it keeps its place */
+    if (untouched || (!l->own && !counts))                       /* somebody else may have its place */
+        rmd_release_offered(c, k, -1);
     uint64_t incident = incident_of(l);
     rmd_incident_returned(c, incident, 1);
-    if (!l->own && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
+    if (!l->own && !counts && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
         rmd_entry_set(c, l->entry, x->row);
         if (incident)
             l->entry->incident = incident;
         return;
     }
     Remuda__DeferredRecord *d = record_of(c, x);
+    d->offered = counts || (l->own && !untouched);
     if (o->returned_reason == RMD_RETURN_PROVIDER_CHANGED || l->pq->provider < 0) {
         struct rmd_row_head h;
         if (rmd_row_head(x->bytes, &h))

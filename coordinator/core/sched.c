@@ -219,6 +219,10 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
         if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
             continue;
         uint32_t n = rmd_lease_build_chunk(c, l, e, max);
+        if (n && rmd_release_paced(x->campaign) && !x->campaign->rec->engagement && rmd_list_linked(&e->in_cq)) {
+            rmd_list_remove(&e->in_cq); /* the next domain's turn */
+            rmd_list_push(&x->entries, &e->in_cq);
+        }
         if (n)
             return n;
     }
@@ -245,6 +249,10 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
             continue;
         uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
+        uint64_t released = rmd_release_room(c, x->campaign);
+        if (released != UINT64_MAX && x->credit < released)
+            released = x->credit;
+        most = released < most ? released : most;
         uint32_t n = most ? deal_entries(c, x, l, (uint32_t)most) : 0;
         if (n) {
             rmd_list_remove(&x->in_pq); /* the next campaign's turn */
@@ -371,6 +379,9 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
         return "a DKIM key of the stream can't be read";
     if (campaigns_paused(c, q))
         return "campaign paused";
+    const char *later = rmd_release_binds(c, q);
+    if (later)
+        return later;
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

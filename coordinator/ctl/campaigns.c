@@ -73,7 +73,8 @@ int rmd_ctl_status(struct rmd_ctl *c) {
 }
 
 static void show_campaigns(const json_t *o) {
-    struct rmd_table *t = rmd_table_new("ID|NAME|STREAM|STATE|>ROWS|>DELIVERED|>BOUNCED|>WAITING|SUBMITTED");
+    struct rmd_table *t =
+        rmd_table_new("ID|NAME|STREAM|STATE|>ROWS|>DELIVERED|>BOUNCED|>WAITING|SUBMITTED|NEXT RELEASE");
     json_t *k;
     size_t i;
     json_array_foreach(json_object_get(o, "campaigns"), i, k) {
@@ -87,6 +88,7 @@ static void show_campaigns(const json_t *o) {
         rmd_table_count(t, (uint64_t)rmd_json_i(k, "bounced"));
         rmd_table_count(t, (uint64_t)(rmd_json_i(k, "queued") + rmd_json_i(k, "leased") + rmd_json_i(k, "deferred")));
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "accepted"), when));
+        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "next_release"), when));
     }
     rmd_table_print(t, "no campaigns yet; `remuda send --help` tells how to submit one");
 }
@@ -103,6 +105,7 @@ static void show_campaign(const json_t *k) {
            *rmd_json_s(k, "reason") ? ": " : "", rmd_json_s(k, "reason"));
     printf("  accepted  %s", rmd_ctl_when(rmd_json_s(k, "accepted"), when));
     printf("\n  finished  %s\n", rmd_ctl_when(rmd_json_s(k, "finished"), when));
+    rmd_ctl_show_schedule(k);
     line("rows", k, "rows", "");
     line("rejected", k, "rejected", "at submission");
     line("queued", k, "queued", "");

@@ -12,6 +12,9 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --key TEXT         idempotency key: sending twice with it queues once\n"
      "  --strict           queue nothing when any row is bad\n"
      "  --valid-for TIME   give up after that (\"2d\", \"36h\"); at most the stream's age limit\n"
+     "  --at TIME          start then: 2026-12-01T09:00 (this computer's clock), with Z or +01:00, or \"tomorrow 09:00\"\n"
+     "  --over TIME        spread it over that long (\"6h\"), evenly at each provider\n"
+     "  --batch N --every TIME   N recipients at once, and the next N after that time\n"
      "  --rejects FILE     where bad rows are listed (default: LIST.csv.rejects)\n"
      "  --watch            stay until every recipient is settled\n"
      "\n"
@@ -21,6 +24,11 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"status", NULL, "", "What the cluster is doing, in one screen", "", rmd_ctl_status},
     {"campaign", "list", "", "Campaigns with their progress", "", rmd_ctl_campaign_list},
     {"campaign", "show", "ID [--watch]", "One campaign", "  --watch  stay until it is settled\n", rmd_ctl_campaign_show},
+    {"campaign", "set", "ID [--at TIME] [--over TIME] [--batch N] [--every TIME] [--reason TEXT]", "Change when a campaign is sent, before it starts or while it runs",
+     "  --at TIME          start then (as for `send`), or \"now\"; one that runs stops until then\n"
+     "  --over TIME        spread what was not offered yet over that long; \"none\": no longer spread\n"
+     "  --batch N --every TIME   what was not offered yet goes in batches; \"none\": no longer\n"
+     "Retries are not held up. Age counts from the start.\n", rmd_ctl_campaign_set},
     {"campaign", "pause", "ID [--reason TEXT]", "Stop dealing a campaign's recipients", "What is open at a receiver ends; the rest waits for `resume`.\n", rmd_ctl_campaign_verb},
     {"campaign", "resume", "ID [--reason TEXT]", "Go on with a paused campaign", "", rmd_ctl_campaign_verb},
     {"campaign", "cancel", "ID [--reason TEXT]", "End a campaign; nothing more of it is sent", "", rmd_ctl_campaign_verb},

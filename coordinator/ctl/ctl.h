@@ -110,6 +110,13 @@ int rmd_ctl_status(struct rmd_ctl *c);
 int rmd_ctl_campaign_list(struct rmd_ctl *c);
 int rmd_ctl_campaign_show(struct rmd_ctl *c);
 int rmd_ctl_campaign_verb(struct rmd_ctl *c);
+int rmd_ctl_campaign_set(struct rmd_ctl *c);
+/* --at, --over, --batch, --every as given; NULL: not given. Into the members of a request; false after a usage error. */
+struct rmd_ctl_schedule {
+    const char *at, *over, *batch, *every;
+};
+bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, json_t *o);
+void rmd_ctl_show_schedule(const json_t *campaign);
 int rmd_ctl_source_add(struct rmd_ctl *c);
 int rmd_ctl_source_list(struct rmd_ctl *c);
 int rmd_ctl_source_show(struct rmd_ctl *c);

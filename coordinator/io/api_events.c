@@ -24,6 +24,8 @@ static const char *const types[] = {
     "campaign.done",
     "campaign.cancelled",
     "campaign.loading",
+    "campaign.scheduled",
+    "campaign.started",
     "listing.found",
     "listing.worse",
     "listing.removed",

@@ -83,6 +83,7 @@ void rmd_api_status(struct rmd_api_request *r);
 void rmd_api_campaigns(struct rmd_api_request *r);
 void rmd_api_campaign(struct rmd_api_request *r);
 void rmd_api_campaign_verb(struct rmd_api_request *r);
+void rmd_api_campaign_put(struct rmd_api_request *r);
 void rmd_api_sources(struct rmd_api_request *r);
 void rmd_api_source(struct rmd_api_request *r);
 void rmd_api_source_add(struct rmd_api_request *r);

@@ -29,6 +29,7 @@ static const struct route routes[] = {
     {"GET", "status", rmd_api_status},
     {"GET", "campaigns", rmd_api_campaigns},
     {"GET", "campaigns/*", rmd_api_campaign},
+    {"PUT", "campaigns/*", rmd_api_campaign_put},
     {"POST", "campaigns/*/*", rmd_api_campaign_verb},
     {"GET", "sources", rmd_api_sources},
     {"POST", "sources", rmd_api_source_add},
