@@ -87,14 +87,15 @@ struct rmd_lane {
     int64_t until_wall_ms;
     uint64_t incident;
     struct rmd_account *account, *network;
-    struct rmd_warm_lane *warm;  /* NULL: no warm-up */
-    struct rmd_repute *repute;   /* NULL: nothing is known of it yet */
-    struct rmd_pace *pace;       /* as its node last told it; NULL: never */
-    int64_t rest_until_mono_ms;  /* its node gave work back although the lane is open */
-    uint32_t leases, leased;     /* granted: leases, and their messages */
-    uint32_t in_doubt;           /* leases */
-    uint32_t share;              /* connections of the provider's cluster ceiling, 0: none held */
-    int64_t share_until_mono_ms; /* it lingers until then; 0: held by leases */
+    struct rmd_warm_lane *warm;        /* NULL: no warm-up */
+    struct rmd_repute *repute;         /* NULL: nothing is known of it yet */
+    struct rmd_pace *pace;             /* as its node last told it; NULL: never */
+    int64_t rest_until_mono_ms;        /* its node gave work back although the lane is open */
+    uint32_t leases, leased;           /* granted: leases, and their messages */
+    uint32_t bulk_leases, bulk_leased; /* of these, of streams that aren't transactional */
+    uint32_t in_doubt;                 /* leases */
+    uint32_t share;                    /* connections of the provider's cluster ceiling, 0: none held */
+    int64_t share_until_mono_ms;       /* it lingers until then; 0: held by leases */
     uint64_t delivered, deferred, bounced, blocked;
 };
 
@@ -269,9 +270,9 @@ struct rmd_pq {
     uint64_t queued, leased, deferred;
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
-    size_t n_candidates, turn; /* turn: whose it is, where work is dealt round the pool */
-    bool has_cold;             /* some of them warm up */
-    struct rmd_repute *repute; /* of the sending domain here; NULL: not looked up since streams changed */
+    size_t n_candidates, turn;   /* turn: whose it is, where work is dealt round the pool */
+    bool has_cold;               /* some of them warm up */
+    struct rmd_repute *repute;   /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;
 };
 
@@ -327,6 +328,7 @@ struct rmd_lease {
     struct rmd_campaign *campaign;
     struct rmd_pq *pq;
     struct rmd_caps caps;
+    bool bulk; /* of a stream that isn't transactional */
     uint32_t n, left;
     uint8_t done[RMD_CHUNK_BITS];
     /* rows of a chunk ... */

@@ -53,6 +53,10 @@ static void tally(struct rmd_lease *l, int by) {
     if (l->lane) {
         l->lane->leases = (uint32_t)((int)l->lane->leases + by);
         l->lane->leased = (uint32_t)((int64_t)l->lane->leased + n);
+        if (l->bulk) {
+            l->lane->bulk_leases = (uint32_t)((int)l->lane->bulk_leases + by);
+            l->lane->bulk_leased = (uint32_t)((int64_t)l->lane->bulk_leased + n);
+        }
     }
 }
 
@@ -108,6 +112,7 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->lane = lane;
     l->source_id = lane->source->rec->id;
     l->provider_id = pq->provider_id;
+    l->bulk = k->stream->rec->priority != 0;
     l->campaign = k;
     k->n_leases++;
     l->pq = pq;
@@ -314,6 +319,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
     m->template_hash.data = rmd_arena_dup(a, k->template_hash.data, k->template_hash.len);
     m->template_hash.len = k->template_hash.len;
     m->valid_until_wall_ms = until == RMD_NEVER ? 0 : until;
+    m->urgent = !l->bulk;
     m->parts = 1;
     m->column = rmd_arena_alloc(a, (k->n_column + 1) * sizeof *m->column);
     m->n_column = k->n_column;
@@ -329,6 +335,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         m->share->connections = rmd_share_connections(c, l->lane);
         m->share->rate_per_minute = p->rate_per_minute;
         rmd_pace_of_lease(c, l->lane, m->share);
+        m->share->kept = rmd_source_has_priority(c, l->source) ? 1 : 0;
     }
     credit(n, l->credit_out); /* of the time before */
     l->credit_out = protobuf_c_message_get_packed_size(&m->base);
@@ -398,6 +405,8 @@ void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index) {
         l->pq->leased--;
         if (l->lane)
             l->lane->leased--;
+        if (l->lane && l->bulk)
+            l->lane->bulk_leased--;
     } else if (l->state == RMD_LEASE_DOUBT) {
         l->campaign->in_doubt--;
     }
@@ -507,6 +516,7 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     l->source_id = r->source;
     l->provider_id = r->provider;
     l->campaign = k;
+    l->bulk = k->stream->rec->priority != 0;
     k->n_leases++;
     l->pq = rmd_pq_get(c, r->provider, k->stream);
     ssize_t p = l->pq->provider;

@@ -8,7 +8,7 @@
  * order changes seldom, and explain names the reason.
  *
  * A part of each lane's cap (1/10), and of what may be outstanding there (a quarter), is kept for streams of
- * priority 0 when a source serves one. */
+ * priority 0 when a source serves one; at the node a connection, and their mail goes first (node/core/worker_priority.c). */
 #include "coordinator/core/core.h"
 
 enum { PRIORITY_SHARE = 10, QUANTUM = RMD_COORD_LEASE_MESSAGES / 2 };
@@ -78,6 +78,20 @@ static bool retries_ready(const struct rmd_pq *q) {
     return false;
 }
 
+/* What may be outstanding at a lane is shared where a source serves transactional streams: bulk mail has three quarters of it at most,
+ * and transactional mail always a quarter; bulk mail always its part by weight, so that it never starves. */
+static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *l) {
+    enum { LEASES = RMD_COORD_LANE_LEASES, MESSAGES = RMD_COORD_LANE_MESSAGES, PARTS = 9 };
+    bool full = l->leases >= LEASES || l->leased >= MESSAGES;
+    if (!rmd_source_has_priority(c, l->source))
+        return full;
+    if (q->stream->rec->priority == 0)
+        return full && (l->leases - l->bulk_leases >= LEASES / 4 || l->leased - l->bulk_leased >= MESSAGES / 4);
+    if (l->bulk_leases >= LEASES * 3 / 4 || l->bulk_leased + RMD_COORD_LEASE_MESSAGES >= MESSAGES)
+        return true;
+    return full && (l->bulk_leases >= LEASES / PARTS || l->bulk_leased >= MESSAGES / PARTS);
+}
+
 const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
     struct rmd_source *s = l->source;
     if (s->rec->state != RMD_SOURCE_ACTIVE)
@@ -115,9 +129,7 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     }
     if (!room(c, q, l, true) && !retries_ready(q))
         return "lane caps: what room is left is kept for retries";
-    uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
-    if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
-        l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
+    if (lane_full(c, q, l))
         return "leases outstanding";
     if (!rmd_share_room(c, l))
         return "the provider's cluster ceiling";

@@ -176,7 +176,9 @@ static void forget_done(struct cw_node *n) {
         if (left)
             continue;
         lease_free(l);
-        n->lease[i--] = n->lease[--n->n_leases];
+        n->n_leases--; /* in the order in which they came */
+        memmove(&n->lease[i], &n->lease[i + 1], (n->n_leases - i) * sizeof(struct cw_lease *));
+        i--;
     }
 }
 

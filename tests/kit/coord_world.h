@@ -10,7 +10,7 @@
 #include "coordinator/core/coordinator.h"
 #include "tests/kit/store_fake.h"
 
-enum { CW_NODES = 6, CW_LEASES = 256, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8192 };
+enum { CW_NODES = 6, CW_LEASES = 512, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8192 };
 
 struct cw_lease {
     uint64_t id;
