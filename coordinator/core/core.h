@@ -464,7 +464,7 @@ struct rmd_coord {
     uint64_t read_tag;
 
     struct rmd_set64 suppressed;
-    struct rmd_surges *surges; /* surge_act.c */
+    struct rmd_surges *surges; /* surge_internal.h */
     struct rmd_list suppressing;
     uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
     uint32_t n_bounce_suppressed;
@@ -794,7 +794,7 @@ void rmd_suppress_check(struct rmd_coord *c);
 void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
 
-/* ---- surge_act.c (surge.h): hard bounces of late, and what surges hold as pending */
+/* ---- surge_act.c, surge_table.c, surge_decide.c (surge.h): hard bounces of late, and what surges hold as pending */
 void rmd_surges_init(struct rmd_coord *c);
 void rmd_surges_free(struct rmd_coord *c);
 bool rmd_surges_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);

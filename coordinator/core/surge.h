@@ -14,7 +14,7 @@
  * answers with the upper bound of its share under the limit; or when nobody was unknown for RMD_SURGE_SILENT_MS. What a surge says is never
  * learned, unless a person says that it was true (rmd_surge_learn).
  *
- * Pure counting; what is done about it: surge_act.c. Times are wall clock, shares parts per million. */
+ * Pure counting; what is done about it: surge_act.c, surge_decide.c. Times are wall clock, shares parts per million. */
 #ifndef REMUDA_SURGE_H
 #define REMUDA_SURGE_H
 
@@ -29,7 +29,7 @@ enum {
     RMD_SURGE_USUAL_MAX = 1000000,
     RMD_SURGE_RUN_MAX_MS = 24 * 3600 * 1000,
     RMD_SURGE_SILENT_MS = 24 * 3600 * 1000,
-    /* surge_act.c */
+    /* surge_internal.h */
     RMD_SURGE_PLACES_MAX = 4096,
     RMD_SURGE_RECENT_MAX = 16384,
     RMD_SURGE_RECENT_MS = 6 * 3600 * 1000,
