@@ -337,9 +337,10 @@ struct rmd_status_view {
     uint64_t epoch, incarnation;
     uint64_t queued, leased, deferred, in_doubt, unsorted;
     uint64_t
-        unsorted_paused;    /* of the unsorted, those whose campaign or stream is paused: nobody looks them up now */
-    uint64_t leased_away;   /* of the leased, those at nodes that aren't connected */
-    int64_t leased_away_ms; /* until the last of these leases is over */
+        unsorted_paused;     /* of the unsorted, those whose campaign or stream is paused: nobody looks them up now */
+    uint64_t unsorted_later; /* of the unsorted, those whose campaign starts later */
+    uint64_t leased_away;    /* of the leased, those at nodes that aren't connected */
+    int64_t leased_away_ms;  /* until the last of these leases is over */
     uint64_t delivered, bounced, suppressed, expired, held, uncertain; /* recipients settled; uncertain: attempts */
     uint64_t leases, nodes_connected, nodes, sources_active, sources_quarantined, sources_trouble, open_incidents,
         malformed_frames;

@@ -39,6 +39,8 @@ static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
         out->unsorted += unsorted;
         if (k->rec->state == RMD_CAMPAIGN_PAUSED || k->stream->rec->state)
             out->unsorted_paused += unsorted;
+        else if (!rmd_release_started(c, k))
+            out->unsorted_later += unsorted;
         out->delivered += k->rec->delivered;
         out->bounced += k->rec->bounced;
         out->suppressed += k->rec->suppressed;

@@ -148,7 +148,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "TIER tells what a listing does: act stops a source everywhere (a domain: pauses its bulk streams), slow halves a\n"
      "source's pace, snowshoe pauses bulk streams and moves nothing, alert is told only.\n", rmd_ctl_listings},
     {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "In force at once for whatever no node holds; returns when every node that holds leases has confirmed it, or\n"
-     "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
+     "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays, unless it was a bounce.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
     {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
     {"suppress", "undo", "--incident N [--reason TEXT]", "Free whoever a surge of unknown users suppressed", "A provider that denies users far over its usual is an incident; whom it denies is pending. This takes all of it back.\n", rmd_ctl_suppress_decide},

@@ -103,6 +103,7 @@ double rmd_json_f(const json_t *o, const char *key);
 const char *rmd_ctl_when(const char *rfc3339, char out[32]);
 /* A line of the API's for people: its times become local ones, control characters blanks. */
 void rmd_ctl_line(const char *indent, const char *text);
+void rmd_ctl_local(const char *text, struct rmd_buf *out);
 
 /* ---- commands */
 int rmd_ctl_send(struct rmd_ctl *c);

@@ -53,7 +53,7 @@ class Schedule(ClusterCase):
         self.cluster.until(lambda: len(self.left("batch")) >= 40, "two batches", timeout_s=15)
         c = self.cluster.campaign(k["id"])
         self.assertRegex(c["waits_for"], r"^next batch of 20 at ")
-        self.assertIn("next batch of 20", str(self.cluster.get("queue")["queues"]))
+        self.assertIn("next batch of 20 at ", str(self.cluster.get("queue")["queues"]))
         left = self.left("batch")
         accepted = datetime.datetime.fromisoformat(c["accepted"].replace("Z", "+00:00")).timestamp() * 1000
         for n, at in enumerate(left):
