@@ -89,6 +89,7 @@ static const char *const google[] = {"g.test", NULL}, *const both[] = {"g.test",
 
 struct receivers {
     bool denies_valid; /* google, or site o.test: a fifth of those who exist */
+    bool denies_all;
 };
 
 static unsigned number_of(const char *email) {
@@ -108,7 +109,7 @@ static void receive(struct cw *w, struct cw_node *n, const struct cw_lease *l, c
     const struct receivers *r = w->ctx;
     unsigned user = number_of(email);
     bool there = strstr(email, "@g.test") || strstr(email, "@o.test");
-    if (!exists(user) || (r->denies_valid && there && user % 5 == 3)) {
+    if (!exists(user) || r->denies_all || (r->denies_valid && there && user % 5 == 3)) {
         cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_USER_UNKNOWN, RMD_ACTION_SUPPRESS, RMD_SCOPE_RECIPIENT,
                         false);
         o->reply->code = 550;
@@ -298,6 +299,44 @@ static void a_small_receiver_is_judged_alone(void **state) {
     done(w);
 }
 
+/* Memory is bounded: past the limit nobody is suppressed, and nobody is remembered; the incident says how many. */
+static void more_than_can_be_kept_is_counted(void **state) {
+    (void)state;
+    enum { MORE = 500 };
+    struct receivers r = {.denies_all = true};
+    struct cw *w = world(&r);
+    cw_submit(w, "bulk", google, RMD_SURGE_PENDING_MAX + MORE, 0);
+    cw_pass(w, 60000, 1000);
+    assert_int_equal(surge_of(w)->pending, RMD_SURGE_PENDING_MAX);
+    assert_int_equal(surge_of(w)->not_kept, MORE);
+    assert_int_equal(suppressed(w, "g.test", true), 0);
+    uint64_t id = surge_of(w)->id;
+    assert_int_equal(decide(w, RMD_CMD_SUPPRESS_UNDO, id), RMD_OK); /* in slices */
+    assert_int_equal(w->reply_number, RMD_SURGE_PENDING_MAX);
+    assert_int_equal(surge_of(w)->pending, 0);
+    assert_int_equal(cw_events(w, "suppression.removed"), 1000); /* not one by one without an end */
+    done(w);
+}
+
+/* A decision that was taken is carried out, whatever happens to the process. */
+static void a_crash_in_the_midst_of_a_decision(void **state) {
+    (void)state;
+    struct receivers r = {.denies_all = true};
+    struct cw *w = world(&r);
+    cw_submit(w, "bulk", google, 5000, 0);
+    cw_pass(w, 30000, 1000);
+    assert_int_equal(surge_of(w)->pending, 5000);
+    w->hold_commits = true; /* the decision is on its way to the disk */
+    assert_int_equal(decide(w, RMD_CMD_SUPPRESS_UNDO, surge_of(w)->id), RMD_EAGAIN);
+    cw_crash(w, false); /* nothing of it is durable: nothing is undone, and nothing half */
+    assert_int_equal(surge_of(w)->pending, 5000);
+    assert_int_equal(decide(w, RMD_CMD_SUPPRESS_CONFIRM, surge_of(w)->id), RMD_OK);
+    cw_crash(w, true);
+    assert_int_equal(surge_of(w)->pending, 0);
+    assert_int_equal(suppressed(w, "g.test", true) + suppressed(w, "g.test", false), 5000);
+    done(w);
+}
+
 /* A tenant's bad list is no reason to doubt what another one hears. */
 static void tenants_are_apart(void **state) {
     (void)state;
@@ -339,6 +378,8 @@ int main(void) {
         cmocka_unit_test(undo_in_its_midst_frees_those_so_far),
         cmocka_unit_test(who_was_suppressed_by_hand_stays_so),
         cmocka_unit_test(a_small_receiver_is_judged_alone),
+        cmocka_unit_test(more_than_can_be_kept_is_counted),
+        cmocka_unit_test(a_crash_in_the_midst_of_a_decision),
         cmocka_unit_test(tenants_are_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
