@@ -47,9 +47,11 @@ void rmd_campaign_dirty(struct rmd_coord *c, struct rmd_campaign *k) {
 }
 
 int64_t rmd_campaign_valid_until(const struct rmd_campaign *k) {
-    int64_t at = RMD_NEVER;
+    int64_t at = RMD_NEVER, since = k->rec->accepted_wall_ms;
+    if (k->rec->start_wall_ms > since) /* it waited for its time, not for a receiver */
+        since = k->rec->start_wall_ms;
     if (k->stream->rec->age_limit_ms > 0)
-        at = k->rec->accepted_wall_ms + k->stream->rec->age_limit_ms;
+        at = since + k->stream->rec->age_limit_ms;
     if (k->rec->valid_until_wall_ms > 0 && k->rec->valid_until_wall_ms < at)
         at = k->rec->valid_until_wall_ms;
     return at;
@@ -57,7 +59,8 @@ int64_t rmd_campaign_valid_until(const struct rmd_campaign *k) {
 
 bool rmd_campaign_deals(struct rmd_coord *c, const struct rmd_campaign *k) {
     return k->rec->state == RMD_CAMPAIGN_ACTIVE && k->stream->rec->state == 0 && !k->draining &&
-           !rmd_tenant_paused(c, k->rec->tenant) && c->now.wall_ms < rmd_campaign_valid_until(k);
+           !rmd_tenant_paused(c, k->rec->tenant) && rmd_release_started(c, k) &&
+           c->now.wall_ms < rmd_campaign_valid_until(k);
 }
 
 enum rmd_settled rmd_campaign_drain_kind(const struct rmd_campaign *k) {
@@ -172,12 +175,15 @@ void rmd_campaign_tick(struct rmd_coord *c) {
             rmd_drain_start(c, k);
         else if (!k->draining && until != RMD_NEVER)
             rmd_core_wake(c, c->now.mono_ms + (until - c->now.wall_ms));
+        rmd_release_tick(c, k);
         if (c->stalled || c->tag - c->persisted > RMD_COORD_COMMITS_IN_FLIGHT)
             continue;
         if (k->draining)
             rmd_drain(c, k);
-        else if (!k->sorted && rmd_campaign_deals(c, k) && !c->meta->restored)
+        else if (!k->sorted && rmd_campaign_deals(c, k) && !c->meta->restored) {
             rmd_sort(c, k);
+            rmd_release_tick(c, k); /* more waits, to be spread */
+        }
         finish(c, k);
     }
 }

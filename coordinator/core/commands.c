@@ -452,6 +452,7 @@ static void incident_resolve(struct rmd_coord *c, const struct rmd_command *m) {
     if (m->text && *m->text)
         rmd_incident_ticket(c, i, m->text);
     rmd_incident_resolve(c, i, m->reason);
+    rmd_surges_resolved(c, i);
     bool back = rmd_returning_all(c, m->number, *i->rec->resolution ? i->rec->resolution : "resolved");
     c->deal = true;
     rmd_core_reply(c, m->token, RMD_OK, m->number, "incident %llu is resolved%s", (unsigned long long)m->number,
@@ -510,11 +511,18 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
     case RMD_CMD_CAMPAIGN_STATE:
         rmd_campaign_state(c, m);
         break;
+    case RMD_CMD_CAMPAIGN_SCHEDULE:
+        rmd_release_command(c, m);
+        break;
     case RMD_CMD_SUPPRESS:
         rmd_suppress_command(c, m);
         break;
     case RMD_CMD_UNSUPPRESS:
         rmd_unsuppress_command(c, m);
+        break;
+    case RMD_CMD_SUPPRESS_UNDO:
+    case RMD_CMD_SUPPRESS_CONFIRM:
+        rmd_surges_command(c, m);
         break;
     case RMD_CMD_INCIDENT_RESOLVE:
         incident_resolve(c, m);

@@ -22,6 +22,7 @@
 #include <remuda/store.h>
 
 #include "coordinator/core/reputation.h"
+#include "coordinator/core/schedule.h"
 #include "coordinator/core/warmup.h"
 #include "proto/codec.h"
 #include "proto/plan.h"
@@ -114,8 +115,11 @@ enum rmd_command_kind {
     RMD_CMD_SOURCE_STATE,      /* name = address, state (RMD_SOURCE_*), reason */
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
+    RMD_CMD_CAMPAIGN_SCHEDULE, /* id, schedule, reason */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
+    RMD_CMD_SUPPRESS_UNDO, /* number of a surge's incident, reason: all that it suppressed or holds as pending goes */
+    RMD_CMD_SUPPRESS_CONFIRM, /* likewise: what is pending is suppressed */
     RMD_CMD_INCIDENT_RESOLVE, /* number, reason; text: a ticket, or NULL */
     RMD_CMD_INCIDENT_TICKET,  /* number, text */
     RMD_CMD_RELOAD, /* providers, rules, plans, watch, stream_key: in place of what there is; reason says what changed */
@@ -130,8 +134,15 @@ enum rmd_command_kind {
     RMD_CMD_LISTING_REMOVAL, /* name = address or domain, text = list, reason: removal was asked for */
 };
 
+/* What is set changes, the rest stays. over in place of batches, and the other way round; 0 takes one away. */
+struct rmd_schedule_change {
+    struct rmd_schedule s; /* start 0: now */
+    bool set_at, set_over, set_batch, set_every;
+};
+
 struct rmd_command {
     enum rmd_command_kind kind;
+    const struct rmd_schedule_change *schedule;
     uint64_t token;
     uint32_t tenant; /* 1 = default */
     const char *name;
@@ -321,6 +332,10 @@ struct rmd_node_view {
 struct rmd_campaign_view {
     const Remuda__CampaignRecord *record; /* counters up to date */
     uint64_t leased, queued, deferred;    /* queued includes not yet sorted */
+    bool scheduled;                       /* it hasn't started */
+    uint64_t released, next_release;      /* recipients that may be offered so far, and how many more next */
+    int64_t next_release_wall_ms, all_released_wall_ms; /* 0: none; 0: at once */
+    const char *waits_for;                              /* "starts at ...", "next batch of 1,000 at ...", or "" */
 };
 struct rmd_queue_view { /* one (provider, stream) */
     const char *provider, *stream;
@@ -332,9 +347,10 @@ struct rmd_status_view {
     uint64_t epoch, incarnation;
     uint64_t queued, leased, deferred, in_doubt, unsorted;
     uint64_t
-        unsorted_paused;    /* of the unsorted, those whose campaign or stream is paused: nobody looks them up now */
-    uint64_t leased_away;   /* of the leased, those at nodes that aren't connected */
-    int64_t leased_away_ms; /* until the last of these leases is over */
+        unsorted_paused;     /* of the unsorted, those whose campaign or stream is paused: nobody looks them up now */
+    uint64_t unsorted_later; /* of the unsorted, those whose campaign starts later */
+    uint64_t leased_away;    /* of the leased, those at nodes that aren't connected */
+    int64_t leased_away_ms;  /* until the last of these leases is over */
     uint64_t delivered, bounced, suppressed, expired, held, uncertain; /* recipients settled; uncertain: attempts */
     uint64_t leases, nodes_connected, nodes, sources_active, sources_quarantined, sources_trouble, open_incidents,
         malformed_frames;

@@ -275,6 +275,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_queue_flush(c, tag);
     rmd_leases_flush(c, tag);
     rmd_campaigns_flush(c);
+    rmd_surges_flush(c);
     rmd_listings_flush(c);
     rmd_incidents_flush(c);
     rmd_registry_flush(c);
@@ -380,6 +381,7 @@ static void advance(struct rmd_coord *c) {
         return;
     rmd_campaign_tick(c);
     rmd_watchers_advance(c);
+    rmd_surges_advance(c);
     if (rmd_core_may_deal(c)) {
         rmd_deferred_resolve(c);
         rmd_queue_load(c);
@@ -518,6 +520,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     rmd_book_init(c);
     rmd_reload_init(c);
     rmd_watchers_init(c);
+    rmd_surges_init(c);
     return c;
 }
 
@@ -543,6 +546,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_campaigns_free(c);
     rmd_site_free(c);
     rmd_suppress_free(c);
+    rmd_surges_free(c);
     rmd_watchers_free(c);
     rmd_incidents_free(c);
     rmd_warm_free(c);

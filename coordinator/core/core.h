@@ -88,14 +88,15 @@ struct rmd_lane {
     int64_t until_wall_ms;
     uint64_t incident;
     struct rmd_account *account, *network;
-    struct rmd_warm_lane *warm;  /* NULL: no warm-up */
-    struct rmd_repute *repute;   /* NULL: nothing is known of it yet */
-    struct rmd_pace *pace;       /* as its node last told it; NULL: never */
-    int64_t rest_until_mono_ms;  /* its node gave work back although the lane is open */
-    uint32_t leases, leased;     /* granted: leases, and their messages */
-    uint32_t in_doubt;           /* leases */
-    uint32_t share;              /* connections of the provider's cluster ceiling, 0: none held */
-    int64_t share_until_mono_ms; /* it lingers until then; 0: held by leases */
+    struct rmd_warm_lane *warm;        /* NULL: no warm-up */
+    struct rmd_repute *repute;         /* NULL: nothing is known of it yet */
+    struct rmd_pace *pace;             /* as its node last told it; NULL: never */
+    int64_t rest_until_mono_ms;        /* its node gave work back although the lane is open */
+    uint32_t leases, leased;           /* granted: leases, and their messages */
+    uint32_t bulk_leases, bulk_leased; /* of these, of streams that aren't transactional */
+    uint32_t in_doubt;                 /* leases */
+    uint32_t share;                    /* connections of the provider's cluster ceiling, 0: none held */
+    int64_t share_until_mono_ms;       /* it lingers until then; 0: held by leases */
     uint64_t delivered, deferred, bounced, blocked;
     struct rmd_peak peak;
     struct rmd_own own;
@@ -233,6 +234,8 @@ struct rmd_cq {
     uint32_t n_entries;      /* with work */
     struct rmd_key cursor;   /* last key scanned; n 0: from the start */
     bool scanning, from_start, pass_loaded;
+    uint64_t credit;   /* of a paced campaign: recipients that may be offered for the first time (release.c) */
+    int64_t carry;     /* what the last share lacked or had too much, in 1/1024 */
     uint64_t put_tag;  /* last commit that queued something without loading it */
     uint64_t wait_tag; /* no scan before this commit is durable */
     int64_t rotated_mono_ms;
@@ -271,9 +274,9 @@ struct rmd_pq {
     uint64_t queued, leased, deferred;
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
-    size_t n_candidates, turn; /* turn: whose it is, where work is dealt round the pool */
-    bool has_cold;             /* some of them warm up */
-    struct rmd_repute *repute; /* of the sending domain here; NULL: not looked up since streams changed */
+    size_t n_candidates, turn;   /* turn: whose it is, where work is dealt round the pool */
+    bool has_cold;               /* some of them warm up */
+    struct rmd_repute *repute;   /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;
 };
 
@@ -296,6 +299,7 @@ struct rmd_campaign {
     bool closed;                 /* in the last of them */
     uint32_t n_chunks, n_leases; /* in memory, which point here */
     uint64_t queued, leased, deferred, in_doubt;
+    uint64_t released; /* as last looked at */
     /* sorting */
     struct rmd_list sort;
     uint32_t n_sort;
@@ -328,6 +332,7 @@ struct rmd_lease {
     struct rmd_campaign *campaign;
     struct rmd_pq *pq;
     struct rmd_caps caps;
+    bool bulk; /* of a stream that isn't transactional */
     uint32_t n, left;
     uint8_t done[RMD_CHUNK_BITS];
     /* rows of a chunk ... */
@@ -463,6 +468,7 @@ struct rmd_coord {
     uint64_t read_tag;
 
     struct rmd_set64 suppressed;
+    struct rmd_surges *surges; /* surge_internal.h */
     struct rmd_list suppressing;
     uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
     uint32_t n_bounce_suppressed;
@@ -665,6 +671,19 @@ void rmd_campaign_expire_scanned(struct rmd_coord *c, const struct rmd_coord_eve
 void rmd_campaigns_flush(struct rmd_coord *c);
 void rmd_campaigns_free(struct rmd_coord *c);
 void rmd_campaign_free(struct rmd_campaign *k);
+/* ---- release.c (schedule.h) */
+bool rmd_release_paced(const struct rmd_campaign *k);
+bool rmd_release_started(const struct rmd_coord *c, const struct rmd_campaign *k);
+/* Recipients that may be offered for the first time; UINT64_MAX: any number. */
+uint64_t rmd_release_room(const struct rmd_coord *c, const struct rmd_campaign *k);
+bool rmd_release_first(const Remuda__DeferredRecord *r); /* it wasn't offered yet */
+void rmd_release_offered(struct rmd_coord *c, struct rmd_campaign *k, int64_t by);
+void rmd_release_tick(struct rmd_coord *c, struct rmd_campaign *k);
+const char *rmd_release_why(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_arena *a);
+const char *rmd_release_binds(struct rmd_coord *c, const struct rmd_pq *q);
+void rmd_release_view(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_campaign_view *v);
+void rmd_release_command(struct rmd_coord *c, const struct rmd_command *m);
+
 /* ---- expire.c */
 void rmd_campaign_reap(struct rmd_coord *c);
 /* ---- drain.c */
@@ -783,7 +802,10 @@ void rmd_incidents_free(struct rmd_coord *c);
 bool rmd_suppress_has(const struct rmd_coord *c, uint32_t stream, uint64_t hash);
 void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m);
 void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m);
-void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o);
+/* A hard bounce at this provider: suppressed, or pending while it denies users in a surge. */
+void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                         const Remuda__Outcome *o);
+void rmd_suppress_told(struct rmd_coord *c, uint32_t tenant, uint64_t hash); /* nodes hear of it with this step */
 void rmd_suppress_bounce_flush(struct rmd_coord *c);
 void rmd_suppress_before_lease(struct rmd_coord *c, struct rmd_node *n, const struct rmd_lease *l);
 void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remuda__SuppressionRecord *r);
@@ -792,6 +814,26 @@ void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_suppress_check(struct rmd_coord *c);
 void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
+
+/* ---- surge_act.c, surge_table.c, surge_decide.c (surge.h): hard bounces of late, and what surges hold as pending */
+void rmd_surges_init(struct rmd_coord *c);
+void rmd_surges_free(struct rmd_coord *c);
+bool rmd_surges_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
+void rmd_surges_restore_bounce(struct rmd_coord *c, uint32_t tenant, uint64_t hash,
+                               const Remuda__SuppressionRecord *r);
+void rmd_surges_restored(struct rmd_coord *c);
+void rmd_surges_outcome(struct rmd_coord *c, const struct rmd_lease *l, struct rmd_slice row,
+                        const Remuda__Outcome *o, const struct rmd_verdict *v);
+/* Takes a hard bounce of an address that isn't suppressed: true when it is suppressed now, in memory and in the batch. */
+bool rmd_surges_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                       const char *evidence);
+/* Another reason has come for or against this address: what was known of it as a hard bounce. */
+enum rmd_bounce_known { RMD_BOUNCE_NONE, RMD_BOUNCE_REAL, RMD_BOUNCE_PENDING };
+enum rmd_bounce_known rmd_surges_forget(struct rmd_coord *c, uint32_t tenant, uint64_t hash);
+void rmd_surges_command(struct rmd_coord *c, const struct rmd_command *m);
+void rmd_surges_advance(struct rmd_coord *c);
+void rmd_surges_resolved(struct rmd_coord *c, struct rmd_incident *i);
+void rmd_surges_flush(struct rmd_coord *c);
 
 /* ---- watchers.c, listing.c, listing_act.c (listing.h) */
 void rmd_watchers_init(struct rmd_coord *c);

@@ -91,6 +91,20 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
         explain_lane(c, q, q->candidate[i], &chosen, out);
 }
 
+/* Campaigns of the stream that wait for a time. */
+static void explain_schedules(struct rmd_coord *c, const struct rmd_stream *s, struct rmd_buf *out) {
+    enum { NAMED = 10 };
+    int n = 0;
+    rmd_list_for(it, &c->open_campaigns) {
+        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, life);
+        const char *why = k->stream == s && !k->draining ? rmd_release_why(c, k, &c->scratch) : NULL;
+        if (why && n++ < NAMED)
+            rmd_buf_addf(out, "campaign %s: %s\n", rmd_campaign_name(k), why);
+    }
+    if (n > NAMED)
+        rmd_buf_addf(out, "%d more campaigns of the stream wait for their time\n", n - NAMED);
+}
+
 /* Its domain isn't in the cache: not sorted yet, or sorted before a restart, into one of the stream's queues. */
 static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const char *domain, struct rmd_buf *out) {
     rmd_buf_addf(
@@ -120,6 +134,7 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (s->rec->state)
         rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name,
                      *s->rec->reason ? s->rec->reason : "by the operator");
+    explain_schedules(c, s, out);
     if (rmd_stream_lacks_key(s))
         rmd_buf_addf(out,
                      "stream %s: a DKIM key of the stream can't be read, and nothing is sent unsigned: make its file "

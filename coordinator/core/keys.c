@@ -117,6 +117,12 @@ struct rmd_key rmd_key_listing(uint64_t listing) {
     add64(&k, listing);
     return k;
 }
+struct rmd_key rmd_key_surge(uint32_t tenant, uint32_t provider, uint64_t site) {
+    struct rmd_key k = of_tenant('Y', tenant);
+    add32(&k, provider);
+    add64(&k, site);
+    return k;
+}
 struct rmd_key rmd_key_events(uint64_t first_origin) {
     struct rmd_key k = rmd_key_table('V');
     add64(&k, first_origin);

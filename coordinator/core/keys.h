@@ -24,6 +24,7 @@
  *                                                                          ReputationRecord    yes
  * V      first event's origin u64                                          EventList           no (the shell gives them to history)
  * J      listing id u64                                                    ListingRecord       yes
+ * Y      tenant u32, provider u32, site u64 (0: all of it)                 SurgeRecord         yes
  * U      incident id u64                                                   IncidentRecord      open ones and the last 1000 (yes)
  *
  * All functions write into a fixed buffer and return the key's length. */
@@ -67,6 +68,7 @@ struct rmd_key rmd_key_warm(uint8_t kind, uint32_t a, uint32_t b);
 struct rmd_key rmd_key_suppression(uint32_t tenant, uint32_t stream, uint64_t address_hash);
 struct rmd_key rmd_key_incident(uint64_t incident);
 struct rmd_key rmd_key_listing(uint64_t listing);
+struct rmd_key rmd_key_surge(uint32_t tenant, uint32_t provider, uint64_t site);
 struct rmd_key rmd_key_events(uint64_t first_origin);
 /* The idempotency key is hashed with SHA-256 by the caller: 32 bytes. */
 struct rmd_key rmd_key_idempotency(uint32_t tenant, const uint8_t hash[RMD_HASH_BYTES]);

@@ -53,6 +53,10 @@ static void tally(struct rmd_lease *l, int by) {
     if (l->lane) {
         l->lane->leases = (uint32_t)((int)l->lane->leases + by);
         l->lane->leased = (uint32_t)((int64_t)l->lane->leased + n);
+        if (l->bulk) {
+            l->lane->bulk_leases = (uint32_t)((int)l->lane->bulk_leases + by);
+            l->lane->bulk_leased = (uint32_t)((int64_t)l->lane->bulk_leased + n);
+        }
     }
 }
 
@@ -108,6 +112,7 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->lane = lane;
     l->source_id = lane->source->rec->id;
     l->provider_id = pq->provider_id;
+    l->bulk = k->stream->rec->priority != 0;
     l->campaign = k;
     k->n_leases++;
     l->pq = pq;
@@ -120,8 +125,10 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     return l;
 }
 
-static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l) {
+static uint32_t grant(struct rmd_coord *c, struct rmd_lease *l, uint32_t first) {
     l->left = l->n;
+    if (first)
+        rmd_release_offered(c, l->campaign, first);
     rmd_share_take(c, l->lane);
     rmd_caps_grant(&l->caps, l->n);
     tally(l, 1);
@@ -186,7 +193,8 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->chunk = rmd_chunk_get(c, ch->campaign, ch->group, ch->seq);
     if (incident)
         rmd_incident_moved(c, incident, lane->source, l->n);
-    return grant(c, l);
+    e->cq->credit -= l->n < e->cq->credit ? l->n : e->cq->credit;
+    return grant(c, l, l->n);
 }
 
 /* Of a refusal that freed the record to move. */
@@ -231,6 +239,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
                              uint32_t *moved) {
     struct rmd_lease *l = NULL;
     size_t bytes = 0;
+    uint32_t first = 0;
     rmd_list_for_safe(it, &q->items) {
         struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
         struct rmd_campaign *k = d->chunk->campaign;
@@ -250,8 +259,12 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
+        bool fresh = rmd_release_first(d->rec);
+        if (fresh && rmd_release_room(c, k) <= first)
+            continue;
         if (!rmd_warm_site_take_own(c, lane, d->rec))
             continue;
+        first += fresh;
         if (!l) {
             l = begin(c, lane, k, q->pq);
             l->own = rmd_alloc(max * sizeof *l->own);
@@ -266,7 +279,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         d->chunk = NULL;
         rmd_ditem_free(c, d);
     }
-    return l ? grant(c, l) : 0;
+    return l ? grant(c, l, first) : 0;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -331,6 +344,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
     m->template_hash.data = rmd_arena_dup(a, k->template_hash.data, k->template_hash.len);
     m->template_hash.len = k->template_hash.len;
     m->valid_until_wall_ms = until == RMD_NEVER ? 0 : until;
+    m->urgent = !l->bulk;
     m->parts = 1;
     m->column = rmd_arena_alloc(a, (k->n_column + 1) * sizeof *m->column);
     m->n_column = k->n_column;
@@ -346,6 +360,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
         m->share->connections = rmd_share_connections(c, l->lane);
         m->share->rate_per_minute = p->rate_per_minute;
         rmd_pace_of_lease(c, l->lane, m->share);
+        m->share->kept = rmd_source_has_priority(c, l->source) ? 1 : 0;
     }
     credit(n, l->credit_out); /* of the time before */
     l->credit_out = protobuf_c_message_get_packed_size(&m->base);
@@ -415,6 +430,8 @@ void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index) {
         l->pq->leased--;
         if (l->lane)
             l->lane->leased--;
+        if (l->lane && l->bulk)
+            l->lane->bulk_leased--;
     } else if (l->state == RMD_LEASE_DOUBT) {
         l->campaign->in_doubt--;
     }
@@ -524,6 +541,7 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     l->source_id = r->source;
     l->provider_id = r->provider;
     l->campaign = k;
+    l->bulk = k->stream->rec->priority != 0;
     k->n_leases++;
     l->pq = rmd_pq_get(c, r->provider, k->stream);
     ssize_t p = l->pq->provider;

@@ -286,6 +286,9 @@ static bool wants(struct rmd_coord *c, const struct rmd_cq *q) {
     if (q->scanning || q->queued <= q->loaded || q->n_entries >= RMD_COORD_WINDOW_CHUNKS ||
         q->wait_tag > c->persisted)
         return false;
+    if (rmd_release_paced(q->campaign) && !q->campaign->draining && !q->credit &&
+        rmd_release_room(c, q->campaign) != UINT64_MAX)
+        return false; /* nothing of it is wanted before the next release */
     return q->campaign->draining || rmd_campaign_deals(c, q->campaign);
 }
 
@@ -345,11 +348,11 @@ void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q) {
         rmd_core_wake(c, c->now.mono_ms + RMD_TICK_MS);
 }
 
-/* A paused campaign gives its windows up when others need them; the cursor starts again. */
+/* A paused campaign, or one whose next release is still to come, gives its windows up when others need them; the cursor starts again. */
 static void unload_paused(struct rmd_coord *c) {
     rmd_list_for(kt, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(kt, struct rmd_campaign, all);
-        if (k->draining || rmd_campaign_deals(c, k))
+        if (k->draining || (rmd_campaign_deals(c, k) && rmd_release_room(c, k)))
             continue;
         rmd_list_for(it, &k->cqs) {
             struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);

@@ -187,15 +187,20 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
         rmd_settle_row(c, x->chunk, x->row, rmd_campaign_drain_kind(k), NULL);
         return;
     }
+    bool untouched = !o->rcpts && (!l->own || rmd_release_first(l->own[x->index]));
+    bool counts = !l->own && rmd_release_paced(k) && !untouched; /* its RCPT was sent: it keeps its place */
+    if (untouched || (!l->own && !counts))                       /* somebody else may have its place */
+        rmd_release_offered(c, k, -1);
     uint64_t incident = incident_of(l);
     rmd_incident_returned(c, incident, 1);
-    if (!l->own && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
+    if (!l->own && !counts && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
         rmd_entry_set(c, l->entry, x->row);
         if (incident)
             l->entry->incident = incident;
         return;
     }
     Remuda__DeferredRecord *d = record_of(c, x);
+    d->offered = counts || (l->own && !untouched);
     if (o->returned_reason == RMD_RETURN_PROVIDER_CHANGED || l->pq->provider < 0) {
         struct rmd_row_head h;
         if (rmd_row_head(x->bytes, &h))
@@ -253,7 +258,7 @@ static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Out
     settled(c, x, o, v->class == RMD_CLASS_EXPIRED ? RMD_SETTLED_EXPIRED : RMD_SETTLED_BOUNCED);
     struct rmd_row_head h;
     if (v->action == RMD_ACTION_SUPPRESS && (v->scope & RMD_SCOPE_RECIPIENT) && rmd_row_head(x->bytes, &h))
-        rmd_suppress_bounce(c, x->campaign->rec->tenant, h.email, o);
+        rmd_suppress_bounce(c, x->campaign->rec->tenant, x->lease->provider_id, h.email, o);
 }
 
 /* A message that was dealt again, or held, after its lease was in doubt: only an answer of the receiver is news. */
@@ -292,6 +297,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
     rmd_returning_outcome(c, l, o->kind, v.scope, v.class);
+    rmd_surges_outcome(c, l, x.bytes, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)
             rmd_event_message(c, "delivered", l->campaign, x.bytes, l, o)->text =

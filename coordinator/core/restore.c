@@ -114,6 +114,9 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
     case 'W':
         ok = rmd_warm_restore_row(c, key, value);
         break;
+    case 'Y':
+        ok = rmd_surges_restore_row(c, key, value);
+        break;
     case 'J': {
         KEEP(ListingRecord, listing_record);
         ok = r;
@@ -276,6 +279,7 @@ void rmd_restore_end(struct rmd_coord *c) {
     c->start_lease = NULL;
     c->n_start_campaigns = c->n_start_leases = 0;
     rmd_suppress_resume(c);
+    rmd_surges_restored(c);
     struct rmd_key q = rmd_key_table('Q'), d = rmd_key_table('D'), k = rmd_key_table('K');
     scan_more(c, RMD_READ_START_Q, &q, 'Q');
     scan_more(c, RMD_READ_START_D, &d, 'D');

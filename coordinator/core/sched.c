@@ -8,7 +8,7 @@
  * order changes seldom, and explain names the reason.
  *
  * A part of each lane's cap (1/10), and of what may be outstanding there (a quarter), is kept for streams of
- * priority 0 when a source serves one. */
+ * priority 0 when a source serves one; at the node a connection, and their mail goes first (node/core/worker_priority.c). */
 #include "coordinator/core/core.h"
 
 enum { PRIORITY_SHARE = 10, QUANTUM = RMD_COORD_LEASE_MESSAGES / 2 };
@@ -95,6 +95,20 @@ static bool open_or_probed(const struct rmd_lane *l) {
     return l->state == RMD_LANE_OPEN || l->state == RMD_LANE_PROBING;
 }
 
+/* What may be outstanding at a lane is shared where a source serves transactional streams: bulk mail has three quarters of it at most,
+ * and transactional mail always a quarter; bulk mail always its part by weight, so that it never starves. */
+static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *l) {
+    enum { LEASES = RMD_COORD_LANE_LEASES, MESSAGES = RMD_COORD_LANE_MESSAGES, PARTS = 9 };
+    bool full = l->leases >= LEASES || l->leased >= MESSAGES;
+    if (!rmd_source_has_priority(c, l->source))
+        return full;
+    if (q->stream->rec->priority == 0)
+        return full && (l->leases - l->bulk_leases >= LEASES / 4 || l->leased - l->bulk_leased >= MESSAGES / 4);
+    if (l->bulk_leases >= LEASES * 3 / 4 || l->bulk_leased + RMD_COORD_LEASE_MESSAGES >= MESSAGES)
+        return true;
+    return full && (l->bulk_leases >= LEASES / PARTS || l->bulk_leased >= MESSAGES / PARTS);
+}
+
 static const char *lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
     struct rmd_source *s = l->source;
     if (s->rec->state != RMD_SOURCE_ACTIVE)
@@ -134,9 +148,7 @@ static const char *lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_la
         return rmd_why_ramp;
     if (!room(c, q, l, true) && !retries_ready(q))
         return "lane caps: what room is left is kept for retries";
-    uint32_t kept = q->stream->rec->priority && rmd_source_has_priority(c, s) ? 1 : 0;
-    if (l->leases >= RMD_COORD_LANE_LEASES * (4 - kept) / 4 ||
-        l->leased + kept * RMD_COORD_LEASE_MESSAGES >= RMD_COORD_LANE_MESSAGES)
+    if (lane_full(c, q, l))
         return "leases outstanding";
     if (!rmd_share_room(c, l))
         return "the provider's cluster ceiling";
@@ -271,6 +283,10 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
             rmd_moving_took(c, x->pq, i, n);
         else if (n)
             rmd_moving_flowed(c, x->pq, l, m, n);
+        if (n && rmd_release_paced(x->campaign) && !x->campaign->rec->engagement && rmd_list_linked(&e->in_cq)) {
+            rmd_list_remove(&e->in_cq); /* the next domain's turn */
+            rmd_list_push(&x->entries, &e->in_cq);
+        }
         if (n)
             return n;
     }
@@ -310,6 +326,10 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
             continue;
         uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
+        uint64_t released = rmd_release_room(c, x->campaign);
+        if (released != UINT64_MAX && x->credit < released)
+            released = x->credit;
+        most = released < most ? released : most;
         uint32_t n = most ? deal_entries(c, x, l, m, (uint32_t)most) : 0;
         if (n) {
             rmd_list_remove(&x->in_pq); /* the next campaign's turn */
@@ -457,6 +477,9 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
         return "a DKIM key of the stream can't be read";
     if (campaigns_paused(c, q))
         return "campaign paused";
+    const char *later = rmd_release_binds(c, q);
+    if (later)
+        return later;
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

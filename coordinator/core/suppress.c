@@ -3,7 +3,7 @@
  * In memory a set of hashes (tenant is in the hash, a stream is mixed in); in the store a row each. A command is
  * answered when nothing can contact the address any more: the row is durable, and every node that holds leases has
  * confirmed, or its leases are over. From the moment of the command the address is in no new lease. A hard bounce
- * suppresses by itself, and needs no answer. */
+ * suppresses by itself, and needs no answer; in a surge of them it is pending (surge_act.c). */
 #include "coordinator/core/core.h"
 
 static uint64_t member(uint32_t stream, uint64_t hash) {
@@ -112,6 +112,8 @@ void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     bool known = rmd_set64_has(&c->suppressed, member(m->stream, hash)), why = m->reason && *m->reason;
     struct rmd_suppressing *s = make(c, m->tenant, m->stream, rmd_slice_str(m->name));
     s->token = m->token;
+    if (!m->stream && rmd_surges_forget(c, m->tenant, hash)) /* somebody's word now, not only a provider's */
+        known = false;
     if (known && !why) { /* its row says why, and since when: that stays */
         start(c, s);
         return;
@@ -127,7 +129,8 @@ void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m) {
 
 void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     uint64_t hash = m->name ? rmd_address_hash(m->tenant, rmd_slice_str(m->name)) : 0;
-    if (!m->name || !rmd_set64_remove(&c->suppressed, member(m->stream, hash))) {
+    bool pending = m->name && !m->stream && rmd_surges_forget(c, m->tenant, hash) == RMD_BOUNCE_PENDING;
+    if (!m->name || (!rmd_set64_remove(&c->suppressed, member(m->stream, hash)) && !pending)) {
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "this address isn't suppressed there");
         return;
     }
@@ -148,22 +151,24 @@ void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_core_reply(c, m->token, RMD_OK, 0, "%s may be contacted again", m->name);
 }
 
-void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email, const Remuda__Outcome *o) {
-    if (rmd_coord_suppressed(c, tenant, 0, email))
-        return;
-    struct rmd_suppressing s = {
-        .tenant = tenant, .address = rmd_arena_str(&c->scratch, email), .hash = rmd_address_hash(tenant, email)};
-    rmd_set64_add(&c->suppressed, s.hash);
-    const char *evidence = "";
-    if (o->reply)
-        evidence = rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced,
-                                    rmd_stage_name(o->reply->stage));
-    write_row(c, &s, "hard bounce", evidence, true);
+void rmd_suppress_told(struct rmd_coord *c, uint32_t tenant, uint64_t hash) {
     if (c->n_bounce_suppressed == sizeof c->bounce_suppressed / sizeof c->bounce_suppressed[0] ||
         (c->n_bounce_suppressed && c->bounce_tenant != tenant))
         rmd_suppress_bounce_flush(c);
     c->bounce_tenant = tenant;
-    c->bounce_suppressed[c->n_bounce_suppressed++] = s.hash;
+    c->bounce_suppressed[c->n_bounce_suppressed++] = hash;
+}
+
+void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                         const Remuda__Outcome *o) {
+    if (rmd_coord_suppressed(c, tenant, 0, email))
+        return;
+    const char *evidence = "";
+    if (o->reply)
+        evidence = rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced,
+                                    rmd_stage_name(o->reply->stage));
+    if (rmd_surges_bounce(c, tenant, provider, email, evidence))
+        rmd_suppress_told(c, tenant, rmd_address_hash(tenant, email));
 }
 
 /* One frame a node for the bounces of a step. */
@@ -266,6 +271,10 @@ void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remud
         return;
     uint32_t stream = rmd_get_be32(key.p + 5);
     uint64_t hash = rmd_get_be64(key.p + 9);
+    if (!stream)
+        rmd_surges_restore_bounce(c, rmd_get_be32(key.p + 1), hash, r);
+    if (r->pending)
+        return;
     rmd_set64_add(&c->suppressed, member(stream, hash));
     if (r->confirmed)
         return;

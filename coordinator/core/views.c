@@ -39,6 +39,8 @@ static void count_campaigns(struct rmd_coord *c, struct rmd_status_view *out) {
         out->unsorted += unsorted;
         if (k->rec->state == RMD_CAMPAIGN_PAUSED || k->stream->rec->state)
             out->unsorted_paused += unsorted;
+        else if (!rmd_release_started(c, k))
+            out->unsorted_later += unsorted;
         out->delivered += k->rec->delivered;
         out->bounced += k->rec->bounced;
         out->suppressed += k->rec->suppressed;
@@ -220,6 +222,10 @@ void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rm
             .queued = k->queued + domain_free_sum(k),
             .deferred = k->deferred,
         };
+        rmd_arena_reset(&c->view);
+        rmd_release_view(c, k, &view);
+        const char *why = k->rec->finished_wall_ms || k->draining ? NULL : rmd_release_why(c, k, &c->view);
+        view.waits_for = why ? why : "";
         fn(ctx, &view);
     }
 }
@@ -241,12 +247,12 @@ static int64_t next_attempt(const struct rmd_pq *q) {
 
 /* With the time when more frees, where a warm-up binds. */
 static const char *waits_for(struct rmd_coord *c, struct rmd_pq *q) {
+    rmd_arena_reset(&c->view);
     const char *why = rmd_sched_why(c, q);
     if (why != rmd_why_warm_cap && why != rmd_why_warm_hour)
         return why;
     int64_t ms = rmd_warm_frees_ms(c, q);
     char when[32];
-    rmd_arena_reset(&c->view);
     if (ms == RMD_NEVER)
         return rmd_arena_printf(&c->view, "%s; more frees when leases report", why);
     rmd_format_duration(ms, when);

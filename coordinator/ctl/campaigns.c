@@ -48,8 +48,10 @@ static void show_status(const json_t *o) {
         printf("PAUSED   the store was restored from a backup: `remuda resume-restored` when all nodes are back\n");
     puts("recipients");
     line("unsorted", o, "unsorted",
-         rmd_json_i(o, "unsorted_paused") ? "accepted, not looked up yet; those of paused campaigns wait for `resume`"
-                                          : "accepted, their domains not looked up yet");
+         rmd_json_i(o, "unsorted_paused") || rmd_json_i(o, "unsorted_later")
+             ? "accepted, not looked up yet; those of paused campaigns wait for `resume`, of later ones for their "
+               "start"
+             : "accepted, their domains not looked up yet");
     line("queued", o, "queued", "waiting for a lane");
     line("deferred", o, "deferred", "to be tried again later");
     line("leased", o, "leased", "at a node");
@@ -73,7 +75,8 @@ int rmd_ctl_status(struct rmd_ctl *c) {
 }
 
 static void show_campaigns(const json_t *o) {
-    struct rmd_table *t = rmd_table_new("ID|NAME|STREAM|STATE|>ROWS|>DELIVERED|>BOUNCED|>WAITING|SUBMITTED");
+    struct rmd_table *t =
+        rmd_table_new("ID|NAME|STREAM|STATE|>ROWS|>DELIVERED|>BOUNCED|>WAITING|SUBMITTED|NEXT RELEASE");
     json_t *k;
     size_t i;
     json_array_foreach(json_object_get(o, "campaigns"), i, k) {
@@ -87,6 +90,7 @@ static void show_campaigns(const json_t *o) {
         rmd_table_count(t, (uint64_t)rmd_json_i(k, "bounced"));
         rmd_table_count(t, (uint64_t)(rmd_json_i(k, "queued") + rmd_json_i(k, "leased") + rmd_json_i(k, "deferred")));
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "accepted"), when));
+        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "next_release"), when));
     }
     rmd_table_print(t, "no campaigns yet; `remuda send --help` tells how to submit one");
 }
@@ -103,6 +107,7 @@ static void show_campaign(const json_t *k) {
            *rmd_json_s(k, "reason") ? ": " : "", rmd_json_s(k, "reason"));
     printf("  accepted  %s", rmd_ctl_when(rmd_json_s(k, "accepted"), when));
     printf("\n  finished  %s\n", rmd_ctl_when(rmd_json_s(k, "finished"), when));
+    rmd_ctl_show_schedule(k);
     line("rows", k, "rows", "");
     line("rejected", k, "rejected", "at submission");
     line("queued", k, "queued", "");
@@ -204,16 +209,22 @@ static void show_queue(const json_t *o) {
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "leased"));
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "deferred"));
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(q, "next_attempt"), when));
-        rmd_table_cell(t, rmd_json_s(q, "waits_for"));
+        struct rmd_buf why = {0};
+        rmd_ctl_local(rmd_json_s(q, "waits_for"), &why);
+        rmd_table_cell(t, rmd_buf_str(&why));
+        rmd_buf_release(&why);
     }
-    int64_t unsorted = rmd_json_i(o, "unsorted"), paused = rmd_json_i(o, "unsorted_paused");
+    int64_t unsorted = rmd_json_i(o, "unsorted"), paused = rmd_json_i(o, "unsorted_paused"),
+            later = rmd_json_i(o, "unsorted_later");
     int64_t doubt = rmd_json_i(o, "in_doubt");
     rmd_table_print(t, rows || unsorted || doubt ? NULL : "nothing waits");
     if (doubt)
         recipients((uint64_t)doubt,
                    "in doubt at nodes that did not report (`remuda node list`, `remuda node forget`)");
-    if (unsorted > paused)
-        recipients((uint64_t)(unsorted - paused), "with domains that are being looked up");
+    if (later)
+        recipients((uint64_t)later, "of campaigns that start later (`remuda campaign list`)");
+    if (unsorted > paused + later)
+        recipients((uint64_t)(unsorted - paused - later), "with domains that are being looked up");
     if (paused)
         recipients((uint64_t)paused, "of paused campaigns or streams, not looked up yet");
 }

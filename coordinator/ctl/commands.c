@@ -12,6 +12,9 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --key TEXT         idempotency key: sending twice with it queues once\n"
      "  --strict           queue nothing when any row is bad\n"
      "  --valid-for TIME   give up after that (\"2d\", \"36h\"); at most the stream's age limit\n"
+     "  --at TIME          start then: 2026-12-01T09:00 (this computer's clock), with Z or +01:00, or \"tomorrow 09:00\"\n"
+     "  --over TIME        spread it over that long (\"6h\"), evenly at each provider\n"
+     "  --batch N --every TIME   N recipients at once, and the next N after that time\n"
      "  --rejects FILE     where bad rows are listed (default: LIST.csv.rejects)\n"
      "  --watch            stay until every recipient is settled\n"
      "\n"
@@ -21,6 +24,11 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"status", NULL, "", "What the cluster is doing, in one screen", "", rmd_ctl_status},
     {"campaign", "list", "", "Campaigns with their progress", "", rmd_ctl_campaign_list},
     {"campaign", "show", "ID [--watch]", "One campaign", "  --watch  stay until it is settled\n", rmd_ctl_campaign_show},
+    {"campaign", "set", "ID [--at TIME] [--over TIME] [--batch N] [--every TIME] [--reason TEXT]", "Change when a campaign is sent, before it starts or while it runs",
+     "  --at TIME          start then (as for `send`), or \"now\"; one that runs stops until then\n"
+     "  --over TIME        spread what was not offered yet over that long; \"none\": no longer spread\n"
+     "  --batch N --every TIME   what was not offered yet goes in batches; \"none\": no longer\n"
+     "Retries are not held up. Age counts from the start.\n", rmd_ctl_campaign_set},
     {"campaign", "pause", "ID [--reason TEXT]", "Stop dealing a campaign's recipients", "What is open at a receiver ends; the rest waits for `resume`.\n", rmd_ctl_campaign_verb},
     {"campaign", "resume", "ID [--reason TEXT]", "Go on with a paused campaign", "", rmd_ctl_campaign_verb},
     {"campaign", "cancel", "ID [--reason TEXT]", "End a campaign; nothing more of it is sent", "", rmd_ctl_campaign_verb},
@@ -143,9 +151,11 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "TIER tells what a listing does: act stops a source everywhere (a domain: pauses its bulk streams), slow halves a\n"
      "source's pace, snowshoe pauses bulk streams and moves nothing, alert is told only.\n", rmd_ctl_listings},
     {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "In force at once for whatever no node holds; returns when every node that holds leases has confirmed it, or\n"
-     "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays.\n", rmd_ctl_suppress_add},
+     "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays, unless it was a bounce.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},
     {"suppress", "check", "ADDRESS", "Is an address suppressed, and why", "Exit code 0: it is; 3: it is not.\n", rmd_ctl_suppress_check},
+    {"suppress", "undo", "--incident N [--reason TEXT]", "Free whoever a surge of unknown users suppressed", "A provider that denies users far over its usual is an incident; whom it denies is pending. This takes all of it back.\n", rmd_ctl_suppress_decide},
+    {"suppress", "confirm", "--incident N [--reason TEXT]", "Suppress whoever a surge of unknown users denied", "These users don't exist: what is pending is suppressed, and such a share counts as usual there.\n", rmd_ctl_suppress_decide},
     {"classify", NULL, "[REPLY] [--stage S] [--provider P] [--rules FILE] [--providers FILE] | --tsv [FILE]", "What a receiver's reply means, and what is done about it",
      "REPLY is what the server said, with or without its code, or a piece of a bounce; without it, standard input is read.\n"
      "Needs no coordinator.\n"

@@ -103,6 +103,7 @@ double rmd_json_f(const json_t *o, const char *key);
 const char *rmd_ctl_when(const char *rfc3339, char out[32]);
 /* A line of the API's for people: its times become local ones, control characters blanks. */
 void rmd_ctl_line(const char *indent, const char *text);
+void rmd_ctl_local(const char *text, struct rmd_buf *out);
 
 /* ---- commands */
 int rmd_ctl_send(struct rmd_ctl *c);
@@ -110,6 +111,13 @@ int rmd_ctl_status(struct rmd_ctl *c);
 int rmd_ctl_campaign_list(struct rmd_ctl *c);
 int rmd_ctl_campaign_show(struct rmd_ctl *c);
 int rmd_ctl_campaign_verb(struct rmd_ctl *c);
+int rmd_ctl_campaign_set(struct rmd_ctl *c);
+/* --at, --over, --batch, --every as given; NULL: not given. Into the members of a request; false after a usage error. */
+struct rmd_ctl_schedule {
+    const char *at, *over, *batch, *every;
+};
+bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, json_t *o);
+void rmd_ctl_show_schedule(const json_t *campaign);
 int rmd_ctl_source_add(struct rmd_ctl *c);
 int rmd_ctl_source_list(struct rmd_ctl *c);
 int rmd_ctl_source_show(struct rmd_ctl *c);
@@ -141,6 +149,7 @@ int rmd_ctl_incident_ticket(struct rmd_ctl *c);
 int rmd_ctl_suppress_add(struct rmd_ctl *c);
 int rmd_ctl_suppress_remove(struct rmd_ctl *c);
 int rmd_ctl_suppress_check(struct rmd_ctl *c);
+int rmd_ctl_suppress_decide(struct rmd_ctl *c);
 int rmd_ctl_classify(struct rmd_ctl *c);
 int rmd_ctl_rules_check(struct rmd_ctl *c);
 int rmd_ctl_rules_reload(struct rmd_ctl *c);

@@ -334,9 +334,16 @@ int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
 static void show_suppression(const char *address, const json_t *x) {
     char when[32];
     struct rmd_buf waits = {0};
-    printf("%s is suppressed since %s for %s%s%s%s%s\n", address, rmd_ctl_when(rmd_json_s(x, "since"), when),
+    bool pending = json_is_true(json_object_get(x, "pending"));
+    printf("%s is %s since %s for %s%s%s%s%s\n", address, pending ? "pending" : "suppressed",
+           rmd_ctl_when(rmd_json_s(x, "since"), when),
            *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", *rmd_json_s(x, "reason") ? ": " : "",
            rmd_json_s(x, "reason"), *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
+    if (pending)
+        printf("  its provider denies far more users than usual (incident %" PRId64
+               "): it may be contacted; the next answer\n"
+               "  decides, or `remuda suppress undo|confirm --incident %" PRId64 "`\n",
+               rmd_json_i(x, "incident"), rmd_json_i(x, "incident"));
     if (!json_is_true(json_object_get(x, "confirmed"))) {
         waits_text(json_object_get(x, "waits_for"), &waits);
         printf("  not confirmed yet%s%s: what was leased before may still reach it\n", waits.len ? " by " : "",
@@ -361,9 +368,31 @@ int rmd_ctl_suppress_check(struct rmd_ctl *c) {
     if (c->json)
         rmd_ctl_print_json(answer);
     else if (!suppressed)
-        printf("%s is not suppressed\n", rmd_json_s(answer, "address"));
+        printf("%s is not suppressed%s\n", rmd_json_s(answer, "address"),
+               json_array_size(json_object_get(answer, "entries")) ? ":" : "");
     json_array_foreach(json_object_get(answer, "entries"), i, x) if (!c->json)
         show_suppression(rmd_json_s(answer, "address"), x);
     json_decref(answer);
     return suppressed ? CTL_OK : CTL_NOT_FOUND;
+}
+
+int rmd_ctl_suppress_decide(struct rmd_ctl *c) {
+    const char *incident = NULL, *reason = "";
+    const struct rmd_ctl_option o[] = {{"incident", &incident, NULL}, {"reason", &reason, NULL}, {0}};
+    int rc = rmd_ctl_options(c, o, NULL, 0, 0);
+    json_t *answer = NULL;
+    uint64_t n;
+    char path[128];
+    if (rc >= 0)
+        return rc;
+    if (!incident || rmd_parse_u64(rmd_slice_str(incident), &n) < 0)
+        return rmd_ctl_usage(c, "--incident NUMBER is needed (`remuda incident list`)");
+    rmd_format(path, sizeof path, "/v1/incidents/%" PRIu64 "/%s", n, c->command->verb);
+    rc = rmd_ctl_call(c, "POST", path, json_pack("{s:s}", "reason", reason), &answer);
+    if (rc == CTL_OK && c->json)
+        rmd_ctl_print_json(answer);
+    else if (rc == CTL_OK)
+        printf("incident %" PRIu64 ": %s\n", n, rmd_json_s(answer, "text"));
+    json_decref(answer);
+    return rc;
 }

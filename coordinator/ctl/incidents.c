@@ -99,6 +99,29 @@ static void show_next(const json_t *x) {
             printf("  %-8s  %s\n", field[i][1], rmd_json_s(x, field[i][0]));
 }
 
+/* A surge of unknown users: nothing moved, no source is involved. */
+static void show_surge(const json_t *s) {
+    char when[32], a[32], b[32];
+    rmd_format_count((uint64_t)rmd_json_i(s, "denied"), a);
+    rmd_format_count((uint64_t)rmd_json_i(s, "answered"), b);
+    printf("  surge     since %s", rmd_ctl_when(rmd_json_s(s, "since"), when));
+    if (*rmd_json_s(s, "over"))
+        printf(", over since %s\n", rmd_ctl_when(rmd_json_s(s, "over"), when));
+    else
+        printf(": %s of %s recipients denied\n", a, b);
+    static const char *const counts[][3] = {
+        {"pending", "pending", "denied, and not suppressed until somebody decides or they are denied again"},
+        {"undone", "undone", "may be contacted again"},
+        {"confirmed", "confirmed", "suppressed"},
+        {"not_kept", "not kept", "denied and neither suppressed nor pending: more than can be kept"}};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        if (i && !rmd_json_i(s, counts[i][0]))
+            continue;
+        rmd_format_count((uint64_t)rmd_json_i(s, counts[i][0]), a);
+        printf("  %-9s %s  %s\n", counts[i][1], a, counts[i][2]);
+    }
+}
+
 static void show_incident(json_t *x) {
     printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
     if (*rmd_json_s(x, "subject"))
@@ -108,8 +131,12 @@ static void show_incident(json_t *x) {
                *rmd_json_s(x, "provider") ? rmd_json_s(x, "provider") : "every provider");
     printf("  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "class"), rmd_json_s(x, "scope"),
            rmd_json_s(x, "cause"));
+    const json_t *surge = json_object_get(x, "surge");
     show_times(x);
-    show_moving(x);
+    if (surge)
+        show_surge(surge);
+    else
+        show_moving(x);
     show_next(x);
     show_line(x);
 }

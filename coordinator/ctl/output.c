@@ -133,18 +133,23 @@ static size_t time_at(const char *s) {
     return s[n] == 'Z' ? n + 1 : 0;
 }
 
-void rmd_ctl_line(const char *indent, const char *text) {
-    fputs(indent, stdout);
+void rmd_ctl_local(const char *text, struct rmd_buf *out) {
     while (*text) {
         size_t n = time_at(text);
         if (n) {
             char one[40], when[32];
-            fputs(rmd_copy_slice(one, sizeof one, rmd_slice(text, n)) ? rmd_ctl_when(one, when) : "?", stdout);
+            rmd_buf_addstr(out, rmd_copy_slice(one, sizeof one, rmd_slice(text, n)) ? rmd_ctl_when(one, when) : "?");
             text += n;
         } else {
-            putchar((unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
+            rmd_buf_addc(out, (unsigned char)*text < 0x20 || *text == 0x7f ? ' ' : *text);
             text++;
         }
     }
-    putchar('\n');
+}
+
+void rmd_ctl_line(const char *indent, const char *text) {
+    struct rmd_buf b = {0};
+    rmd_ctl_local(text, &b);
+    printf("%s%s\n", indent, rmd_buf_str(&b));
+    rmd_buf_release(&b);
 }

@@ -89,11 +89,13 @@ static void summary(const json_t *answer) {
            !again   ? "accepted"
            : n == 1 ? "was accepted before, under the same key: nothing was queued again"
                     : "were accepted before, under the same key: nothing was queued again");
+    if (!again)
+        rmd_ctl_show_schedule(json_object_get(answer, "campaign"));
     json_array_foreach(json_object_get(answer, "warnings"), i, w) printf("warning: %s\n", json_string_value(w));
 }
 
 static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name, const char *key, bool strict,
-                         const char *valid) {
+                         const char *valid, const struct rmd_ctl_schedule *schedule) {
     int64_t ms = 0;
     if (valid && !rmd_ctl_duration(c, "valid-for", valid, &ms))
         return NULL;
@@ -108,6 +110,10 @@ static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name
         json_object_set_new(m, "idempotency_key", json_string(key));
     if (ms)
         json_object_set_new(m, "valid_for_ms", json_integer(ms));
+    if (!rmd_ctl_schedule(c, schedule, m)) {
+        json_decref(m);
+        return NULL;
+    }
     return m;
 }
 
@@ -129,17 +135,27 @@ int rmd_ctl_send(struct rmd_ctl *c) {
     const char *template = NULL, *list = NULL, *stream = NULL, *name = NULL, *key = NULL, *valid = NULL,
                *rejects = NULL;
     bool strict = false, watch = false;
-    const struct rmd_ctl_option o[] = {{"template", &template, NULL}, {"recipients", &list, NULL},
-                                       {"stream", &stream, NULL},     {"name", &name, NULL},
-                                       {"key", &key, NULL},           {"valid-for", &valid, NULL},
-                                       {"rejects", &rejects, NULL},   {"strict", NULL, &strict},
-                                       {"watch", NULL, &watch},       {0}};
+    struct rmd_ctl_schedule schedule = {0};
+    const struct rmd_ctl_option o[] = {{"template", &template, NULL},
+                                       {"recipients", &list, NULL},
+                                       {"stream", &stream, NULL},
+                                       {"name", &name, NULL},
+                                       {"key", &key, NULL},
+                                       {"valid-for", &valid, NULL},
+                                       {"rejects", &rejects, NULL},
+                                       {"strict", NULL, &strict},
+                                       {"watch", NULL, &watch},
+                                       {"at", &schedule.at, NULL},
+                                       {"over", &schedule.over, NULL},
+                                       {"batch", &schedule.batch, NULL},
+                                       {"every", &schedule.every, NULL},
+                                       {0}};
     int rc = rmd_ctl_options(c, o, NULL, 0, 0);
     if (rc >= 0)
         return rc;
     if (!template || !list || !stream)
         return rmd_ctl_usage(c, "--template, --recipients and --stream are needed");
-    json_t *answer = NULL, *meta = make_meta(c, stream, name, key, strict, valid);
+    json_t *answer = NULL, *meta = make_meta(c, stream, name, key, strict, valid, &schedule);
     if (!meta)
         return CTL_USAGE;
     char path[4096];
@@ -218,6 +234,13 @@ static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) 
     const char *why, *next = "";
     char count[32], when[32];
     rmd_buf_clear(out);
+    if (*rmd_json_s(k, "next_release")) {
+        rmd_format_count((uint64_t)rmd_json_i(k, "next_recipients"), count);
+        rmd_buf_addf(out, "waits for its time: %s more may go at %s", count,
+                     rmd_ctl_when(rmd_json_s(k, "next_release"), when));
+        json_decref(reasons);
+        return;
+    }
     if (rmd_ctl_call(c, "GET", "/v1/queue", NULL, &o) == CTL_OK) {
         json_array_foreach(json_object_get(o, "queues"), i, q) {
             if (strcmp(rmd_json_s(q, "stream"), rmd_json_s(k, "stream")) != 0)

@@ -8,13 +8,16 @@
  * 503 (not now: store stalled, still starting), 507 (no space left). Times are RFC 3339 strings, durations milliseconds (…_ms), ids 26 characters.
  *
  * GET  /v1/status                  {"version","epoch","incarnation","uptime_ms","stalled","restored_paused",
- *                                   "queued","unsorted","unsorted_paused","leased","leased_away","leased_away_ms","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
+ *                                   "queued","unsorted","unsorted_paused","unsorted_later","leased","leased_away","leased_away_ms","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
  *                                   "leases","nodes","nodes_connected","sources_active","sources_trouble","sources_quarantined","open_incidents","malformed_frames"}
  * GET  /v1/campaigns               {"campaigns":[C]}   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
  *                                   "bounced","suppressed","expired","held","cancelled","uncertain","in_doubt","deferrals","queued","leased","deferred",
- *                                   "created","accepted","finished"}   (finished: null while it runs)
+ *                                   "created","accepted","finished","starts","over_ms","batch","every_ms","offered","released","next_release","next_recipients",
+ *                                   "all_released","waits_for"}   (finished: null while it runs; state "scheduled": it starts later; offered: recipients that were
+ *                                   leased at least once, of those released; next_release, next_recipients: when how many more are; waits_for: the same in words)
  * GET  /v1/campaigns/ID            C
- * POST /v1/campaigns               multipart/form-data, parts in this order: "meta" {"stream","name","idempotency_key","strict":bool,"valid_for_ms"},
+ * POST /v1/campaigns               multipart/form-data, parts in this order: "meta" {"stream","name","idempotency_key","strict":bool,"valid_for_ms","start_at",
+ *                                  "over_ms","batch","every_ms"}, start_at a time, over_ms or batch with every_ms (the last four as PUT has them),
  *                                  "template" (the .eml), "recipients" (CSV with header row and a column email).
  *                                  201 {"campaign":C,"accepted","rejected","duplicate_submission":false,"rejects":[{"line","email","reason"}]...,
  *                                  "warnings":["..."] when there are any}
@@ -22,6 +25,7 @@
  *                                  when the idempotency key was used for the same content; 409 for other content. strict and any reject: 400, nothing queued,
  *                                  same "rejects" list.
  * POST /v1/campaigns/ID/pause | resume | cancel    {"reason"}   -> C
+ * PUT  /v1/campaigns/ID            {"start_at": time or null for now,"over_ms","batch","every_ms","reason"}: what is there changes, 0 takes it away -> C
  * GET  /v1/sources                 {"sources":[S]}    S = {"id","address","bind","helo","node","node_connected","network","label","pools":[],"state","reason","trouble",
  *                                   "lane_state","cap_per_day","lane_cap_per_day","lane_cap_in_force","lane_caps":{},"outstanding","used_24h","delivered","deferred","bounced",
  *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
@@ -53,11 +57,13 @@
  *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never"}
  * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
  * POST /v1/streams/NAME/pause | resume {"reason"}
- * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused"}
+ * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused","unsorted_later"}
  * GET  /v1/incidents[?all=1]       {"incidents":[{"id","state","title","class","scope","source","provider","cause","opened","read","quarantined","redealt","resolved",
- *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","waiting_most","lapses","next_step","resolution"}]} (lapses: when its quarantine ends by
+ *                                   "detect_ms","redeal_ms","moved","moved_to":[],"waiting","waiting_most","lapses","next_step","resolution",
+ *                                   "surge":{"since","over","denied","answered","pending","undone","confirmed","not_kept"} of unknown users}]} (lapses: when its quarantine ends by
  *                                  itself; null: only by resolving)
  * POST /v1/incidents/N/resolve     {"reason"}
+ * POST /v1/incidents/N/undo | confirm  {"reason"}: of a surge -> {"incident","addresses","text"}
  * GET  /v1/listings[?all=1][&history=1][&subject=ADDRESS|DOMAIN]
  *                                  {"listings":[{"id","list","tier":"act|slow|alert|snowshoe","subject","kind":"source|domain|neighbour","network",
  *                                  "state":"listed|clean once|removed","since","last_seen","removed","for_ms","expected_ms","relisted","codes","meaning",
@@ -68,9 +74,10 @@
  * POST /v1/listings/removal-asked  {"subject","list","note"}
  * POST /v1/suppressions            {"address","stream" or null,"reason","wait_ms"} -> 200 once no lease can still contact it; 202 when wait_ms (at most
  *                                  30 s) was over before: in force for all that isn't leased; "waits_for":[{"node","connected","valid_ms"}] may still send.
- *                                  Without a reason, one that is known stays.
+ *                                  Without a reason, one that is known stays, unless it was a bounce.
  * DELETE /v1/suppressions/ADDRESS[?stream=S]
- * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[{"stream","reason","evidence","since","confirmed","waits_for"}]}
+ * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[{"stream","reason","evidence","since","confirmed","pending","incident","waits_for"}]}
+ *                                  pending: denied in a surge (incident), and not in force
  * GET  /v1/events?after=SEQ&last=N&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
  *                                  application/x-ndjson: one event a line {"seq","at","type","message","campaign","recipient","source","provider","node","stream",
  *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident","campaign_name"}; members

@@ -46,6 +46,41 @@ void rmd_api_campaign_verb(struct rmd_api_request *r) {
         rmd_api_campaign(r);
 }
 
+/* "start_at" is a time, or null: now. */
+static bool take_start(struct rmd_api_request *r, struct rmd_schedule_change *m) {
+    const json_t *at = json_object_get(r->in, "start_at");
+    m->set_at = at != NULL;
+    if (!at || json_is_null(at))
+        return true;
+    bool good = json_is_string(at) &&
+                rmd_date_parse_rfc3339(rmd_slice_str(json_string_value(at)), &m->s.start_wall_ms) == RMD_OK;
+    if (!good)
+        rmd_api_fail(r, 400, RMD_EINVAL, "start_at: must be a time like 2026-12-01T09:00:00Z, or null for now");
+    return good;
+}
+
+void rmd_api_campaign_put(struct rmd_api_request *r) {
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_schedule_change m = {0};
+    struct rmd_command c = {.kind = RMD_CMD_CAMPAIGN_SCHEDULE, .schedule = &m, .reason = rmd_api_reason(r, &bad)};
+    m.set_over = json_object_get(r->in, "over_ms") != NULL;
+    m.set_batch = json_object_get(r->in, "batch") != NULL;
+    m.set_every = json_object_get(r->in, "every_ms") != NULL;
+    m.s.over_ms = rmd_api_int(r, "over_ms", 0, 0, INT64_MAX, &bad);
+    m.s.batch = (uint64_t)rmd_api_int(r, "batch", 0, 0, INT64_MAX, &bad);
+    m.s.every_ms = rmd_api_int(r, "every_ms", 0, 0, INT64_MAX, &bad);
+    if (bad || !take_start(r, &m))
+        return;
+    if (rmd_id_parse(rmd_slice_str(r->segment[1]), &c.id) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not a campaign id (26 characters; see `remuda campaign list`)",
+                     r->segment[1]);
+        return;
+    }
+    if (rmd_api_command(r, &c, &reply))
+        rmd_api_campaign(r);
+}
+
 /* ---- nodes */
 
 bool rmd_api_good_name(const char *s) {

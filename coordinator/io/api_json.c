@@ -156,21 +156,27 @@ json_t *rmd_json_campaign(const struct rmd_campaign_view *v, const char *stream)
     const Remuda__CampaignRecord *c = v->record;
     json_t *o =
         json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:o}", "id", rmd_json_id(&c->id), "name", rmd_json_text(c->name),
-                  "stream", stream, "state", rmd_campaign_state_name(c->state), "reason", rmd_json_text(c->reason),
-                  "subject", rmd_json_text(c->subject), "from", rmd_json_text(c->from));
+                  "stream", stream, "state", v->scheduled ? "scheduled" : rmd_campaign_state_name(c->state), "reason",
+                  rmd_json_text(c->reason), "subject", rmd_json_text(c->subject), "from", rmd_json_text(c->from));
     const struct {
         const char *key;
         uint64_t value;
-    } number[] = {{"rows", c->rows},         {"rejected", c->rejected},     {"delivered", c->delivered},
-                  {"bounced", c->bounced},   {"suppressed", c->suppressed}, {"expired", c->expired},
-                  {"held", c->held},         {"cancelled", c->cancelled},   {"uncertain", c->uncertain},
-                  {"in_doubt", c->in_doubt}, {"deferrals", c->deferrals},   {"queued", v->queued},
-                  {"leased", v->leased},     {"deferred", v->deferred}};
+    } number[] = {{"rows", c->rows},         {"rejected", c->rejected},           {"delivered", c->delivered},
+                  {"bounced", c->bounced},   {"suppressed", c->suppressed},       {"expired", c->expired},
+                  {"held", c->held},         {"cancelled", c->cancelled},         {"uncertain", c->uncertain},
+                  {"in_doubt", c->in_doubt}, {"deferrals", c->deferrals},         {"queued", v->queued},
+                  {"leased", v->leased},     {"deferred", v->deferred},           {"over_ms", (uint64_t)c->over_ms},
+                  {"batch", c->batch},       {"every_ms", (uint64_t)c->every_ms}, {"offered", c->offered},
+                  {"released", v->released}, {"next_recipients", v->next_release}};
     for (size_t i = 0; i < sizeof number / sizeof number[0]; i++)
         json_object_set_new(o, number[i].key, json_integer((json_int_t)number[i].value));
     json_object_set_new(o, "created", rmd_json_time(c->created_wall_ms));
     json_object_set_new(o, "accepted", rmd_json_time(c->accepted_wall_ms));
     json_object_set_new(o, "finished", rmd_json_time(c->finished_wall_ms));
+    json_object_set_new(o, "starts", rmd_json_time(c->start_wall_ms));
+    json_object_set_new(o, "next_release", rmd_json_time(v->next_release_wall_ms));
+    json_object_set_new(o, "all_released", rmd_json_time(v->all_released_wall_ms));
+    json_object_set_new(o, "waits_for", rmd_json_text(v->waits_for ? v->waits_for : ""));
     return o;
 }
 

@@ -1,4 +1,4 @@
-/* Suppressions by the API: add, look up, remove. */
+/* Suppressions by the API: add, look up, remove, decide on those of a surge. */
 #include <base/text.h>
 
 #include "coordinator/core/keys.h"
@@ -98,6 +98,7 @@ void rmd_api_unsuppress(struct rmd_api_request *r) {
         r->out = json_pack("{s:s, s:b}", "address", c.name, "suppressed", 0);
 }
 
+/* True when it is in force. */
 static bool add_entry(struct rmd_api_request *r, json_t *list, uint32_t stream, const char *stream_name,
                       const char *address) {
     struct rmd_key key =
@@ -112,12 +113,14 @@ static bool add_entry(struct rmd_api_request *r, json_t *list, uint32_t stream, 
     const Remuda__SuppressionRecord *s =
         rmd_pb_decode(&remuda__suppression_record__descriptor, rmd_buf_slice(&value), &r->arena);
     if (s)
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:b, s:o}", "stream", stream_name, "reason",
-                                              rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence),
-                                              "since", rmd_json_time(s->wall_ms), "confirmed", s->confirmed,
-                                              "waits_for", waits_for(r, stream, address)));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:o, s:o}", "stream", stream_name, "reason",
+                                        rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence), "since",
+                                        rmd_json_time(s->wall_ms), "confirmed", s->confirmed, "pending", s->pending,
+                                        "incident", s->incident ? json_integer((json_int_t)s->incident) : json_null(),
+                                        "waits_for", waits_for(r, stream, address)));
     rmd_buf_release(&value);
-    return s != NULL;
+    return s && !s->pending;
 }
 
 struct stream_names {
@@ -154,4 +157,23 @@ void rmd_api_suppression(struct rmd_api_request *r) {
     for (size_t i = 0; i < l.n; i++)
         any |= add_entry(r, list, l.id[i], l.name[i], address);
     r->out = json_pack("{s:s, s:b, s:o}", "address", address, "suppressed", any, "entries", list);
+}
+
+void rmd_api_incident_decide(struct rmd_api_request *r) {
+    static const struct rmd_api_verb verbs[] = {{"undo", RMD_CMD_SUPPRESS_UNDO},
+                                                {"confirm", RMD_CMD_SUPPRESS_CONFIRM}};
+    int kind = rmd_api_find_verb(r, verbs, 2);
+    bool bad = false;
+    struct rmd_shell_reply reply;
+    struct rmd_command c = {.kind = (enum rmd_command_kind)kind, .reason = rmd_api_reason(r, &bad)};
+    if (kind < 0 || bad)
+        return;
+    if (rmd_parse_u64(rmd_slice_str(r->segment[1]), &c.number) < 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "\"%s\" is not an incident's number", r->segment[1]);
+        return;
+    }
+    uint64_t incident = c.number;
+    if (rmd_api_command(r, &c, &reply))
+        r->out = json_pack("{s:I, s:I, s:s}", "incident", (json_int_t)incident, "addresses", (json_int_t)reply.number,
+                           "text", reply.text);
 }

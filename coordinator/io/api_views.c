@@ -73,6 +73,7 @@ static void build_status(struct view *v) {
                   {"queued", s.queued},
                   {"unsorted", s.unsorted},
                   {"unsorted_paused", s.unsorted_paused},
+                  {"unsorted_later", s.unsorted_later},
                   {"leased", s.leased},
                   {"leased_away", s.leased_away},
                   {"leased_away_ms", (uint64_t)s.leased_away_ms},
@@ -336,6 +337,7 @@ static void build_queue(struct view *v) {
     rmd_coord_status(v->core, &s);
     v->r->out = json_pack("{s:O, s:I, s:I, s:I}", "queues", v->list, "unsorted", (json_int_t)s.unsorted,
                           "unsorted_paused", (json_int_t)s.unsorted_paused, "in_doubt", (json_int_t)s.in_doubt);
+    json_object_set_new(v->r->out, "unsorted_later", json_integer((json_int_t)s.unsorted_later));
 }
 
 void rmd_api_queue(struct rmd_api_request *r) {
@@ -393,6 +395,13 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "next_step", rmd_json_text(i->next_step));
     json_object_set_new(o, "resolution", rmd_json_text(i->resolution));
     json_object_set_new(o, "subject", rmd_json_text(i->subject));
+    if (i->surge_wall_ms)
+        json_object_set_new(o, "surge",
+                            json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "since",
+                                      rmd_json_time(i->surge_wall_ms), "over", rmd_json_time(i->surge_over_wall_ms),
+                                      "denied", (json_int_t)i->denied, "answered", (json_int_t)i->answered, "pending",
+                                      (json_int_t)i->pending, "undone", (json_int_t)i->undone, "confirmed",
+                                      (json_int_t)i->confirmed, "not_kept", (json_int_t)i->not_kept));
     json_array_append_new(v->list, o);
 }
 

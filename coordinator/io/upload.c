@@ -26,6 +26,7 @@ struct rmd_upload {
     struct rmd_id campaign;
     struct rmd_time at;
     int64_t valid_for_ms;
+    struct rmd_schedule schedule;
     uint32_t stream, tenant;
     char *stream_name, *sending_domain, *name, *pool;
     unsigned pool_sources; /* of the stream's pool, in service */
@@ -177,16 +178,33 @@ static void look_up_stream(void *ctx, struct rmd_coord *core, struct rmd_time no
     rmd_coord_sources(core, count_source, v->u);
 }
 
+static int64_t life_ms(const struct rmd_upload *u) {
+    return u->valid_for_ms && u->valid_for_ms < u->age_limit_ms ? u->valid_for_ms : u->age_limit_ms;
+}
+
+/* rows 0: not known yet. With a key that was used before the answer is the former one, whatever the clock says by now. */
+static bool check_schedule(struct rmd_api_request *r, uint64_t rows) {
+    struct rmd_upload *u = r->upload;
+    struct rmd_buf why = {0};
+    if (u->key && !rows)
+        return true;
+    if (!rmd_schedule_check(&u->schedule, rows, u->at.wall_ms, life_ms(u), &why))
+        fail(r, 400, RMD_EINVAL, "%s", rmd_buf_str(&why));
+    rmd_buf_release(&why);
+    return !u->failed;
+}
+
 static bool read_meta(struct rmd_api_request *r) {
     struct rmd_upload *u = r->upload;
     json_error_t e;
-    const char *stream = NULL, *name = "", *key = NULL;
+    const char *stream = NULL, *name = "", *key = NULL, *start = NULL;
     int strict = 0;
-    json_int_t valid = 0;
+    json_int_t valid = 0, over = 0, batch = 0, every = 0;
     u->meta = json_loadb((const char *)u->meta_text.p, u->meta_text.len, JSON_REJECT_DUPLICATES, &e);
     if (!u->meta || u->meta_text.overflow ||
-        json_unpack_ex(u->meta, &e, 0, "{s:s, s?s, s?s, s?b, s?I}", "stream", &stream, "name", &name,
-                       "idempotency_key", &key, "strict", &strict, "valid_for_ms", &valid) != 0) {
+        json_unpack_ex(u->meta, &e, 0, "{s:s, s?s, s?s, s?b, s?I, s?s, s?I, s?I, s?I}", "stream", &stream, "name",
+                       &name, "idempotency_key", &key, "strict", &strict, "valid_for_ms", &valid, "start_at", &start,
+                       "over_ms", &over, "batch", &batch, "every_ms", &every) != 0) {
         fail(r, 400, RMD_EFORMAT,
              "meta: %s (needed: \"stream\"; the parts of the form are meta, template, recipients, in this order)",
              u->meta_text.overflow ? "too long" : e.text);
@@ -197,6 +215,16 @@ static bool read_meta(struct rmd_api_request *r) {
              valid < 0 ? "valid_for_ms: must not be negative" : "idempotency_key: 1 to 255 bytes");
         return false;
     }
+    if (over < 0 || batch < 0 || every < 0 ||
+        (start && rmd_date_parse_rfc3339(rmd_slice_str(start), &u->schedule.start_wall_ms) < 0)) {
+        fail(r, 400, RMD_EINVAL, "%s",
+             start ? "start_at: must be a time like 2026-12-01T09:00:00Z"
+                   : "over_ms, batch, every_ms: must not be negative");
+        return false;
+    }
+    u->schedule.over_ms = over;
+    u->schedule.batch = (uint64_t)batch;
+    u->schedule.every_ms = every;
     u->strict = strict;
     u->valid_for_ms = valid;
     u->name = rmd_strdup(name);
@@ -208,7 +236,7 @@ static bool read_meta(struct rmd_api_request *r) {
     else if (!v.found)
         fail(r, 404, RMD_ENOTFOUND,
              "there is no stream \"%s\"; `remuda stream set` makes one, `remuda stream list` shows them", stream);
-    return !u->failed;
+    return !u->failed && check_schedule(r, 0);
 }
 
 static bool key_taken(struct rmd_http *h, const uint8_t hash[RMD_HASH_BYTES], void *owner) {
@@ -277,6 +305,8 @@ static bool begin(struct rmd_api_request *r) {
     sign->sha256_update(&u->digest, u->stream_name, strlen(u->stream_name) + 1);
     sign->sha256_update(&u->digest, u->name, strlen(u->name) + 1);
     sign->sha256_update(&u->digest, &u->valid_for_ms, sizeof u->valid_for_ms);
+    if (u->schedule.start_wall_ms || u->schedule.over_ms || u->schedule.batch)
+        sign->sha256_update(&u->digest, &u->schedule, sizeof u->schedule);
     sign->sha256_update(&u->digest, u->template.p, u->template.len);
     if (!u->former)
         u->intake = rmd_intake_new(&o);
@@ -349,8 +379,8 @@ static void put_record(struct rmd_batch *b, struct rmd_key key, const void *reco
 }
 
 static int64_t valid_until(const struct rmd_upload *u) {
-    int64_t ms = u->valid_for_ms && u->valid_for_ms < u->age_limit_ms ? u->valid_for_ms : u->age_limit_ms;
-    return u->at.wall_ms + ms;
+    int64_t from = u->schedule.start_wall_ms > u->at.wall_ms ? u->schedule.start_wall_ms : u->at.wall_ms;
+    return from + life_ms(u);
 }
 
 /* What is no error, and surely not meant. */
@@ -394,6 +424,10 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     c.created_wall_ms = u->at.wall_ms;
     c.accepted_wall_ms = now.wall_ms;
     c.valid_until_wall_ms = valid_until(u);
+    c.start_wall_ms = u->schedule.start_wall_ms;
+    c.over_ms = u->schedule.over_ms;
+    c.batch = u->schedule.batch;
+    c.every_ms = u->schedule.every_ms;
     c.rows = rmd_intake_accepted(u->intake);
     c.rejected = rmd_intake_rejected(u->intake);
     c.chunks = rmd_intake_chunks(u->intake);
@@ -426,7 +460,16 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     if (rc < 0 || reply.error < 0) /* durable all the same: it is sent after the next start */
         rmd_warn(u->name, "campaign is stored; the running core did not take it: %s",
                  rmd_error_text(rc < 0 ? rc : reply.error));
-    struct rmd_campaign_view v = {.record = &c, .queued = c.rows};
+    struct rmd_campaign_view v = {.record = &c, .queued = c.rows, .scheduled = c.start_wall_ms > now.wall_ms};
+    struct rmd_release release = {.s = u->schedule, .rows = c.rows};
+    release.from_wall_ms = c.start_wall_ms ? c.start_wall_ms : c.accepted_wall_ms;
+    int64_t next = rmd_release_next(&release, now.wall_ms);
+    uint64_t at = rmd_release_at(&release, now.wall_ms);
+    v.released = at < c.rows ? at : c.rows;
+    at = next == RMD_NEVER ? v.released : rmd_release_at(&release, next);
+    v.next_release = (at < c.rows ? at : c.rows) - v.released;
+    v.next_release_wall_ms = next == RMD_NEVER ? 0 : next;
+    v.all_released_wall_ms = rmd_release_end(&release);
     r->out = json_pack("{s:o, s:I, s:I, s:b}", "campaign", rmd_json_campaign(&v, u->stream_name), "accepted",
                        (json_int_t)c.rows, "rejected", (json_int_t)c.rejected, "duplicate_submission", 0);
     add_warnings(r);
@@ -479,6 +522,8 @@ void rmd_upload_finish(struct rmd_api_request *r) {
         answer_again(r, digest);
     if (!u->failed && u->intake)
         check_strict(r);
+    if (!u->failed && u->intake)
+        (void)check_schedule(r, rmd_intake_accepted(u->intake));
     if (!u->failed && u->intake)
         commit_campaign(r, digest);
     if (json_array_size(u->rejects)) {

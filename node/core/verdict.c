@@ -126,8 +126,9 @@ void rmd_worker_site_down(struct rmd_worker *w, const struct rmd_cause *c, int64
     save(site, c);
     if (site->down_until_ms < w->now.mono_ms + hold_ms)
         site->down_until_ms = w->now.mono_ms + hold_ms;
-    while (!rmd_list_empty(&site->queue))
-        rmd_worker_defer_saved(w, rmd_container(site->queue.next, struct rmd_wmessage, link), site->saved);
+    struct rmd_wmessage *m;
+    while ((m = rmd_site_head(site)))
+        rmd_worker_defer_saved(w, m, site->saved);
     rmd_list_for_safe(it, &site->idle) rmd_worker_conn_quit(w, rmd_container(it, struct rmd_wconn, idle));
 }
 

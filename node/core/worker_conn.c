@@ -256,8 +256,7 @@ static void refused_connection(struct rmd_worker *w, struct rmd_wconn *c, const 
     rmd_worker_classify(w, c->site->lane, reply, &v);
     v.permanent = false;
     remember(c, reply, &v);
-    const struct rmd_wmessage *head =
-        c->site->queued ? rmd_container(c->site->queue.next, struct rmd_wmessage, link) : NULL;
+    const struct rmd_wmessage *head = rmd_site_head(c->site);
     struct rmd_cause cause = {.lane = c->site->lane,
                               .site = c->site,
                               .reply = &c->last->reply,

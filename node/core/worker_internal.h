@@ -29,6 +29,8 @@ enum {
     RMD_WORKER_TEMPLATES_MAX = 1024,   /* templates without a lease that are kept */
     RMD_WORKER_SUPPRESS_MAX = 2 << 20, /* hashes in each of two generations */
     RMD_WORKER_TRIES_MAX = 3,          /* connections that may fail under a message before its RCPT was sent */
+    RMD_WORKER_URGENT_RUN = 8,         /* urgent messages in a row while bulk mail waits */
+    RMD_WORKER_SLOT_LOOK = 8,          /* sites that wait for a slot are passed over so often in one look */
     RMD_WORKER_FAIR_TURN = 20,         /* messages on a connection before another site may have its place */
     RMD_WORKER_SITE_DOWN_MS = 15000,   /* no new dial to a site whose hosts all failed */
     RMD_WORKER_BIND_RETRY_MS = 60000,
@@ -107,8 +109,9 @@ struct rmd_lane {
     uint32_t share_connections, share_rate;
     uint32_t leases; /* that name it */
     uint32_t conns, quitting;
-    bool hungry;          /* a site waits for a connection's place */
-    struct rmd_list ring; /* sites that may have something to start, first in turn */
+    uint32_t kept, bulk_open, urgent_queued; /* worker_priority.c */
+    bool hungry;                             /* a site waits for a connection's place */
+    struct rmd_list ring;                    /* sites that may have something to start, first in turn */
     struct rmd_list conn_list, idle;
     struct rmd_map sites;
     struct rmd_timer timer;
@@ -134,7 +137,8 @@ struct rmd_wsite {
     struct rmd_list ring, lru; /* in lane->ring; in worker->site_lru when nobody uses it */
     struct rmd_lane *lane;
     uint64_t id;
-    struct rmd_list queue;
+    struct rmd_list queue, urgent;
+    uint32_t urgent_run, bulk_open; /* worker_priority.c */
     uint32_t queued, conns, dialing, ready;
     struct rmd_list idle; /* connections */
     struct rmd_pacer pacer;
@@ -206,6 +210,7 @@ struct rmd_wconn {
     enum rmd_conn_phase phase;
     bool ready; /* has been ready for mail */
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
+    bool bulk;           /* its open transaction is of bulk mail */
     bool plain;          /* no TLS on this attempt: the handshake failed, and the policy is opportunistic */
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;
@@ -342,6 +347,19 @@ void rmd_worker_pace_given(struct rmd_worker *w, struct rmd_lane *lane, const Re
 void rmd_worker_pace_changed(struct rmd_worker *w, struct rmd_lane *lane, bool soon);
 void rmd_worker_pace_again(struct rmd_worker *w); /* a new session may know nothing: all is told again */
 void rmd_worker_pace_timer(struct rmd_worker *w);
+
+/* --- worker_priority.c */
+bool rmd_message_urgent(const struct rmd_wmessage *m);
+struct rmd_wmessage *rmd_site_head(const struct rmd_wsite *site); /* next to start; NULL: nothing waits */
+/* Bulk mail that has as many transactions open as it may. */
+bool rmd_site_waits_for_slot(const struct rmd_wsite *site, const struct rmd_wmessage *m);
+uint32_t rmd_lane_bulk_limit(const struct rmd_lane *lane);
+uint32_t rmd_site_bulk_limit(const struct rmd_wsite *site);
+void rmd_site_enqueue(struct rmd_wsite *site, struct rmd_wmessage *m, bool front);
+void rmd_site_dequeued(struct rmd_wsite *site, const struct rmd_wmessage *m);
+void rmd_conn_began(struct rmd_wconn *c, const struct rmd_wmessage *m);
+void rmd_conn_ended(struct rmd_worker *w, struct rmd_wconn *c);
+struct rmd_wsite *rmd_lane_urgent_site(const struct rmd_lane *lane);
 
 /* --- worker_conn.c */
 bool rmd_worker_dial(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *domain);

@@ -5,7 +5,7 @@
  * lanes and among sites. A site that is held up by something of its own (pace, connections all busy) leaves the ring
  * until an event or its timer wakes it; one that is held up by its lane stays, and the lane waits. Connections go
  * where there is work: one for every few waiting messages, one at first until a site has shown that it answers, and
- * an idle one gives its place to a site that has none. */
+ * an idle one gives its place to a site that has none. Urgent mail goes first: worker_priority.c. */
 #include "node/core/worker_internal.h"
 
 struct rmd_lane *rmd_worker_lane(struct rmd_worker *w, struct rmd_wsource *s, uint32_t provider) {
@@ -89,6 +89,7 @@ struct rmd_wsite *rmd_worker_site(struct rmd_worker *w, struct rmd_lane *lane, u
     site->id = id;
     site->timer.kind = RMD_TIMER_SITE;
     rmd_list_init(&site->queue);
+    rmd_list_init(&site->urgent);
     rmd_list_init(&site->idle);
     rmd_map_set_u64(&lane->sites, id, site);
     w->n_sites++;
@@ -154,7 +155,7 @@ void rmd_worker_wake_lane(struct rmd_worker *w, struct rmd_lane *lane) {
 void rmd_worker_wake(struct rmd_worker *w, struct rmd_wsite *site, bool front) {
     if (!site->queued)
         return;
-    if (front) {
+    if (front || !rmd_list_empty(&site->urgent)) {
         rmd_list_remove(&site->ring);
         rmd_list_push_front(&site->lane->ring, &site->ring);
     } else if (!rmd_list_linked(&site->ring)) {
@@ -170,8 +171,9 @@ enum progress {
     SITE_WAITS,
     LANE_WAITS,
     PLACE_WAITS,
-    WORKER_WAITS
-}; /* PLACE: no connection more in the lane */
+    WORKER_WAITS,
+    SLOT_WAITS
+}; /* PLACE: no connection more in the lane; SLOT: what is left of them is kept for urgent mail */
 
 /* One timer serves several reasons to wait: the first of them wakes. */
 static void sooner(struct rmd_worker *w, struct rmd_timer *t, int64_t due_ms) {
@@ -191,18 +193,21 @@ static void make_room(struct rmd_worker *w, struct rmd_list *idle, bool of_lane)
     }
 }
 
-static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *d) {
+static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *d,
+                                     bool urgent) {
     struct rmd_lane *lane = site->lane;
     int64_t now = w->now.mono_ms;
-    uint32_t limit = rmd_width_limit(&site->width, rmd_site_limit(site));
+    uint32_t limit = urgent ? rmd_width_limit(&site->width, rmd_site_limit(site)) : rmd_site_bulk_limit(site);
     uint32_t wanted = (site->queued + RMD_WORKER_QUEUE_A_CONNECTION - 1) / RMD_WORKER_QUEUE_A_CONNECTION;
+    if (urgent) /* those that there are have bulk mail, and may be slow */
+        wanted = site->conns + 1;
     if (site->conns >= (wanted < limit ? wanted : limit) || site->dialing >= (site->ready ? site->ready : 1))
         return SITE_WAITS;
     if (now < site->dial_after_ms) {
         sooner(w, &site->timer, site->dial_after_ms);
         return SITE_WAITS;
     }
-    if (lane->conns >= rmd_width_limit(&lane->width, rmd_lane_limit(lane))) {
+    if (lane->conns >= (urgent ? rmd_width_limit(&lane->width, rmd_lane_limit(lane)) : rmd_lane_bulk_limit(lane))) {
         lane->hungry = true;
         if (!lane->quitting)
             make_room(w, &lane->idle, true);
@@ -226,9 +231,9 @@ static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *sit
 static enum progress try_site(struct rmd_worker *w, struct rmd_wsite *site) {
     struct rmd_lane *lane = site->lane;
     int64_t now = w->now.mono_ms;
-    if (!site->queued)
+    struct rmd_wmessage *m = rmd_site_head(site);
+    if (!m)
         return SITE_WAITS;
-    struct rmd_wmessage *m = rmd_container(site->queue.next, struct rmd_wmessage, link);
     if (w->now.wall_ms >= rmd_worker_valid_until(m)) {
         rmd_worker_return(w, m, RMD_RETURN_AGE);
         return DONE_ONE;
@@ -239,6 +244,8 @@ static enum progress try_site(struct rmd_worker *w, struct rmd_wsite *site) {
         return DONE_ONE;
     }
     rmd_worker_comes_back(w, site);
+    if (rmd_site_waits_for_slot(site, m))
+        return SLOT_WAITS;
     int64_t due = rmd_pacer_due_ms(&site->pacer, now);
     if (due > now) {
         sooner(w, &site->timer, due);
@@ -250,7 +257,7 @@ static enum progress try_site(struct rmd_worker *w, struct rmd_wsite *site) {
         return LANE_WAITS;
     }
     if (rmd_list_empty(&site->idle))
-        return open_connection(w, site, m->domain);
+        return open_connection(w, site, m->domain, rmd_message_urgent(m));
     struct rmd_wconn *c = rmd_container(site->idle.next, struct rmd_wconn, idle);
     rmd_worker_unqueue(w, m);
     rmd_worker_start(w, c, m);
@@ -274,8 +281,10 @@ static bool pump_idle(struct rmd_worker *w, struct rmd_lane *lane) {
 
 /* One start or dial of the lane; false when it has to wait. */
 static bool pump_lane(struct rmd_worker *w, struct rmd_lane *lane) {
+    unsigned barred = 0;
     while (!rmd_list_empty(&lane->ring)) {
-        struct rmd_wsite *site = rmd_container(lane->ring.next, struct rmd_wsite, ring);
+        struct rmd_wsite *urgent = rmd_lane_urgent_site(lane);
+        struct rmd_wsite *site = urgent ? urgent : rmd_container(lane->ring.next, struct rmd_wsite, ring);
         rmd_list_remove(&site->ring);
         enum progress p = try_site(w, site);
         if (p == SITE_WAITS)
@@ -284,6 +293,13 @@ static bool pump_lane(struct rmd_worker *w, struct rmd_lane *lane) {
             if (site->queued && !rmd_list_linked(&site->ring))
                 rmd_list_push(&lane->ring, &site->ring);
             return true;
+        }
+        if (p == SLOT_WAITS) { /* the end of a transaction wakes the lane */
+            if (!rmd_list_linked(&site->ring))
+                rmd_list_push(&lane->ring, &site->ring);
+            if (++barred > RMD_WORKER_SLOT_LOOK)
+                return false;
+            continue;
         }
         if (!rmd_list_linked(&site->ring))
             rmd_list_push_front(&lane->ring, &site->ring); /* its turn isn't lost */

@@ -191,6 +191,7 @@ static void share_of(struct rmd_worker *w, struct rmd_lane *lane, const Remuda__
     if (!pb->share)
         return;
     lane->share_connections = pb->share->connections;
+    lane->kept = pb->share->kept;
     lane->share_rate = pb->share->rate_per_minute;
     uint32_t rate = lane->policy ? lane->policy->rate_per_minute : 0;
     if (lane->share_rate && (!rate || lane->share_rate < rate))

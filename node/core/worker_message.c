@@ -177,6 +177,7 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
     m->state = RMD_W_OPEN;
     m->tries++;
     c->message = m;
+    rmd_conn_began(c, m);
     c->dot_sent = false;
     c->started_ms = w->now.mono_ms;
     c->tx_deadline_ms = w->now.mono_ms + rmd_worker_tx_ms(w);
@@ -253,6 +254,7 @@ void rmd_worker_transaction_end(struct rmd_worker *w, struct rmd_wconn *c, const
         .rcpts = r->rcpts, .reply = &r->reply, .mx_host = c->host, .mx_addr = c->addr_text, .conn = c};
     assert(m && m->state == RMD_W_OPEN);
     c->message = NULL;
+    rmd_conn_ended(w, c);
     c->sent++;
     switch (r->end) {
     case RMD_SMTP_ACCEPTED:

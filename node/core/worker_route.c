@@ -46,7 +46,7 @@ void rmd_worker_unqueue(struct rmd_worker *w, struct rmd_wmessage *m) {
     m->state = RMD_W_HELD;
     m->site = NULL;
     if (site) {
-        site->queued--;
+        rmd_site_dequeued(site, m);
         rmd_worker_site_touch(w, site);
     }
 }
@@ -77,11 +77,7 @@ static void enqueue(struct rmd_worker *w, struct rmd_wmessage *m, bool front) {
     }
     m->site = site;
     m->state = RMD_W_QUEUED;
-    site->queued++;
-    if (front)
-        rmd_list_push_front(&site->queue, &m->link);
-    else
-        rmd_list_push(&site->queue, &m->link);
+    rmd_site_enqueue(site, m, front);
     rmd_worker_site_touch(w, site);
     rmd_worker_wake(w, site, !rmd_list_empty(&site->idle));
 }

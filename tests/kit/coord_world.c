@@ -176,7 +176,9 @@ static void forget_done(struct cw_node *n) {
         if (left)
             continue;
         lease_free(l);
-        n->lease[i--] = n->lease[--n->n_leases];
+        n->n_leases--; /* in the order in which they came */
+        memmove(&n->lease[i], &n->lease[i + 1], (n->n_leases - i) * sizeof(struct cw_lease *));
+        i--;
     }
 }
 
@@ -669,7 +671,7 @@ static void start(struct cw *w) {
     w->stop_at_probe = -1;
     w->o.seed = ++w->seed;
     w->core = rmd_coord_new(&w->o, w->epoch);
-    for (const char *t = "ATPSNWJCLGRU"; *t; t++) {
+    for (const char *t = "ATPSNWJYCLGRU"; *t; t++) {
         struct rmd_key from = rmd_key_table(*t), to = rmd_key_after(&from);
         struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = 1000000};
         rc = w->store.ops->scan(w->store.s, &scan, restore_row, w);
@@ -854,6 +856,10 @@ struct loading {
     uint32_t chunks;
 };
 
+static uint32_t tenant_of(const struct cw *w) {
+    return w->tenant ? w->tenant : 1;
+}
+
 static void put_chunk(struct loading *in, const char *domain, uint32_t group, uint32_t seq, const uint32_t *number,
                       uint32_t n, uint32_t step_by) {
     Remuda__Chunk c = REMUDA__CHUNK__INIT;
@@ -872,14 +878,14 @@ static void put_chunk(struct loading *in, const char *domain, uint32_t group, ui
         ProtobufCBinaryData padding = bytes(rmd_arena_alloc(&a, in->w->row_bytes + 1), in->w->row_bytes);
         r.field = &padding;
         r.n_field = padding.len ? 1 : 0;
-        c.address_hash[i] = rmd_address_hash(1, rmd_slice_str(r.email));
+        c.address_hash[i] = rmd_address_hash(tenant_of(in->w), rmd_slice_str(r.email));
         struct rmd_buf b = {0};
         rmd_pb_encode(&r, &b);
         c.row[i] = bytes(rmd_arena_dup(&a, b.p, b.len), b.len);
         rmd_buf_release(&b);
     }
     struct rmd_chunk_ref ref = {.campaign = in->id, .group = group, .seq = seq};
-    struct rmd_key k = rmd_key_chunk(1, &ref);
+    struct rmd_key k = rmd_key_chunk(tenant_of(in->w), &ref);
     struct rmd_buf b = {0};
     rmd_pb_encode(&c, &b);
     rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
@@ -903,14 +909,42 @@ static void put_domain(struct loading *in, const char *domain, uint32_t at, uint
         put_chunk(in, domain, group, seq, number, m, step_by);
 }
 
+/* Durable, without the core. */
+static void store_beside(struct cw *w, struct rmd_batch *b) {
+    while (sync_one(w)) {
+    }
+    int rc = w->store.ops->submit(w->store.s, b, w->epoch, ++w->seq);
+    assert(rc == RMD_OK);
+    rmd_store_fake_sync(w->disk, 1);
+    struct rmd_completion done;
+    rc = w->store.ops->poll(w->store.s, &done, 1);
+    assert(rc == 1 && done.error == RMD_OK);
+}
+
+void cw_tenant(struct cw *w, uint32_t id) {
+    Remuda__TenantRecord t = REMUDA__TENANT_RECORD__INIT;
+    t.id = id;
+    t.name = (char *)(uintptr_t) "another";
+    struct rmd_key k = rmd_key_tenant(id);
+    struct rmd_buf packed = {0};
+    struct rmd_batch b = {0};
+    rmd_pb_encode(&t, &packed);
+    rmd_batch_put(&b, rmd_key_slice(&k), rmd_buf_slice(&packed));
+    rmd_buf_release(&packed);
+    store_beside(w, &b);
+    cw_crash(w, false);
+}
+
 static struct rmd_id commit_submission(struct loading *in, const char *stream, uint32_t n, bool engagement) {
     struct cw *w = in->w;
-    const Remuda__StreamRecord *s = rmd_coord_stream_by_name(w->core, 1, stream);
+    const Remuda__StreamRecord *s = rmd_coord_stream_by_name(w->core, tenant_of(w), stream);
     assert(s);
     Remuda__CampaignRecord r = REMUDA__CAMPAIGN_RECORD__INIT;
+    if (w->schedule)
+        r = *w->schedule;
     uint8_t hash[RMD_HASH_BYTES] = {7};
     r.id = bytes(in->id.b, sizeof in->id.b);
-    r.tenant = 1;
+    r.tenant = tenant_of(w);
     r.stream = s->id;
     r.name = (char *)(uintptr_t) "test";
     r.state = RMD_CAMPAIGN_ACTIVE;
@@ -919,21 +953,14 @@ static struct rmd_id commit_submission(struct loading *in, const char *stream, u
     r.chunks = in->chunks;
     r.accepted_wall_ms = r.created_wall_ms = w->now.wall_ms;
     r.template_hash = bytes(hash, sizeof hash);
-    struct rmd_key k = rmd_key_campaign(1, &in->id);
+    struct rmd_key k = rmd_key_campaign(r.tenant, &in->id);
     struct rmd_buf b = {0};
     rmd_pb_encode(&r, &b);
     rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
     rmd_buf_release(&b);
-    while (sync_one(w)) {
-    }
-    int rc = w->store.ops->submit(w->store.s, &in->batch, w->epoch, ++w->seq);
-    assert(rc == RMD_OK);
-    rmd_store_fake_sync(w->disk, 1);
-    struct rmd_completion done;
-    rc = w->store.ops->poll(w->store.s, &done, 1);
-    assert(rc == 1 && done.error == RMD_OK);
-    struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .campaign = &r};
-    rc = cw_command(w, &m);
+    store_beside(w, &in->batch);
+    struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .tenant = r.tenant, .campaign = &r};
+    int rc = cw_command(w, &m);
     assert(w->died || rc == RMD_OK);
     return in->id;
 }

@@ -10,7 +10,7 @@
 #include "coordinator/core/coordinator.h"
 #include "tests/kit/store_fake.h"
 
-enum { CW_NODES = 6, CW_LEASES = 256, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8192 };
+enum { CW_NODES = 6, CW_LEASES = 512, CW_ROWS = 256, CW_DOMAINS = 64, CW_IDS = 8192 };
 
 struct cw_lease {
     uint64_t id;
@@ -101,7 +101,9 @@ struct cw {
     int stop_at_probe; /* the process dies instead of carrying out this effect; -1: never */
     bool died;
     uint64_t submissions, seed;
-    uint32_t row_bytes; /* of a merge field that each row brings along */
+    uint32_t tenant;                        /* of submissions; 0: the default one */
+    const Remuda__CampaignRecord *schedule; /* submissions take from it when they start, and how they are released */
+    uint32_t row_bytes;                     /* of a merge field that each row brings along */
     Remuda__ProviderPolicy provider[4];
     Remuda__ProviderPolicy *providers[4];
     char *log;
@@ -118,6 +120,7 @@ void cw_pass(struct cw *w, int64_t ms, int64_t step_ms);
 void cw_crash(struct cw *w, bool reboot);
 int cw_command(struct cw *w, struct rmd_command *m);
 
+void cw_tenant(struct cw *w, uint32_t id); /* starts anew: tenants are rows of the store */
 uint32_t cw_stream(struct cw *w, const char *name, const Remuda__StreamRecord *more);
 struct cw_node *cw_node_add(struct cw *w, const char *name);
 uint32_t cw_source(struct cw *w, const char *address, const char *node, uint64_t lane_cap);

@@ -223,6 +223,8 @@ void sim_check_rcpt(struct sim *s, struct sim_conn *c) {
         sim_broken(s, "a suppressed recipient is never contacted",
                    "u%u, %" PRId64 " ms after the suppression was acknowledged", c->address,
                    s->now_ms - a->suppressed_ms);
+    if (m->rcpts == 1)
+        sim_release_first(s, c->campaign);
     check_caps(s, c);
     sim_warm_rcpt(s, c);
     sim_moves_rcpt(s, c, m);
@@ -489,6 +491,7 @@ void sim_check_end(struct sim *s) {
         sim_broken(s, "nothing accepted is lost", "%" PRIu64 " campaigns were accepted, %" PRIu64 " are known",
                    wanted, e.done);
     check_suppressions(s);
+    sim_liar_end(s);
 }
 
 void sim_check_free(struct sim *s) {

@@ -51,6 +51,7 @@ static void clock_step(struct sim *s) {
     uint64_t n = sim_below(s, s->n_nodes + 1);
     struct sim_clock *c = n == s->n_nodes ? &s->coord.clock : &s->node[n].clock;
     c->wall_off_ms = sim_between(s, -s->max_step_ms / 2, s->max_step_ms / 2);
+    sim_release_clock(s);
     sim_say(s, "%s: its wall clock is now %lld s off", n == s->n_nodes ? "coordinator" : s->node[n].name,
             (long long)c->wall_off_ms / 1000);
 }
@@ -224,6 +225,7 @@ static void on_fault(struct sim *s, struct sim_event *e) {
         block(s);
         break;
     case 8:
+        sim_liar_begins(s);
         window(s, &p->liar_from_ms, &p->liar_to_ms, "says of everybody that the user is unknown", p);
         break;
     case 9:

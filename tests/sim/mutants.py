@@ -146,6 +146,15 @@ MUTANTS = [
     ("places-in-a-network-ignored", CORE + "warm_lanes.c",
      "s->net->warming >= c->o.warm_per_network;",
      "s->net->warming > c->o.warm_per_network;"),
+    ("start-of-a-campaign-ignored", CORE + "release.c",
+     "    return k->rec->started || c->now.wall_ms >= k->rec->start_wall_ms;",
+     "    return k->rec->started || c->now.wall_ms >= 0;"),
+    ("offered-recipients-not-counted", CORE + "lease.c",
+     "    if (first)\n        rmd_release_offered(",
+     "    if (first > RMD_COORD_LEASE_MESSAGES)\n        rmd_release_offered("),
+    ("surge-suppresses-all-the-same", CORE + "surge_act.c",
+     "    bool surge = p && p->s.on;",
+     "    bool surge = p && p->s.on && !email.n;"),
 ]
 
 

@@ -18,6 +18,7 @@ enum op_kind {
     OP_FORGET,
     OP_REVOKE,
     OP_RELOAD,
+    OP_UNDO, /* of a surge */
 };
 
 struct sim_op {
@@ -125,6 +126,7 @@ static Remuda__CampaignRecord record_of(struct sim *s, const struct sim_op *op, 
     r.valid_until_wall_ms = now + s->stream[c->stream].age_ms;
     r.rows = op->rows;
     r.chunks = op->chunks;
+    sim_release_record(c, &r);
     return r;
 }
 
@@ -143,6 +145,7 @@ static void make_commit(struct sim *s, struct sim_op *op) {
     i.rows = r.rows;
     put(b, idempotency(op), &i);
     c->valid_until_wall_ms = r.valid_until_wall_ms;
+    sim_release_accepted(c, &r);
     c->accepted = true;
 }
 
@@ -192,6 +195,8 @@ static void acknowledge(struct sim *s, struct sim_op *op) {
     char name[24];
     Remuda__CampaignRecord r = record_of(s, op, &c->id[c->n_ids - 1], name);
     r.valid_until_wall_ms = c->valid_until_wall_ms;
+    if (c->start_in_ms)
+        r.start_wall_ms = c->start_wall_ms;
     struct rmd_command cmd = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .campaign = &r};
     uint64_t token;
     intake_end(op);
@@ -357,6 +362,11 @@ static void attempt(struct sim *s, struct sim_op *op) {
         for (uint32_t n = 0; n < s->n_nodes; n++)
             memset(s->node[n].blocked_until_ms, 0, sizeof s->node[n].blocked_until_ms);
         break;
+    case OP_UNDO:
+        cmd.kind = RMD_CMD_SUPPRESS_UNDO;
+        cmd.tenant = 1;
+        cmd.number = op->n;
+        break;
     case OP_FORGET:
         cmd.kind = RMD_CMD_NODE_FORGET;
         cmd.name = s->node[op->n].name;
@@ -486,6 +496,7 @@ static void plan_campaign(struct sim *s, int64_t in_ms) {
     c->rows = 50 + (uint32_t)sim_below(s, most - 50);
     if (c->rows > s->n_addresses)
         c->rows = s->n_addresses;
+    sim_release_plan(s, c);
     c->message = rmd_alloc(c->rows * sizeof *c->message);
     uint32_t *order = rmd_alloc(s->n_addresses * sizeof *order);
     for (uint32_t i = 0; i < s->n_addresses; i++)
@@ -563,8 +574,9 @@ static void calm_campaign(void *ctx, const struct rmd_campaign_view *v) {
 }
 
 static void calm_incident(void *ctx, const Remuda__IncidentRecord *r) {
-    if (r->state == 0 && !planned(ctx, OP_RESOLVE, r->id))
-        plan(ctx, 0, OP_RESOLVE, r->id, 0);
+    enum op_kind kind = r->surge_wall_ms ? OP_UNDO : OP_RESOLVE;
+    if (r->state == 0 && !planned(ctx, kind, r->id) && (kind == OP_RESOLVE || r->pending))
+        plan(ctx, 0, kind, r->id, 0);
 }
 
 static void calm_stream(void *ctx, const Remuda__StreamRecord *r) {

@@ -29,6 +29,7 @@ enum {
     SIM_WORKERS = 2,
     SIM_SOURCES = 20,
     SIM_NETS = 4,
+    SIM_LIES = 64,
     SIM_PROVIDERS = 7, /* the last one in use is "other" */
     SIM_DOMAINS = 24,
     SIM_STREAMS = 3,
@@ -143,6 +144,9 @@ struct sim_campaign {
     bool cancelled, paused;
     int64_t cancel_ack_ms, pause_ack_ms;
     uint64_t duplicates;
+    int64_t start_in_ms, over_ms, every_ms; /* release.c */
+    uint64_t batch, contacted;
+    int64_t start_wall_ms;
     int32_t one_id; /* index of the id that sent first, -1 */
 };
 
@@ -150,6 +154,7 @@ struct sim_address {
     uint32_t domain;
     bool unknown;          /* the receiver doesn't know it */
     bool told_unknown;     /* some receiver said so */
+    uint32_t lie;          /* by which it was denied though it exists; 0: none */
     bool asked;            /* a suppression was submitted */
     int64_t suppressed_ms; /* acknowledged at; 0: never */
     uint32_t suppress_stream;
@@ -333,6 +338,8 @@ struct sim {
     struct sim_warm warm;
     struct sim_stops stops;
     struct sim_moves moves;
+    int64_t ahead_ms; /* of true time: the most that the coordinator's wall clock ever was */
+    uint32_t n_lies, lied[SIM_LIES][SIM_PROVIDERS];
     uint32_t ops_open;
     struct rmd_list ops;
 
@@ -342,6 +349,16 @@ struct sim {
     uint64_t hash, n_rcpt, n_accept, n_frames, n_crashes, n_duplicates, n_uncertain;
     struct rmd_buf line;
 };
+
+/* ---- release.c, liars.c */
+void sim_release_plan(struct sim *s, struct sim_campaign *c);
+void sim_release_record(const struct sim_campaign *c, Remuda__CampaignRecord *r);
+void sim_release_accepted(struct sim_campaign *c, const Remuda__CampaignRecord *r);
+void sim_release_clock(struct sim *s);
+void sim_release_first(struct sim *s, struct sim_campaign *c);
+void sim_liar_begins(struct sim *s);
+void sim_liar_denies(struct sim *s, struct sim_conn *c);
+void sim_liar_end(struct sim *s);
 
 /* ---- world.c */
 bool sim_run(uint64_t seed, bool verbose, char promise[48], char what[400], uint64_t *hash);

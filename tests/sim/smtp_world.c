@@ -194,6 +194,7 @@ static void on_rcpt(struct sim *s, struct sim_conn *c, const char *line) {
         say(s, c, 0, "451 4.7.1 unfamiliar source");
     } else if (a->unknown || lies) {
         a->told_unknown = true;
+        sim_liar_denies(s, c);
         sim_check_refused(s, c, SIM_REFUSED_FOR_GOOD);
         say(s, c, 0, "550 5.1.1 user unknown");
     } else if (greylisted(s, c)) {

@@ -454,7 +454,8 @@ struct world_lease {
     int domains;
     int64_t valid_until_wall_ms;
     uint32_t rate, pace, width; /* share of rate; the pace that it had before */
-    bool eightbit;
+    bool eightbit, urgent;
+    uint32_t connections, kept;
 };
 
 MAYBE static void world_lease(struct world *x, struct world_lease o) {
@@ -490,10 +491,13 @@ MAYBE static void world_lease(struct world *x, struct world_lease o) {
     l.row = rows;
     l.n_row = o.n;
     l.valid_until_wall_ms = o.valid_until_wall_ms;
+    l.urgent = o.urgent;
     share.rate_per_minute = o.rate;
     share.pace_per_minute = o.pace;
     share.pace_connections = o.width;
-    if (o.rate || o.pace || o.width)
+    share.connections = o.connections;
+    share.kept = o.kept;
+    if (o.rate || o.pace || o.width || o.kept || o.connections)
         l.share = &share;
     world_tell(x, &(struct rmd_mail){.kind = RMD_MAIL_LEASE, .id = o.id}, &l);
     for (size_t i = 0; i < o.n; i++)

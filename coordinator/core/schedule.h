@@ -1,0 +1,43 @@
+/* When a campaign's recipients may be offered for the first time: from a start on, spread over a period, or in batches.
+ *
+ *   released(t) = 0                                            before the start
+ *               = base + (rows - base) x share of the slices    spread: over_ms is cut into slices (RMD_SCHEDULE_SLICES of them, none
+ *                                                               shorter than RMD_SCHEDULE_SLICE_MIN_MS); slice i is released when it begins
+ *               = base + batch x (1 + full every_ms since)      in batches: the first one at once
+ *               = all                                           otherwise, and when that passes rows
+ *
+ * A function of the record and of the wall clock, with nothing to remember: a restart releases nothing twice, and what is released is compared
+ * with how many were offered, which the campaign's record counts in the batch of each lease. A clock that steps back makes the next release
+ * wait, one that steps forward releases what is due by then; a campaign that has started stays started. Retries need no release.
+ *
+ * Age counts from the start: that is when the mail begins to wait for its receivers. Pure. Wall clock in milliseconds. */
+#ifndef REMUDA_SCHEDULE_H
+#define REMUDA_SCHEDULE_H
+
+#include <base/text.h>
+
+enum { RMD_SCHEDULE_SLICES = 360, RMD_SCHEDULE_SLICE_MIN_MS = 1000 };
+#define RMD_SCHEDULE_AHEAD_MAX_MS (366 * INT64_C(86400000))
+
+struct rmd_schedule {
+    int64_t start_wall_ms; /* 0: at once */
+    int64_t over_ms;       /* 0: not spread */
+    uint64_t batch;        /* 0: no batches */
+    int64_t every_ms;
+};
+
+/* As it runs: from `from_wall_ms` on, when `base` recipients had been offered already. */
+struct rmd_release {
+    struct rmd_schedule s;
+    int64_t from_wall_ms;
+    uint64_t base, rows;
+};
+
+/* True when nothing is wrong; why says what and what to do. rows 0: not known yet. life_ms: how long mail may wait (0: no limit). */
+bool rmd_schedule_check(const struct rmd_schedule *s, uint64_t rows, int64_t now_wall_ms, int64_t life_ms,
+                        struct rmd_buf *why);
+uint64_t rmd_release_at(const struct rmd_release *r, int64_t wall_ms);  /* recipients; UINT64_MAX: all */
+int64_t rmd_release_next(const struct rmd_release *r, int64_t wall_ms); /* when it grows; RMD_NEVER */
+int64_t rmd_release_end(const struct rmd_release *r);                   /* when all are released */
+
+#endif
