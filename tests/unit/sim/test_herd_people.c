@@ -491,18 +491,54 @@ static void only_suppressions_of_people_who_did_not_complain_are_wrong(void **st
 static void a_block_costs_the_share_of_mail_that_goes_there(void **state) {
     struct kit k;
     struct herd_metrics m;
+    uint32_t row = 0;
     (void)state;
     kit_open(
         &k,
         KIT_HEAD KIT_SOURCES KIT_STREAM
         "list l { size = 1000; mix { r = 25%; q = 75% } }\n" KIT_CAMPAIGN KIT_RECEIVER(
-            "") "receiver q { mx = [mx.q.example]; domains = [q.example] }\n"
-                "event b { " C
-                "kind = block; receiver = r; network = \"20.0.1.0/24\"; at = 1d; for = 4d; reply = \"550 S3140\" }\n",
+            "newcomer { " C
+            "per_day = 1; block = 2d; stage = mail; reply = \"550 new\" }") "receiver q { mx = [mx.q.example]; "
+                                                                            "domains = [q.example] }\n"
+                                                                            "event b { " C
+                                                                            "kind = block; receiver = r; network = "
+                                                                            "\"20.0.1.0/24\"; at = 1d; for = 4d; "
+                                                                            "stage = dot; reply = \"550 S3140\" }\n",
         1);
+    while (!herd_blocked(k.w, 2, 0, DAY - 1)) /* another network's source by itself: two days */
+        kit_send_row(&k, 2, 0, row++, DAY - 1);
     herd_advance(k.w, 10 * DAY);
     herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
-    assert_int_equal(m.ip_days_lost_milli, 2000); /* two sources, four days, a quarter */
+    assert_int_equal(m.ip_days_lost_milli,
+                     2500); /* two sources, four days, and one source, two days; a quarter of them */
+    assert_int_equal(m.blocks, 2);
+    kit_close(&k);
+}
+
+static void a_source_that_is_blocked_twice_is_lost_once(void **state) {
+    struct kit k;
+    struct herd_metrics m;
+    uint32_t row = 0;
+    (void)state;
+    kit_open(
+        &k,
+        KIT_HEAD KIT_SOURCES KIT_STREAM
+        "list l { size = 1000; mix { r = 25%; q = 75% } }\n" KIT_CAMPAIGN KIT_RECEIVER(
+            "newcomer { " C "per_day = 1; block = 2d; stage = mail; reply = \"550 new\" }; listed { " C
+            "zones = bl.test; stage = dot; reply = \"554 $zone\" }") "receiver q { mx = [mx.q.example]; domains = "
+                                                                     "[q.example] }\n" LISTS "event b { " C
+                                                                     "kind = block; receiver = r; network = "
+                                                                     "\"20.0.2.0/24\"; at = 1d; for = 2d; stage = "
+                                                                     "dot; reply = \"550 S3140\" }\n"
+                                                                     "event l { " C
+                                                                     "kind = listing; blocklist = bl.test; network = "
+                                                                     "\"20.0.2.0/24\"; at = 2d; for = 2d }\n",
+        1);
+    while (row < 40)
+        kit_send_row(&k, 2, 0, row++, DAY - 1); /* its own block, by the way */
+    herd_advance(k.w, 10 * DAY);
+    herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
+    assert_int_equal(m.ip_days_lost_milli, 750); /* three days, a quarter */
     kit_close(&k);
 }
 
@@ -531,6 +567,7 @@ int main(void) {
         cmocka_unit_test(metrics_count_what_people_saw_and_when),
         cmocka_unit_test(only_suppressions_of_people_who_did_not_complain_are_wrong),
         cmocka_unit_test(a_block_costs_the_share_of_mail_that_goes_there),
+        cmocka_unit_test(a_source_that_is_blocked_twice_is_lost_once),
     };
     return cmocka_run_group_tests_name("herd people", tests, NULL, NULL);
 }
