@@ -49,7 +49,7 @@ static bool blocked(struct judged *j) {
 
 static bool unannounced(struct judged *j) {
     const struct herd_source *s = &j->w->s->source[j->c->source];
-    return here(j, &j->r->announce.r) && !s->age_days && !(s->announced >> j->w->s->site[j->c->site].receiver & 1) &&
+    return here(j, &j->r->announce.r) && !(s->announced >> j->w->s->site[j->c->site].receiver & 1) &&
            say(j, j->r->announce.r.reply);
 }
 
