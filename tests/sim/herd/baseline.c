@@ -13,6 +13,7 @@ static struct mta_settings usual(void) {
         .messages = 50,
         .suppress_after = 3,
         .rate_other = 200,
+        .published = true,
     };
 }
 
@@ -45,6 +46,7 @@ static int round_robin_run(struct herd_world *w, const struct herd_setting *set,
     s.messages = v[3];
     s.suppress_after = v[4];
     s.rate_other = 0;
+    s.published = false;
     return mta_run(w, &s, err);
 }
 

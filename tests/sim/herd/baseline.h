@@ -3,7 +3,8 @@
  *
  * All of them are honest and sane: they keep connections open for several messages, keep to the concurrency they are set to, back off message by message, treat a
  * refusal in the greeting as temporary (as Postfix does), bounce on other 5xx, suppress unknown users at once and others after some bounces, and
- * suppress who complains. They see codes and texts, never the world. */
+ * suppress who complains. All but the stock MTA know the limits of connections that senders share about each provider. They see codes and texts, never the
+ * world. */
 #ifndef REMUDA_HERD_BASELINE_H
 #define REMUDA_HERD_BASELINE_H
 
@@ -12,7 +13,9 @@
 struct mta_settings { /* of a run; what a policy doesn't tune has its default here */
     int64_t backoff_ms, backoff_most_ms, lifetime_ms;
     int64_t concurrency, messages; /* of a route; of a connection */
-    int64_t suppress_after;        /* bounces, other than of unknown users */
+    bool
+        published; /* connections and messages a connection stay below what senders share about each provider (Remuda's shipped limits) */
+    int64_t suppress_after;   /* bounces, other than of unknown users */
     int64_t rate, rate_other; /* messages an hour of a route; 0: no limit. other: sites of no configured provider */
     int64_t warm_start, warm_growth,
         warm_hour; /* cap of the first day; per cent of the day before; per cent of a day in an hour. 0: no warm-up */

@@ -121,7 +121,7 @@ static void sources_of(struct expand *e, const struct herd_sources_draft *d) {
         x->network = intern_network(e, &x->addr);
         x->age_days = (uint32_t)d->age_days;
         x->usual_per_day = (uint64_t)d->usual_per_day;
-        x->announced = announced(e, d);
+        x->announced = d->age_days ? UINT64_MAX : announced(e, d);
         e->s->n_sources++;
     }
 }

@@ -49,7 +49,7 @@ static bool blocked(struct judged *j) {
 
 static bool unannounced(struct judged *j) {
     const struct herd_source *s = &j->w->s->source[j->c->source];
-    return here(j, &j->r->announce.r) && !s->age_days && !(s->announced >> j->w->s->site[j->c->site].receiver & 1) &&
+    return here(j, &j->r->announce.r) && !(s->announced >> j->w->s->site[j->c->site].receiver & 1) &&
            say(j, j->r->announce.r.reply);
 }
 
@@ -116,8 +116,7 @@ static int64_t allowed_today(const struct judged *j, struct herd_standing *st, i
 
 static bool is_new(const struct judged *j) {
     const struct herd_standing *st = &j->lane->st;
-    return !st->known || j->w->now_ms - st->first_ms < j->r->newcomer.days ||
-           j->w->now_ms - st->last_ms >= j->r->newcomer.forget_ms;
+    return !st->known || j->w->now_ms - st->first_ms < j->r->newcomer.days;
 }
 
 static int64_t newcomer_cap(const struct judged *j) {

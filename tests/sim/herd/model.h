@@ -49,7 +49,8 @@ struct herd_source {
     uint32_t host_index, network; /* network: of its /24, an index below scenario->n_networks */
     uint32_t age_days;            /* 0: nobody has seen it; else since when receivers know it */
     uint64_t usual_per_day;       /* if so: what all receivers together were used to get from it */
-    uint64_t announced;           /* bit i: known to the postmaster of receiver i, who wants to be told first */
+    uint64_t
+        announced; /* bit i: known to the postmaster of receiver i, who wants to be told first; every receiver's bit for an old one */
 };
 
 struct herd_site { /* domains that share their MX hosts; the unit that judges */

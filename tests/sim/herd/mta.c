@@ -8,6 +8,8 @@
 
 #include <base/text.h>
 
+#include "proto/io/providers_file.h"
+
 enum { ROUTES_LINGER_MS = 30000, TRIGGER_WINDOW_MS = 600000 };
 
 enum mta_kind { MTA_SUBMIT, MTA_DUE, MTA_CONN, MTA_WAKE };
@@ -60,6 +62,7 @@ struct mta {
     uint32_t *turn;            /* by stream */
     uint8_t **bounces;         /* by list and number */
     uint8_t **suppressed;
+    int64_t *connections, *messages; /* by receiver: of a route, of a connection */
     int64_t now_ms;
 };
 
@@ -323,7 +326,7 @@ static void run_route(struct mta *m, struct mta_route *r) {
         wake_at(m, r, from);
         return;
     }
-    while (r->first && r->conns < m->set->concurrency && r->conns < (int64_t)r->queued)
+    while (r->first && r->conns < m->connections[m->s->site[r->site].receiver] && r->conns < (int64_t)r->queued)
         open_conn(m, r);
 }
 
@@ -332,7 +335,7 @@ static void next_message(struct mta *m, struct mta_conn *c) {
     struct mta_route *r = c->route;
     int64_t slot = r->next_mail_ms > m->now_ms ? r->next_mail_ms : m->now_ms;
     c->stage = AT_READY;
-    if (!r->first || c->sent >= m->set->messages || slot - m->now_ms > ROUTES_LINGER_MS) {
+    if (!r->first || c->sent >= m->messages[m->s->site[r->site].receiver] || slot - m->now_ms > ROUTES_LINGER_MS) {
         conn_free(m, c);
         run_route(m, r);
         return;
@@ -473,6 +476,27 @@ static void loop(struct mta *m) {
     herd_advance(m->w, herd_end_ms(m->w));
 }
 
+static int limits(struct mta *m, struct rmd_buf *err) {
+    struct rmd_providers p = {0};
+    m->connections = rmd_alloc(m->s->n_receivers * sizeof *m->connections);
+    m->messages = rmd_alloc(m->s->n_receivers * sizeof *m->messages);
+    int rc = rmd_providers_load(NULL, &p, err);
+    for (uint32_t i = 0; rc == RMD_OK && i < m->s->n_receivers; i++) {
+        const Remuda__ProviderPolicy *x = rmd_providers_find(&p, m->s->receiver[i].provider);
+        m->connections[i] = m->set->concurrency;
+        m->messages[i] = m->set->messages;
+        if (!x || !m->set->published)
+            continue;
+        uint32_t most = x->connections_per_site ? x->connections_per_site : x->connections;
+        if (most && most < m->connections[i])
+            m->connections[i] = most;
+        if (x->messages_per_connection && x->messages_per_connection < m->messages[i])
+            m->messages[i] = x->messages_per_connection;
+    }
+    rmd_providers_release(&p);
+    return rc;
+}
+
 static void setup(struct mta *m) {
     m->campaign = rmd_alloc(m->s->n_campaigns * sizeof(struct mta_message *));
     m->submit = rmd_alloc(m->s->n_campaigns * sizeof *m->submit);
@@ -517,16 +541,18 @@ static void release(struct mta *m) {
         free(m->bounces[i]);
         free(m->suppressed[i]);
     }
-    void *const all[] = {m->campaign, m->submit, m->bucket, m->first_ms, m->turn, m->bounces, m->suppressed};
+    void *const all[] = {m->campaign, m->submit,     m->bucket,      m->first_ms, m->turn,
+                         m->bounces,  m->suppressed, m->connections, m->messages};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
 
 int mta_run(struct herd_world *w, const struct mta_settings *s, struct rmd_buf *err) {
     struct mta m = {.w = w, .s = herd_scenario_of(w), .set = s};
-    (void)err;
     setup(&m);
-    loop(&m);
+    int rc = limits(&m, err);
+    if (rc == RMD_OK)
+        loop(&m);
     release(&m);
-    return RMD_OK;
+    return rc;
 }

@@ -130,11 +130,10 @@ uint32_t herd_connect(struct herd_world *w, uint32_t source, uint32_t site, int6
 
 void herd_mail(struct herd_world *w, uint32_t conn, uint32_t campaign, uint32_t row, int64_t now_ms,
                struct herd_reply *out) {
-    struct herd_conn *c = conn_of(w, conn);
     assert(campaign < w->s->n_campaigns && row < w->s->campaign[campaign].rows);
     herd_advance(w, now_ms);
     *out = (struct herd_reply){0};
-    c = conn_of(w, conn);
+    struct herd_conn *c = conn_of(w, conn);
     c->campaign = campaign;
     c->row = row;
     c->number = herd_number(w, campaign, row);

@@ -106,6 +106,21 @@ static void many_unknown_users_make_a_source_and_its_domain_bad(void **state) {
     kit_close(&k);
 }
 
+static void traps_make_bad_whatever_the_volume(void **state) {
+    struct kit k;
+    (void)state;
+    kit_open(&k,
+             WORLD("traps = 20%", "reputation { " C "days = 3; minimum = 1000; poor_traps = 2; bad_traps = 3; "
+                                  "defer_poor = 0%; refuse_bad = 100%; stage = mail; "
+                                  "reply = \"421 4.7.0 reputation\" }"),
+             1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(kit_send_row(&k, 0, 0, kit_row_of(&k, HERD_TRAP), 0), 250);
+    assert_int_equal(kit_send(&k, 0, 2 * DAY), 421);
+    assert_int_equal(kit_send(&k, 0, 3 * DAY), 250);
+    kit_close(&k);
+}
+
 static void who_is_new_or_bad_is_folded_and_engaged_people_see_more(void **state) {
     struct kit k;
     struct herd_metrics m;
@@ -126,19 +141,26 @@ static void who_is_new_or_bad_is_folded_and_engaged_people_see_more(void **state
     kit_close(&k);
 }
 
-static void mail_that_nobody_reads_makes_poor(void **state) {
+static uint64_t folded_of_1000(const char *list) {
     struct kit k;
     struct herd_metrics m;
-    (void)state;
-    kit_open(&k,
-             WORLD("engaged = 10%; reads = 20%; reads_lapsed = 0%",
-                   "reputation { " C "minimum = 200; poor_reads = 8%; reply = \"421 no\" }; folder { " C
-                   "good = 0%; new = 0%; poor = 100%; engaged = 0% }"),
-             1);
+    char text[2000];
+    rmd_format(text, sizeof text, "%s%s%slist l { size = 100k; mix { r = 100%% }; %s }\n%s%s", KIT_HEAD, KIT_SOURCES,
+               KIT_STREAM, list, KIT_CAMPAIGN,
+               KIT_RECEIVER("reputation { " C "minimum = 200; poor_reads = 8%; reply = \"421 no\" }; folder { " C
+                            "good = 0%; new = 0%; poor = 100%; engaged = 0% }"));
+    kit_open(&k, text, 1);
     kit_send_many(&k, 0, 1000, 0);
     herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
-    assert_in_range(m.foldered, 650, 800); /* of the last 800, all but the engaged tenth */
     kit_close(&k);
+    return m.foldered;
+}
+
+static void mail_that_nobody_reads_makes_poor(void **state) {
+    (void)state;
+    assert_in_range(folded_of_1000("engaged = 10%; reads = 20%; reads_lapsed = 0%"), 650,
+                    800); /* of the last 800, all but the engaged tenth */
+    assert_in_range(folded_of_1000("engaged = 60%; reads = 40%; reads_lapsed = 0%"), 0, 0);
 }
 
 static void bad_content_is_refused_in_part_and_counts(void **state) {
@@ -165,10 +187,10 @@ static void excessive_unknown_recipients_stop_the_domain_for_a_while(void **stat
                                     "\"554 5.7.9 Excessive unknown recipients\" }"),
              1);
     for (int i = 0; i < 20; i++)
-        kit_send(&k, 0, 0);
-    assert_int_equal(kit_send(&k, 1, 0), 554);
-    assert_int_equal(kit_send(&k, 1, 3 * HOUR), 554);
-    assert_int_equal(kit_send_row(&k, 1, 0, kit_row_of(&k, HERD_PERSON), 24 * HOUR), 250);
+        kit_send(&k, 0, 22 * HOUR);
+    assert_int_equal(kit_send(&k, 1, 22 * HOUR), 554);
+    assert_int_equal(kit_send(&k, 1, 25 * HOUR), 554); /* the next day's share is clean, but four hours aren't over */
+    assert_int_equal(kit_send_row(&k, 1, 0, kit_row_of(&k, HERD_PERSON), 27 * HOUR), 250);
     kit_close(&k);
 }
 
@@ -329,6 +351,19 @@ static void removal_is_granted_once(void **state) {
     kit_close(&k);
 }
 
+static void a_form_does_not_help_against_neighbours(void **state) {
+    struct kit k;
+    (void)state;
+    kit_open(&k,
+             KIT_WORLD("") "blocklist bl.test { " C "traps = 1; takes = 6h; granted = 5 }\n"
+                           "event n { " C
+                           "kind = listing; blocklist = bl.test; network = \"20.0.1.0/24\"; at = 0; for = 3d }\n",
+             1);
+    assert_true(herd_listed(k.w, 0, 0, 71 * HOUR, NULL));
+    assert_false(herd_listed(k.w, 0, 0, 73 * HOUR, NULL));
+    kit_close(&k);
+}
+
 static void complaints_that_reach_a_list_count_there(void **state) {
     struct kit k;
     (void)state;
@@ -456,18 +491,54 @@ static void only_suppressions_of_people_who_did_not_complain_are_wrong(void **st
 static void a_block_costs_the_share_of_mail_that_goes_there(void **state) {
     struct kit k;
     struct herd_metrics m;
+    uint32_t row = 0;
     (void)state;
     kit_open(
         &k,
         KIT_HEAD KIT_SOURCES KIT_STREAM
         "list l { size = 1000; mix { r = 25%; q = 75% } }\n" KIT_CAMPAIGN KIT_RECEIVER(
-            "") "receiver q { mx = [mx.q.example]; domains = [q.example] }\n"
-                "event b { " C
-                "kind = block; receiver = r; network = \"20.0.1.0/24\"; at = 1d; for = 4d; reply = \"550 S3140\" }\n",
+            "newcomer { " C
+            "per_day = 1; block = 2d; stage = mail; reply = \"550 new\" }") "receiver q { mx = [mx.q.example]; "
+                                                                            "domains = [q.example] }\n"
+                                                                            "event b { " C
+                                                                            "kind = block; receiver = r; network = "
+                                                                            "\"20.0.1.0/24\"; at = 1d; for = 4d; "
+                                                                            "stage = dot; reply = \"550 S3140\" }\n",
         1);
+    while (!herd_blocked(k.w, 2, 0, DAY - 1)) /* another network's source by itself: two days */
+        kit_send_row(&k, 2, 0, row++, DAY - 1);
     herd_advance(k.w, 10 * DAY);
     herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
-    assert_int_equal(m.ip_days_lost_milli, 2000); /* two sources, four days, a quarter */
+    assert_int_equal(m.ip_days_lost_milli,
+                     2500); /* two sources, four days, and one source, two days; a quarter of them */
+    assert_int_equal(m.blocks, 2);
+    kit_close(&k);
+}
+
+static void a_source_that_is_blocked_twice_is_lost_once(void **state) {
+    struct kit k;
+    struct herd_metrics m;
+    uint32_t row = 0;
+    (void)state;
+    kit_open(
+        &k,
+        KIT_HEAD KIT_SOURCES KIT_STREAM
+        "list l { size = 1000; mix { r = 25%; q = 75% } }\n" KIT_CAMPAIGN KIT_RECEIVER(
+            "newcomer { " C "per_day = 1; block = 2d; stage = mail; reply = \"550 new\" }; listed { " C
+            "zones = bl.test; stage = dot; reply = \"554 $zone\" }") "receiver q { mx = [mx.q.example]; domains = "
+                                                                     "[q.example] }\n" LISTS "event b { " C
+                                                                     "kind = block; receiver = r; network = "
+                                                                     "\"20.0.2.0/24\"; at = 1d; for = 2d; stage = "
+                                                                     "dot; reply = \"550 S3140\" }\n"
+                                                                     "event l { " C
+                                                                     "kind = listing; blocklist = bl.test; network = "
+                                                                     "\"20.0.2.0/24\"; at = 2d; for = 2d }\n",
+        1);
+    while (row < 40)
+        kit_send_row(&k, 2, 0, row++, DAY - 1); /* its own block, by the way */
+    herd_advance(k.w, 10 * DAY);
+    herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
+    assert_int_equal(m.ip_days_lost_milli, 750); /* three days, a quarter */
     kit_close(&k);
 }
 
@@ -477,6 +548,7 @@ int main(void) {
         cmocka_unit_test(an_address_can_be_read_back),
         cmocka_unit_test(unknown_full_and_trapped_recipients_answer_as_they_are),
         cmocka_unit_test(many_unknown_users_make_a_source_and_its_domain_bad),
+        cmocka_unit_test(traps_make_bad_whatever_the_volume),
         cmocka_unit_test(who_is_new_or_bad_is_folded_and_engaged_people_see_more),
         cmocka_unit_test(mail_that_nobody_reads_makes_poor),
         cmocka_unit_test(bad_content_is_refused_in_part_and_counts),
@@ -488,12 +560,14 @@ int main(void) {
         cmocka_unit_test(two_listed_sources_list_their_network),
         cmocka_unit_test(a_blocklist_answers_as_rfc_5782_says),
         cmocka_unit_test(removal_is_granted_once),
+        cmocka_unit_test(a_form_does_not_help_against_neighbours),
         cmocka_unit_test(complaints_that_reach_a_list_count_there),
         cmocka_unit_test(events_happen_at_their_time),
         cmocka_unit_test(a_surge_denies_the_same_people_while_it_lasts),
         cmocka_unit_test(metrics_count_what_people_saw_and_when),
         cmocka_unit_test(only_suppressions_of_people_who_did_not_complain_are_wrong),
         cmocka_unit_test(a_block_costs_the_share_of_mail_that_goes_there),
+        cmocka_unit_test(a_source_that_is_blocked_twice_is_lost_once),
     };
     return cmocka_run_group_tests_name("herd people", tests, NULL, NULL);
 }

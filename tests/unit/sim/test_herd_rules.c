@@ -64,6 +64,18 @@ static void a_day_has_at_most_a_multiple_of_the_busiest_before(void **state) {
     kit_close(&k);
 }
 
+static void a_day_is_looked_back_on_for_as_long_as_the_rule_says(void **state) {
+    struct kit k;
+    (void)state;
+    kit_open(&k, KIT_WORLD("growth { " C "floor = 20; factor = 200%; days = 3; stage = mail; reply = \"421 no\" }"),
+             1);
+    assert_int_equal(kit_send_many(&k, 0, 50, 0), 20);
+    assert_int_equal(kit_send_many(&k, 0, 50, DAY), 40);
+    assert_int_equal(kit_send_many(&k, 0, 100, 4 * DAY), 80);
+    assert_int_equal(kit_send_many(&k, 0, 100, 8 * DAY), 20);
+    kit_close(&k);
+}
+
 static void what_a_known_source_was_used_to_send_counts(void **state) {
     struct kit k;
     (void)state;
@@ -202,6 +214,20 @@ static void each_refusal_within_the_window_makes_the_rest_longer(void **state) {
     kit_close(&k);
 }
 
+static void a_rest_has_its_longest(void **state) {
+    struct kit k;
+    (void)state;
+    kit_open(&k,
+             KIT_WORLD("rate { " C "per_hour = 10; stage = mail; reply = \"421 wait\" }; pressure { " C
+                       "rest = 40min; longest = 1h; tolerate = 0; levels = 99; window = 12h; stage = mail; reply = "
+                       "\"550 no\" }"),
+             1);
+    assert_int_equal(kit_send_many(&k, 0, 11, 0), 10);
+    assert_int_equal(kit_send_many(&k, 0, 5, MINUTE), 0); /* five times doubled */
+    assert_int_equal(kit_send(&k, 0, 62 * MINUTE), 250);
+    kit_close(&k);
+}
+
 static void two_blocked_sources_block_their_network(void **state) {
     struct kit k;
     (void)state;
@@ -216,6 +242,9 @@ static void two_blocked_sources_block_their_network(void **state) {
     assert_string_equal(k.reply, "550 S3140");
     assert_int_equal(kit_send(&k, 2, 2 * DAY), 250); /* another /24 */
     assert_int_equal(kit_send(&k, 0, 3 * DAY + HOUR), 250);
+    struct herd_metrics m;
+    herd_metrics(k.w, HERD_NONE, HERD_NONE, &m);
+    assert_int_equal(m.ip_days_lost_milli, 6000); /* two sources, three days, each hour once */
     kit_close(&k);
 }
 
@@ -288,6 +317,7 @@ int main(void) {
         cmocka_unit_test(the_1001st_message_of_a_new_source_blocks_it),
         cmocka_unit_test(a_newcomer_may_send_more_with_age),
         cmocka_unit_test(a_day_has_at_most_a_multiple_of_the_busiest_before),
+        cmocka_unit_test(a_day_is_looked_back_on_for_as_long_as_the_rule_says),
         cmocka_unit_test(what_a_known_source_was_used_to_send_counts),
         cmocka_unit_test(a_sending_domain_grows_over_all_sources),
         cmocka_unit_test(an_hour_has_its_rate),
@@ -296,6 +326,7 @@ int main(void) {
         cmocka_unit_test(who_waits_is_let_in_again),
         cmocka_unit_test(who_pushes_waits_longer_and_is_blocked_in_the_end),
         cmocka_unit_test(each_refusal_within_the_window_makes_the_rest_longer),
+        cmocka_unit_test(a_rest_has_its_longest),
         cmocka_unit_test(two_blocked_sources_block_their_network),
         cmocka_unit_test(a_form_shortens_a_block_as_often_as_it_is_granted),
         cmocka_unit_test(a_new_source_must_be_announced),
