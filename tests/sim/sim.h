@@ -338,7 +338,8 @@ struct sim {
     struct sim_warm warm;
     struct sim_stops stops;
     struct sim_moves moves;
-    int64_t ahead_ms; /* of true time: the most that the coordinator's wall clock ever was */
+    int64_t slept_from_ms, slept_to_ms; /* the last time that everything slept */
+    int64_t ahead_ms;                   /* of true time: the most that the coordinator's wall clock ever was */
     uint32_t n_lies, lied[SIM_LIES][SIM_PROVIDERS];
     uint32_t ops_open;
     struct rmd_list ops;

@@ -222,7 +222,10 @@ bool sim_watch_was_listed(const struct sim *s, uint32_t source, const Remuda__Ev
     int64_t until = time_of(s, e);
     if (until < 0)
         return was_ever_listed(s, ACT, source);
-    for (int64_t at = until - BACK_MS; at <= until; at += STEP_MS)
+    int64_t from = until - BACK_MS;
+    if (s->slept_to_ms && from < s->slept_to_ms && until >= s->slept_from_ms)
+        from = s->slept_from_ms - BACK_MS; /* while everything slept nobody could find that it ended */
+    for (int64_t at = until; at >= from; at -= STEP_MS)
         if (listed(s, ACT, source, at))
             return true;
     return false;

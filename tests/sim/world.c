@@ -129,7 +129,9 @@ void sim_freeze(struct sim *s, int64_t ms) {
         return;
     sim_say(s, "everything sleeps for %" PRId64 " minutes", ms / 60000);
     sim_smtp_cut_all(s);
+    s->slept_from_ms = s->now_ms;
     s->now_ms += ms;
+    s->slept_to_ms = s->now_ms;
     for (uint32_t n = 0; n < s->n_nodes; n++)
         sim_net_reset(s, n, sim_between(s, 10, 1000));
     sim_check_vanished(s, -1);
