@@ -109,7 +109,7 @@ void rmd_campaign_set_state(struct rmd_coord *c, struct rmd_campaign *k, uint32_
         return;
     k->rec->state = state;
     if (state == RMD_CAMPAIGN_ACTIVE)
-        rmd_content_forget(k); /* somebody looked at it */
+        rmd_content_resumed(c, k);
     rmd_str_set(&k->rec->reason, reason ? reason : "");
     rmd_campaign_dirty(c, k);
     if (state == RMD_CAMPAIGN_PAUSED || state == RMD_CAMPAIGN_CANCELLED) {

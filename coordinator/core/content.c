@@ -2,6 +2,9 @@
  * policy (failover.h) decides when it is enough. Carried out here: the campaign pauses, with an incident. No work
  * moves, no source is touched, nobody is suppressed: the message is at fault.
  *
+ * The same template sent by many small campaigns of a stream is one content: what each of the last day had counts for all, and all
+ * that are active pause.
+ *
  * Owns the campaigns' tallies. They live in memory only, at most one a configured provider; a restart counts anew,
  * a resume as well. */
 #include "coordinator/core/core.h"
@@ -20,6 +23,53 @@ void rmd_content_forget(struct rmd_campaign *k) {
     free(k->tally);
     k->tally = NULL;
     k->n_tallies = 0;
+}
+
+/* ---------------------------------------------------------------- campaigns of the same content */
+
+static bool same_content(const struct rmd_coord *c, const struct rmd_campaign *k, const struct rmd_campaign *x) {
+    const ProtobufCBinaryData *a = &k->rec->template_hash, *b = &x->rec->template_hash;
+    return x == k || (x->stream == k->stream && a->len &&
+                      rmd_slice_eq(rmd_slice(a->data, a->len), rmd_slice(b->data, b->len)) &&
+                      c->now.wall_ms - x->rec->accepted_wall_ms <= RMD_CONTENT_SAME_MS);
+}
+
+/* Their outcomes together, at each provider that this campaign had outcomes of; scratch memory. */
+static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_campaign *k) {
+    struct rmd_content_tally *sum = rmd_arena_alloc(&c->scratch, (k->n_tallies + 1) * sizeof *sum);
+    for (size_t i = 0; i < k->n_tallies; i++)
+        sum[i] = (struct rmd_content_tally){.provider = k->tally[i].provider};
+    rmd_list_for(it, &c->all_campaigns) {
+        const struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
+        if (!x->n_tallies || !same_content(c, k, x))
+            continue;
+        for (size_t i = 0; i < k->n_tallies; i++)
+            for (size_t j = 0; j < x->n_tallies; j++)
+                if (x->tally[j].provider == sum[i].provider) {
+                    sum[i].outcomes += x->tally[j].outcomes;
+                    sum[i].refused += x->tally[j].refused;
+                }
+    }
+    return sum;
+}
+
+/* Said; what follows is counted anew. */
+static void count_anew(struct rmd_coord *c, const struct rmd_campaign *k, uint32_t provider, const char *pause) {
+    rmd_list_for_safe(it, &c->all_campaigns) {
+        struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
+        if (!same_content(c, k, x))
+            continue;
+        for (size_t j = 0; j < x->n_tallies; j++)
+            if (!provider || x->tally[j].provider == provider)
+                x->tally[j].outcomes = x->tally[j].refused = 0;
+        if (pause && x->rec->state == RMD_CAMPAIGN_ACTIVE)
+            rmd_campaign_set_state(c, x, RMD_CAMPAIGN_PAUSED, pause);
+    }
+}
+
+void rmd_content_resumed(struct rmd_coord *c, struct rmd_campaign *k) {
+    count_anew(c, k, 0, NULL);
+    rmd_content_forget(k);
 }
 
 static struct rmd_incident *find_open(struct rmd_coord *c, const char *campaign, uint32_t provider) {
@@ -78,12 +128,10 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
         return;
     const char *provider = rmd_provider_name(c, l->provider_id);
     struct rmd_failover_decision d =
-        rmd_content_decide(k->tally, k->n_tallies, at, c->other, provider, k->stream->rec->priority == 0);
+        rmd_content_decide(together(c, k), k->n_tallies, at, c->other, provider, k->stream->rec->priority == 0);
     if (d.what == RMD_FAILOVER_NOTHING)
         return;
     tell(c, l, o, v, &d);
-    k->tally[at].outcomes = k->tally[at].refused = 0; /* said; what follows is counted anew */
-    if (d.what == RMD_FAILOVER_PAUSE_CAMPAIGN)
-        rmd_campaign_set_state(c, k, RMD_CAMPAIGN_PAUSED, d.why);
+    count_anew(c, k, l->provider_id, d.what == RMD_FAILOVER_PAUSE_CAMPAIGN ? d.why : NULL);
     rmd_core_warn(c, "campaign %s: %s: %s", rmd_campaign_name(k), rmd_failover_name(d.what), d.why);
 }

@@ -87,8 +87,9 @@ const char *rmd_failover_name(enum rmd_failover_what what);
  * believed earlier. Transactional mail is many different messages: it goes on, and a person is told. */
 enum {
     RMD_CONTENT_REFUSALS = 20,
-    RMD_CONTENT_REFUSALS_AGREED = 10, /* at each of two named providers */
-    RMD_CONTENT_WINDOW = 200,         /* outcomes; then both counters are halved, so that the past fades */
+    RMD_CONTENT_REFUSALS_AGREED = 10,       /* at each of two named providers */
+    RMD_CONTENT_SAME_MS = 24 * 3600 * 1000, /* campaigns of the same template so old count together */
+    RMD_CONTENT_WINDOW = 200,               /* outcomes; then both counters are halved, so that the past fades */
 };
 
 /* A campaign's last outcomes at a provider: delivered, bounced and deferred ones. */

@@ -71,8 +71,10 @@ static void judge(struct sim *s, uint32_t source, uint32_t provider, bool whole)
         const struct sim_source *x = &s->source[i];
         int64_t rcpt = s->moves.rcpt_ms[i][provider], lease = s->moves.lease_ms[i][provider];
         bool idle = (!rcpt || s->now_ms - rcpt > IDLE_MS) && (!lease || s->now_ms - lease > LEASED_MS);
-        m->idle[i] = idle && x->id && x->net != s->source[source].net && !x->warms && !s->source[source].warms &&
-                     behind(s, i, source, provider) && sim_check_steady(s, x->node, s->now_ms);
+        bool returns = s->moves.returning_ms[i][provider] && s->moves.accepted[i][provider] < PROBES; /* its probes */
+        m->idle[i] = idle && !returns && x->id && x->net != s->source[source].net && !x->warms &&
+                     !s->source[source].warms && behind(s, i, source, provider) &&
+                     sim_check_steady(s, x->node, s->now_ms);
     }
 }
 
@@ -82,9 +84,12 @@ static void stopped(struct sim *s, uint32_t i, uint32_t p, bool whole) {
     if (is_stopped(s, i, p)) {
         s->moves.move[p].at_ms = 0; /* by two incidents: whose work is it? */
     } else {
+        bool again = s->moves.returning_ms[i][p] && s->moves.accepted[i][p] < PROBES;
         s->moves.accepted[i][p] = 0;
         s->moves.returning_ms[i][p] = s->now_ms;
-        judge(s, i, p, whole);
+        s->moves.move[p].at_ms = 0;
+        if (!again) /* a probe that was refused: its work has moved long ago */
+            judge(s, i, p, whole);
     }
     s->moves.stopped_ms[i][p] = s->now_ms;
 }

@@ -476,6 +476,48 @@ static void the_time_line_is_bounded(void **state) {
     tear_down(x);
 }
 
+/* ---------------------------------------------------------------- content */
+
+static void refuse_content(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                           Remuda__Outcome *o) {
+    (void)w;
+    (void)n;
+    (void)email;
+    if (l->provider != rmd_provider_id("google"))
+        return;
+    cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_SPAM_CONTENT, RMD_ACTION_FAIL, RMD_SCOPE_MESSAGE, false);
+    o->reply->code = 550;
+}
+
+/* The same template in many small campaigns is one content. */
+static void small_campaigns_of_one_content_pause_together(void **state) {
+    (void)state;
+    for (int breaker = 1; breaker >= 0; breaker--) {
+        struct stage *x = build(breaker ? 0 : RMD_WITHOUT_BREAKER);
+        struct cw *w = &x->w;
+        w->answer = refuse_content;
+        for (int i = 0; i < SOURCES; i++)
+            x->node[i]->holds = false;
+        struct rmd_id id = {0};
+        for (uint32_t k = 0; k < 19; k++) {
+            id = cw_submit(w, "bulk", google, 1, 10 * k);
+            cw_pass(w, 2000, 500);
+            assert_int_equal(cw_campaign(w, &id, NULL)->bounced, 1);
+        }
+        for (int i = 0; i < SOURCES; i++)
+            x->node[i]->holds = true;
+        id = cw_submit(w, "bulk", google, 400, 1000);
+        cw_pass(w, 1000, 200);
+        for (int i = 0; i < SOURCES; i++)
+            cw_answer_some(w, x->node[i], 1); /* the twentieth */
+        cw_pass(w, 1000, 200);
+        assert_int_equal(cw_campaign(w, &id, NULL)->state, breaker ? RMD_CAMPAIGN_PAUSED : RMD_CAMPAIGN_ACTIVE);
+        for (int i = 0; i < SOURCES; i++)
+            assert_int_equal(lane(x, i).state, RMD_LANE_OPEN);
+        tear_down(x);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moved_work_starts_as_a_canary_and_grows),
@@ -491,6 +533,7 @@ int main(void) {
         cmocka_unit_test(without_probing_it_is_open_at_once),
         cmocka_unit_test(a_whole_source_is_probed_by_one_recipient),
         cmocka_unit_test(the_time_line_is_bounded),
+        cmocka_unit_test(small_campaigns_of_one_content_pause_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
