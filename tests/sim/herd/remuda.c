@@ -198,6 +198,10 @@ static void watch_settings(struct hr *h) {
     h->watch.neighbours_every_ms = HERD_DAY_MS;
 }
 
+/* As a configuration that says nothing of failover (coord_config.c). */
+static const struct rmd_failover_settings failover = {
+    .canary_ms = 30 * 60 * 1000, .canary_percent = 5, .canary_floor = 20, .growth_percent = 150, .growth_floor = 20};
+
 /* As coordinator/main.c has it, with nothing of an operator's own. */
 static int configure(struct hr *h) {
     const struct rmd_policy_paths none = {NULL};
@@ -223,6 +227,7 @@ static int configure(struct hr *h) {
                                             .lane_cap_per_day = (uint64_t)h->param[HR_LANE_CAP],
                                             .plan = h->files.plans.v,
                                             .n_plans = h->files.plans.n,
+                                            .failover = failover,
                                             .warm_per_network = (uint32_t)h->param[HR_WARM_PER_NETWORK],
                                             .class_retry = h->class_retry,
                                             .seed = rmd_rng_next(&h->rng),
