@@ -288,12 +288,14 @@ class Demo:
         return self.last["queued"] + self.last["leased"] + self.last["deferred"]
 
     def only_far(self, c):
-        """Nothing can move for a minute: what is left has a later time, or no cap has room for it."""
+        """Nothing can move for a minute: what is left has a later time, or no cap has room for it, on any lane: one that rests may have room
+        when it is over."""
         if c["leased"]:
             return False
+        resting = {lane["provider"] for s in self.cluster.get("sources")["sources"] for lane in s["lanes"] if lane["state"] in ("resting", "probing")}
         queues = [q for q in self.cluster.get("queue")["queues"] if q["queued"] or q["deferred"]]
         soon = time.time() * 1000 + 60000
-        return all((not q["queued"] or q["waits_for"] == "lane caps") and
+        return all((not q["queued"] or q["waits_for"] == "lane caps" and q["provider"] not in resting) and
                    (not q["deferred"] or q["next_attempt"] and wall_ms(q["next_attempt"]) > soon or q["waits_for"] == "lane caps")
                    for q in queues)
 
