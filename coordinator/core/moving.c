@@ -238,8 +238,9 @@ void rmd_moving_flowed(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l
 /* ---------------------------------------------------------------- which incidents */
 
 void rmd_moving_stops(struct rmd_pq *q, struct rmd_moving_stops *out) {
+    uint64_t reserved = 0; /* stopped lanes are never passed over */
     out->n = 0;
-    for (size_t i = 0; i < q->n_candidates && out->n < RMD_MOVING_STOPS; i++)
+    for (size_t i = 0; (i = rmd_look_next(q, i, &reserved)) < q->n_candidates && out->n < RMD_MOVING_STOPS; i++)
         if (is_stopped(q->candidate[i]) || is_stopped(&q->candidate[i]->source->all))
             out->lane[out->n++] = q->candidate[i];
 }
