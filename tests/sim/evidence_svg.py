@@ -111,7 +111,7 @@ def picture(results, variants, features, note, interval):
         left += 0 if beside else 36 + len(rows) * BAR_H
     if features:
         rows = sorted(((f, *results.worth(f)) for f in features), key=lambda r: -r[1])
-        out += bars("What each feature is worth: points of the score that are lost without it", rows, MARGIN + half + GAP, y, half, 110, 2, worth_colour)
+        out += bars("What each feature is worth, in points of the score", rows, MARGIN + half + GAP, y, half, 110, 2, worth_colour)
         right += 36 + len(rows) * BAR_H
         out.append(text(MARGIN + half + GAP, right, "grey: can't be told from nothing; red: it does harm", 10, GREY))
         right += 16
