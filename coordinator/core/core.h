@@ -283,8 +283,11 @@ struct rmd_look {
     uint32_t *place;         /* by source id: its lane's, from 1 */
     size_t n_places, n_cold; /* n_cold: from here on no lane warms up */
     int64_t again_mono_ms;
-    bool work;               /* there is other work */
-    uint32_t n_bound;        /* of the queue's ready retries, those that nobody but their own lane may have */
+    bool work;                 /* there is other work */
+    uint32_t n_bound;          /* of the queue's ready retries, those that nobody but their own lane may have */
+    struct rmd_lane **stopped; /* lanes that aren't open, in order, as of stopped_rev */
+    size_t n_stopped;
+    uint64_t stopped_rev;
     struct rmd_list retries; /* by in_look: they, or their own lane, have news */
 };
 
@@ -519,6 +522,7 @@ struct rmd_coord {
     bool deal_on;   /* what is otherwise was said to look.c */
     size_t look_from;
     uint32_t look_bucket;
+    uint64_t lane_rev; /* some lane's state changed */
     int64_t look_all_mono_ms;
     struct rmd_list lane_news;
     bool more, nodes_dirty, sources_dirty;
@@ -769,6 +773,7 @@ void rmd_look_passed(struct rmd_pq *q, size_t i, const char *why, uint64_t keeps
 int64_t rmd_look_begin(struct rmd_coord *c);
 void rmd_look_end(struct rmd_coord *c, struct rmd_pq *q, int64_t tick);
 bool rmd_look_cold_fed(const struct rmd_pq *q);
+size_t rmd_look_stopped(const struct rmd_coord *c, struct rmd_pq *q); /* in q->look.stopped */
 void rmd_look_unbind(struct rmd_dq *d);
 bool rmd_look_is_bound(const struct rmd_dq *d);
 bool rmd_look_all_bound(const struct rmd_pq *q);

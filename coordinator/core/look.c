@@ -68,6 +68,7 @@ void rmd_look_ordered(struct rmd_coord *c, struct rmd_pq *q) {
 
 void rmd_look_free(struct rmd_pq *q) {
     free(q->look.skip);
+    free(q->look.stopped);
     free(q->look.fed);
     free(q->look.keeps);
     free(q->look.place);
@@ -163,6 +164,23 @@ size_t rmd_look_next(const struct rmd_pq *q, size_t i, uint64_t *reserved) {
 
 static bool stopped(const struct rmd_lane *l) {
     return l->state != RMD_LANE_OPEN || l->source->all.state != RMD_LANE_OPEN;
+}
+
+/* Lanes of the queue that aren't open: few, and asked for with each lease. */
+size_t rmd_look_stopped(const struct rmd_coord *c, struct rmd_pq *q) {
+    struct rmd_look *k = &q->look;
+    uint64_t rev = c->lane_rev + q->candidates_rev + 1; /* both only rise */
+    if (k->stopped_rev == rev)
+        return k->n_stopped;
+    k->stopped_rev = rev;
+    k->n_stopped = 0;
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        if (!stopped(q->candidate[i]))
+            continue;
+        k->stopped = rmd_realloc(k->stopped, (k->n_stopped + 1) * sizeof *k->stopped);
+        k->stopped[k->n_stopped++] = q->candidate[i];
+    }
+    return k->n_stopped;
 }
 
 /* It was looked at: why not, or NULL: it found nothing to take. */

@@ -315,6 +315,7 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
     l->incident = state == RMD_LANE_OPEN ? 0 : incident;
     s->dirty = c->sources_dirty = true;
     c->lanes_tick_mono_ms = 0; /* when it ends is to be found */
+    c->lane_rev++;
     if (s->node)
         s->node->policy_dirty = true;
     c->deal = true;

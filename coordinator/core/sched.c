@@ -173,7 +173,7 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     struct rmd_moving m;
     if (why)
         return why;
-    rmd_moving_stops(q, &stops);
+    rmd_moving_stops(c, q, &stops);
     rmd_moving_bind(c, q, &stops, l, &m);
     return rmd_moving_why(c, q, l, &m);
 }
@@ -406,9 +406,9 @@ static bool loose_loaded(const struct rmd_pq *q) {
 /* Lanes that are probed come first, wherever they stand: one recipient each. */
 static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
     const struct rmd_moving none = {0};
-    uint64_t reserved = 0;
-    for (size_t i = 0; (i = rmd_look_next(q, i, &reserved)) < q->n_candidates; i++) {
-        struct rmd_lane *l = q->candidate[i];
+    size_t n_stopped = rmd_look_stopped(c, q);
+    for (size_t i = 0; i < n_stopped; i++) {
+        struct rmd_lane *l = q->look.stopped[i];
         if (!rmd_returning_probes(l->source, l) || lane_why(c, q, l))
             continue;
         uint32_t n = deal_lane(c, q, l, &none, 0, 1);
@@ -460,7 +460,7 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
         return bound;
     struct rmd_moving_stops stops;
     struct rmd_moving m;
-    rmd_moving_stops(q, &stops);
+    rmd_moving_stops(c, q, &stops);
     for (size_t k = 0; (k = rmd_look_next(q, k, &reserved)) < q->n_candidates; k++) {
         size_t i = round ? (q->turn + k) % q->n_candidates : k;
         struct rmd_lane *l = q->candidate[i];
@@ -575,7 +575,7 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     uint64_t reserved = 0;
     struct rmd_moving_stops stops;
     struct rmd_moving m;
-    rmd_moving_stops(q, &stops);
+    rmd_moving_stops(c, q, &stops);
     for (size_t i = 0; i < q->n_candidates; i++) {
         const char *why = lane_why(c, q, q->candidate[i]);
         rmd_moving_bind(c, q, &stops, q->candidate[i], &m);
