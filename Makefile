@@ -106,9 +106,9 @@ $(RECEIVERS): $(call objs,tests/receivers/*.c) $(LIB_PIO) $(LIB_BASE)
 	@mkdir -p $(@D)
 	@echo '  LD   $@'
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_NODE) $(LIBS_IO) $(LIBS_BASE)
-$(SIM): $(call objs,tests/sim/*.c) $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
+$(SIM): $(call objs,tests/sim/*.c tests/sim/scale/*.c) $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 	@echo '  LD   $@'
-	@$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c) -Wl,--start-group $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $(call objs,tests/sim/*.c tests/sim/scale/*.c) -Wl,--start-group $(LIB_HERD) $(LIB_KIT) $(LIB_CCORE) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE) -Wl,--end-group -ljansson $(LIBS_BASE)
 
 .PHONY: clean
 clean:

@@ -59,6 +59,20 @@ mutants: deps-test
 	@$(MAKE) --no-print-directory -j2 $(SIM)
 	python3 tests/sim/mutants.py --build $(BUILD)
 
+# What Remuda is worth in simulated worlds; EVIDENCE= for other options (tests/sim/evidence.py --help).
+.PHONY: evidence evidence-tune scale
+evidence: deps
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	@python3 -u tests/sim/evidence.py --build $(BUILD) $(if $(QUICK),--quick,--scale 0.1) $(EVIDENCE)
+evidence-tune: deps
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	@python3 -u tests/sim/evidence.py --build $(BUILD) --tune --limit 120 $(EVIDENCE)
+# The whole scale run and a tenth of it, one after the other: about a quarter of an hour of one core.
+scale: deps
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	@$(SIM) --scale 0.1
+	@$(SIM) --scale 1.0
+
 asan: deps-test
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/asan OPT="-O1 -g" SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	  all test-programs
@@ -111,6 +125,8 @@ help:
 	@echo "make test       all tests; test-unit, test-contract, test-sim, test-loopback, test-crash for a part"
 	@echo "make bench      CPU a message and messages a second, beside Postfix with OpenDKIM"
 	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
+	@echo "make evidence   Remuda, tuned baselines, and Remuda less each feature in simulated worlds (QUICK=1: 2 minutes)"
+	@echo "make scale      100 million messages from 1,000 sources: what the scheduler costs"
 	@echo "make accuracy   verdict rules and model on a table of real replies (REPLIES=), in sample and held out; make model trains anew"
 	@echo "make asan tsan lint fuzz"
 	@echo "make install DESTDIR= PREFIX="

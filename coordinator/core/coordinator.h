@@ -79,6 +79,7 @@ struct rmd_failover_settings {
 
 struct rmd_coord_options {
     uint32_t without;       /* RMD_WITHOUT_*; 0 in production */
+    uint32_t look_from;     /* lanes of a pool from which on only those with news are looked at; 0: RMD_LOOK_FROM */
     int64_t lease_valid_ms; /* validity, renewed by heartbeats; > transaction_deadline_ms */
     int64_t transaction_deadline_ms;
     int64_t campaign_keep_ms; /* records of finished campaigns are forgotten after this; 0: never */

@@ -226,7 +226,13 @@ static void chunks_got(struct rmd_coord *c, struct rmd_read *r, const struct rmd
         rmd_chunk_got(c, r->chunk[i], k, b);
         rmd_chunk_unref(c, r->chunk[i]);
     }
-    c->deal = true;
+    struct rmd_pq *q = r->subject;
+    if (!q) {
+        c->deal = true;
+        return;
+    }
+    rmd_look_work(c, q);
+    rmd_list_for(it, &q->ready_dqs) rmd_look_retries(rmd_container(it, struct rmd_dq, in_ready));
 }
 
 static void read_done(struct rmd_coord *c, const struct rmd_coord_event *e) {
@@ -370,9 +376,14 @@ static void tick(struct rmd_coord *c) {
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);
     rmd_moving_tick(c);
+    rmd_share_tick(c);
     rmd_suppress_check(c);
     rmd_watchers_tick(c);
-    c->deal = true;
+    c->deal_on = true;
+    if (c->now.mono_ms >= c->look_all_mono_ms) {
+        c->look_all_mono_ms = c->now.mono_ms + RMD_LOOK_ALL_MS;
+        c->deal = true;
+    }
 }
 
 /* Work that goes on whenever something happened. */
@@ -386,9 +397,11 @@ static void advance(struct rmd_coord *c) {
         rmd_deferred_resolve(c);
         rmd_queue_load(c);
         rmd_deferred_load(c);
-        if (c->deal) {
-            c->deal = false;
+        if (c->deal || c->deal_on) {
+            bool all = c->deal;
+            c->deal = c->deal_on = false;
             rmd_policy_flush(c, -1); /* ahead of the leases: a node gives back what its policy doesn't let it send */
+            rmd_look_news(c, all);
             rmd_sched_deal(c);
             rmd_queue_load(c);
         }
@@ -443,7 +456,8 @@ static void dispatch(struct rmd_coord *c, const struct rmd_coord_event *e) {
     case RMD_CE_PERSISTED:
         if (e->tag > c->persisted)
             c->persisted = e->tag;
-        rmd_suppress_check(c); /* dealing that waited for commits is still to be done: c->deal says so */
+        rmd_suppress_check(
+            c); /* dealing that waited for commits is still to be done: c->deal and c->deal_on say so */
         break;
     case RMD_CE_STALLED:
         set_stalled(c, e->text);
@@ -505,15 +519,19 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     c->o = *o;
     c->epoch = epoch;
     c->commit_probe = c->after_probe = -1;
+    c->look_from = o->look_from ? o->look_from : RMD_LOOK_FROM;
     c->other = rmd_provider_id(RMD_PROVIDER_OTHER_NAME);
     c->policy_rev = epoch << 32;
     rmd_rng_seed(&c->rng, o->seed);
     rmd_ledger_init(&c->ledger);
-    struct rmd_list *heads[] = {
-        &c->pending,        &c->retired,           &c->domain_lru,         &c->resolve_queue, &c->all_pqs,
-        &c->all_dqs,        &c->all_campaigns,     &c->dirty_chunks,       &c->dirty_entries, &c->dirty_campaigns,
-        &c->dirty_leases,   &c->idle_chunks,       &c->idle_entries,       &c->suppressing,   &c->incidents,
-        &c->open_campaigns, &c->closing_campaigns, &c->finished_campaigns, &c->old_sets};
+    struct rmd_list *heads[] = {&c->pending,         &c->retired,           &c->domain_lru,
+                                &c->resolve_queue,   &c->all_pqs,           &c->all_dqs,
+                                &c->flying_dqs,      &c->lane_news,         &c->lingering,
+                                &c->all_campaigns,   &c->dirty_chunks,      &c->dirty_entries,
+                                &c->dirty_campaigns, &c->dirty_leases,      &c->idle_chunks,
+                                &c->idle_entries,    &c->suppressing,       &c->incidents,
+                                &c->open_campaigns,  &c->closing_campaigns, &c->finished_campaigns,
+                                &c->old_sets};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);

@@ -35,6 +35,8 @@ enum {
     RMD_QUEUE_ROTATE_MS = 30000, /* chunks whose sites are at their ceilings make room for others so often */
     RMD_DQ_WINDOW = 256,         /* records of a deferred queue loaded ahead */
     RMD_DEALS_PER_STEP = 64,
+    RMD_LOOK_FROM = 32, /* lanes of a pool, below which all are looked at in each step */
+    RMD_LOOK_ALL_MS = 60000,
     RMD_DRAIN_PER_STEP = 2048, /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
     RMD_SUPPRESS_REPEAT_MS = 2000,
@@ -71,7 +73,8 @@ struct rmd_stream {
     size_t pem_n[8];
     struct rmd_retry_plan plan;
     struct rmd_refusals refusals;
-    struct rmd_list pqs; /* by link_stream */
+    struct rmd_account **domain; /* of its sending domain, by provider index; NULL: not looked up yet */
+    struct rmd_list pqs;         /* by link_stream */
 };
 
 struct rmd_net {
@@ -101,6 +104,8 @@ struct rmd_lane {
     struct rmd_peak peak;
     struct rmd_own own;
     struct rmd_comeback back;
+    struct rmd_list news;      /* look.c */
+    struct rmd_list lingering; /* share.c */
 };
 
 /* Providers, verdict rules and warm-up plans, from the options or by a reload. */
@@ -136,7 +141,9 @@ struct rmd_source {
     uint32_t warm_stage;         /* of its most advanced lane */
     uint32_t listed_points;      /* of its open listings, for its reputation */
     bool warm_waits, sites_dirty;
-    struct rmd_map sites; /* id -> rmd_warm_site */
+    bool has_priority;     /* some stream of priority 0 uses it, ... */
+    uint64_t priority_rev; /* ... as of this sources_rev, and 1 */
+    struct rmd_map sites;  /* id -> rmd_warm_site */
     int64_t sites_swept;
 };
 
@@ -253,7 +260,12 @@ struct rmd_dq {
     struct rmd_pq *pq;
     uint32_t sticky;
     struct rmd_list in_pq, all;
-    struct rmd_list items; /* due and loaded */
+    struct rmd_list in_ready;  /* of its queue: with items */
+    struct rmd_list in_flight; /* a put isn't durable */
+    struct rmd_list in_look;   /* look.c */
+    bool bound;                /* nobody but its own lane may have it */
+    struct rmd_heap_node due;  /* at next_wall_ms, while it may be read */
+    struct rmd_list items;     /* due and loaded */
     uint32_t n_items;
     uint64_t count;
     int64_t next_wall_ms;   /* earliest of those not loaded; RMD_NEVER: none */
@@ -264,13 +276,29 @@ struct rmd_dq {
     uint64_t put_tag;
 };
 
+/* What is known of a queue's lanes since they were last looked at (look.c). */
+struct rmd_look {
+    uint64_t *skip, *fed;    /* bits in the order of preference */
+    uint64_t *keeps;         /* of those that are passed over */
+    uint32_t *place;         /* by source id: its lane's, from 1 */
+    size_t n_places, n_cold; /* n_cold: from here on no lane warms up */
+    int64_t again_mono_ms;
+    bool work;                 /* there is other work */
+    uint32_t n_bound;          /* of the queue's ready retries, those that nobody but their own lane may have */
+    struct rmd_lane **stopped; /* lanes that aren't open, in order, as of stopped_rev */
+    size_t n_stopped;
+    uint64_t stopped_rev;
+    struct rmd_list retries; /* by in_look: they, or their own lane, have news */
+};
+
 /* What waits at a provider for a stream. */
 struct rmd_pq {
     uint32_t provider_id;
     ssize_t provider; /* index, or -1: unresolved */
     struct rmd_stream *stream;
     struct rmd_list in_stream, all;
-    struct rmd_list cqs, dqs;
+    struct rmd_list cqs, dqs, ready_dqs;
+    uint32_t n_ready_dqs;
     uint64_t queued, leased, deferred;
     int64_t deficit;
     struct rmd_lane **candidate; /* lanes of the pool, in order of preference */
@@ -278,6 +306,7 @@ struct rmd_pq {
     bool has_cold;               /* some of them warm up */
     struct rmd_repute *repute;   /* of the sending domain here; NULL: not looked up since streams changed */
     uint64_t candidates_rev;
+    struct rmd_look look;
 };
 
 /* ---- campaigns */
@@ -447,14 +476,19 @@ struct rmd_coord {
     struct rmd_policy_set *set; /* o.provider and o.rules point into it */
     struct rmd_list old_sets;
     uint32_t *shared;           /* by provider: connections of its cluster ceiling that are out */
+    struct rmd_list lingering;  /* lanes whose share is over soon, the first one first */
+    int64_t lanes_tick_mono_ms; /* a lane's or a source's state changes by itself then, ... */
+    uint64_t lanes_tick_rev;    /* ... as of this sources_rev, and when a bucket ends */
     int64_t share_from_mono_ms; /* shares that lingered when the process started are over then */
 
     struct rmd_map domains;
     struct rmd_list domain_lru, resolve_queue;
     uint32_t resolving;
 
-    struct rmd_map campaigns, chunks, pqs;
+    struct rmd_map campaigns, chunks, pqs, dqs;
     struct rmd_list all_pqs, all_dqs, all_campaigns;
+    struct rmd_list flying_dqs;
+    struct rmd_heap due_dqs;
     struct rmd_list open_campaigns, closing_campaigns, finished_campaigns; /* see campaign.c */
     size_t n_finished;
     uint64_t
@@ -484,7 +518,14 @@ struct rmd_coord {
     struct rmd_book book; /* reputations */
 
     bool replaying; /* some node that returned hasn't told everything yet */
-    bool deal, more, nodes_dirty, sources_dirty;
+    bool deal;      /* anything may be otherwise */
+    bool deal_on;   /* what is otherwise was said to look.c */
+    size_t look_from;
+    uint32_t look_bucket;
+    uint64_t lane_rev; /* some lane's state changed */
+    int64_t look_all_mono_ms;
+    struct rmd_list lane_news;
+    bool more, nodes_dirty, sources_dirty;
     uint64_t malformed, uncertain;
     int64_t tick_mono_ms;
     struct rmd_arena scratch; /* of one step */
@@ -556,6 +597,7 @@ bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s);
 uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s);
 uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l);
 void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_caps *out);
+void rmd_stream_forget_accounts(struct rmd_stream *s); /* its domain, or the providers, are others */
 void rmd_lane_keep(struct rmd_coord *c, struct rmd_source *s, const struct rmd_lane *l);
 void rmd_lanes_come_back(struct rmd_coord *c);
 /* ---- share.c */
@@ -563,7 +605,7 @@ bool rmd_share_room(struct rmd_coord *c, const struct rmd_lane *l);
 void rmd_share_take(struct rmd_coord *c, struct rmd_lane *l);
 void rmd_share_restore(struct rmd_coord *c, struct rmd_lane *l, uint32_t share);
 void rmd_share_idle(struct rmd_coord *c, struct rmd_lane *l);
-void rmd_share_tick(struct rmd_coord *c, struct rmd_lane *l);
+void rmd_share_tick(struct rmd_coord *c);
 uint32_t rmd_share_connections(const struct rmd_coord *c, const struct rmd_lane *l);
 void rmd_share_reloaded(struct rmd_coord *c, size_t provider, uint32_t connections_before);
 /* ---- reload.c */
@@ -596,7 +638,7 @@ bool rmd_cqs_drop(struct rmd_campaign *k); /* of a finished campaign without chu
 struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uint32_t group, uint32_t seq);
 void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch);
 void rmd_chunk_dirty(struct rmd_coord *c, struct rmd_chunk *ch);
-void rmd_chunk_load(struct rmd_coord *c, struct rmd_chunk **v, size_t n);
+bool rmd_chunk_load(struct rmd_coord *c, struct rmd_pq *q, struct rmd_chunk **v, size_t n); /* q: may be NULL */
 void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k, struct rmd_slice b);
 struct rmd_entry *rmd_entry_get(struct rmd_coord *c, struct rmd_cq *q, struct rmd_chunk *ch);
 void rmd_entry_set(struct rmd_coord *c, struct rmd_entry *e, size_t row);   /* queue it */
@@ -615,6 +657,8 @@ void rmd_key_of_chunk(const struct rmd_chunk *ch, struct rmd_chunk_ref *ref);
 
 /* ---- deferred.c */
 struct rmd_dq *rmd_dq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s, uint32_t sticky);
+struct rmd_dq *rmd_dq_find(struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s, uint32_t sticky);
+void rmd_dq_stored(struct rmd_coord *c, struct rmd_dq *q, int64_t at_wall_ms); /* at start: a record for this time */
 void rmd_dq_count(struct rmd_coord *c, struct rmd_dq *q,
                   int by); /* a record more or less, stored or counted at start */
 struct rmd_id rmd_deferred_id(const Remuda__DeferredRecord *r);
@@ -713,6 +757,27 @@ bool rmd_sched_elsewhere(struct rmd_coord *c, struct rmd_pq *q, const Remuda__De
 bool rmd_sched_preceded(const struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *x,
                         const struct rmd_lane *l);
 bool rmd_sched_standing(const struct rmd_source *s, const struct rmd_lane *l);
+
+/* Only its own lane may have what sticks to it: *own. */
+bool rmd_sched_bound(struct rmd_coord *c, const struct rmd_dq *d, struct rmd_lane **own);
+
+/* ---- look.c */
+void rmd_look_ordered(struct rmd_coord *c, struct rmd_pq *q);
+void rmd_look_free(struct rmd_pq *q);
+void rmd_look_lane(struct rmd_coord *c, struct rmd_lane *l);
+void rmd_look_work(struct rmd_coord *c, struct rmd_pq *q);
+void rmd_look_retries(struct rmd_dq *d);
+void rmd_look_news(struct rmd_coord *c, bool all);
+size_t rmd_look_next(const struct rmd_pq *q, size_t i, uint64_t *reserved);
+void rmd_look_passed(struct rmd_pq *q, size_t i, const char *why, uint64_t keeps);
+int64_t rmd_look_begin(struct rmd_coord *c);
+void rmd_look_end(struct rmd_coord *c, struct rmd_pq *q, int64_t tick);
+bool rmd_look_cold_fed(const struct rmd_pq *q);
+size_t rmd_look_stopped(const struct rmd_coord *c, struct rmd_pq *q); /* in q->look.stopped */
+void rmd_look_unbind(struct rmd_dq *d);
+bool rmd_look_is_bound(const struct rmd_dq *d);
+bool rmd_look_all_bound(const struct rmd_pq *q);
+struct rmd_dq *rmd_look_bound(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane **l);
 
 /* ---- lease.c */
 struct rmd_lease *rmd_lease_find(struct rmd_node *n, uint64_t id);

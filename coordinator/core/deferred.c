@@ -18,21 +18,47 @@ struct rmd_id rmd_deferred_id(const Remuda__DeferredRecord *r) {
     return rmd_id_row(&campaign, h.ordinal);
 }
 
+static struct rmd_slice dq_key(uint8_t key[12], uint32_t provider, const struct rmd_stream *s, uint32_t sticky) {
+    rmd_put_be32(key, provider);
+    rmd_put_be32(key + 4, s->rec->id);
+    rmd_put_be32(key + 8, sticky);
+    return rmd_slice(key, 12);
+}
+
+struct rmd_dq *rmd_dq_find(struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s, uint32_t sticky) {
+    uint8_t key[12];
+    return rmd_map_get(&c->dqs, dq_key(key, provider, s, sticky));
+}
+
 struct rmd_dq *rmd_dq_get(struct rmd_coord *c, uint32_t provider, struct rmd_stream *s, uint32_t sticky) {
+    struct rmd_dq *q = rmd_dq_find(c, provider, s, sticky);
+    if (q)
+        return q;
+    uint8_t key[12];
     struct rmd_pq *pq = rmd_pq_get(c, provider, s);
-    rmd_list_for(it, &pq->dqs) {
-        struct rmd_dq *q = rmd_container(it, struct rmd_dq, in_pq);
-        if (q->sticky == sticky)
-            return q;
-    }
-    struct rmd_dq *q = rmd_alloc(sizeof *q);
+    q = rmd_alloc(sizeof *q);
     q->pq = pq;
     q->sticky = sticky;
     q->next_wall_ms = q->inflight_wall_ms = RMD_NEVER;
     rmd_list_init(&q->items);
     rmd_list_push(&pq->dqs, &q->in_pq);
     rmd_list_push(&c->all_dqs, &q->all);
+    rmd_map_set(&c->dqs, dq_key(key, provider, s, sticky), q);
     return q;
+}
+
+/* While it is being read, full, or waits for a commit, another event comes first. */
+static void look_when_due(struct rmd_coord *c, struct rmd_dq *q) {
+    if (!q->scanning && q->n_items < RMD_DQ_WINDOW / 2 && q->inflight_wall_ms > q->next_wall_ms)
+        rmd_heap_set(&c->due_dqs, &q->due, q->next_wall_ms);
+    else
+        rmd_heap_remove(&c->due_dqs, &q->due);
+}
+
+void rmd_dq_stored(struct rmd_coord *c, struct rmd_dq *q, int64_t at_wall_ms) {
+    if (at_wall_ms < q->next_wall_ms)
+        q->next_wall_ms = at_wall_ms;
+    look_when_due(c, q);
 }
 
 static struct rmd_key key_of(const struct rmd_dq *q, const Remuda__DeferredRecord *r) {
@@ -65,8 +91,9 @@ void rmd_deferred_put(struct rmd_coord *c, struct rmd_campaign *k, Remuda__Defer
     q->put_tag = c->tag + 1;
     if (r->not_before_wall_ms < q->inflight_wall_ms)
         q->inflight_wall_ms = r->not_before_wall_ms;
-    if (r->not_before_wall_ms < q->next_wall_ms)
-        q->next_wall_ms = r->not_before_wall_ms;
+    if (!rmd_list_linked(&q->in_flight))
+        rmd_list_push(&c->flying_dqs, &q->in_flight);
+    rmd_dq_stored(c, q, r->not_before_wall_ms);
 }
 
 void rmd_deferred_delete(struct rmd_coord *c, struct rmd_campaign *k, const Remuda__DeferredRecord *r) {
@@ -82,7 +109,13 @@ void rmd_deferred_delete(struct rmd_coord *c, struct rmd_campaign *k, const Remu
 void rmd_ditem_free(struct rmd_coord *c, struct rmd_ditem *d) {
     if (rmd_list_linked(&d->link)) {
         rmd_list_remove(&d->link);
-        d->dq->n_items--;
+        if (--d->dq->n_items == 0) {
+            rmd_list_remove(&d->dq->in_ready);
+            rmd_list_remove(&d->dq->in_look);
+            rmd_look_unbind(d->dq);
+            d->dq->pq->n_ready_dqs--;
+        }
+        look_when_due(c, d->dq);
     }
     if (d->chunk)
         rmd_chunk_unref(c, d->chunk);
@@ -113,26 +146,32 @@ Remuda__DeferredRecord *rmd_deferred_of_row(struct rmd_coord *c, const struct rm
 
 /* ---------------------------------------------------------------- loading */
 
-void rmd_deferred_load(struct rmd_coord *c) {
-    rmd_list_for(it, &c->all_dqs) {
-        struct rmd_dq *q = rmd_container(it, struct rmd_dq, all);
-        if (!q->scanning &&
-            q->put_tag <= c->persisted) /* a running scan may have missed what became durable meanwhile */
-            q->inflight_wall_ms = RMD_NEVER;
-        if (q->scanning || q->n_items >= RMD_DQ_WINDOW / 2 || q->next_wall_ms > c->now.wall_ms ||
-            q->inflight_wall_ms <= q->next_wall_ms)
-            continue;
-        uint32_t tenant = q->pq->stream->rec->tenant, stream = q->pq->stream->rec->id;
-        struct rmd_key prefix = rmd_key_deferred_of(tenant, q->pq->provider_id, stream, q->sticky);
-        struct rmd_key from = prefix, to = rmd_key_after(&prefix);
-        if (q->cursor.n) {
-            from = q->cursor;
-            from.b[from.n++] = 0;
-        }
-        q->scanning = true;
-        q->next_wall_ms = RMD_NEVER; /* puts while it runs lower it again */
-        rmd_core_scan(c, RMD_READ_DQ, q, &from, &to, RMD_DQ_WINDOW / 2, RMD_BODY_CHUNK_BYTES, false);
+static void load(struct rmd_coord *c, struct rmd_dq *q) {
+    uint32_t tenant = q->pq->stream->rec->tenant, stream = q->pq->stream->rec->id;
+    struct rmd_key prefix = rmd_key_deferred_of(tenant, q->pq->provider_id, stream, q->sticky);
+    struct rmd_key from = prefix, to = rmd_key_after(&prefix);
+    if (q->cursor.n) {
+        from = q->cursor;
+        from.b[from.n++] = 0;
     }
+    q->scanning = true;
+    q->next_wall_ms = RMD_NEVER; /* puts while it runs lower it again */
+    look_when_due(c, q);
+    rmd_core_scan(c, RMD_READ_DQ, q, &from, &to, RMD_DQ_WINDOW / 2, RMD_BODY_CHUNK_BYTES, false);
+}
+
+void rmd_deferred_load(struct rmd_coord *c) {
+    rmd_list_for_safe(it, &c->flying_dqs) {
+        struct rmd_dq *q = rmd_container(it, struct rmd_dq, in_flight);
+        if (q->scanning || q->put_tag > c->persisted)
+            continue; /* a running scan may have missed what became durable meanwhile */
+        q->inflight_wall_ms = RMD_NEVER;
+        rmd_list_remove(&q->in_flight);
+        look_when_due(c, q);
+    }
+    struct rmd_heap_node *first;
+    while ((first = rmd_heap_min(&c->due_dqs)) != NULL && first->key <= c->now.wall_ms)
+        load(c, rmd_container(first, struct rmd_dq, due));
 }
 
 static int64_t key_time(const struct rmd_slice key) {
@@ -145,13 +184,14 @@ static void item_add(struct rmd_coord *c, struct rmd_dq *q, Remuda__DeferredReco
     d->dq = q;
     d->chunk = rmd_chunk_get(c, k, rmd_get_be32(rec->chunk.data), rmd_get_be32(rec->chunk.data + 4));
     rmd_list_push(&q->items, &d->link);
-    q->n_items++;
+    if (q->n_items++ == 0)
+        rmd_list_push(&q->pq->ready_dqs, &q->in_ready), q->pq->n_ready_dqs++;
 }
 
 void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rmd_read *r,
                           const struct rmd_coord_event *e) {
     q->scanning = false;
-    c->deal = true;
+    c->deal_on = true;
     int64_t upto = q->inflight_wall_ms < r->at_wall_ms + 1 ? q->inflight_wall_ms : r->at_wall_ms + 1;
     struct rmd_chunk **v = rmd_arena_alloc(&c->scratch, (e->n_rows + 1) * sizeof *v);
     size_t n = 0;
@@ -179,19 +219,14 @@ void rmd_deferred_scanned(struct rmd_coord *c, struct rmd_dq *q, const struct rm
     }
     if (q->inflight_wall_ms < q->next_wall_ms)
         q->next_wall_ms = q->inflight_wall_ms;
-    rmd_chunk_load(c, v, n);
+    look_when_due(c, q);
+    if (rmd_chunk_load(c, q->pq, v, n))
+        rmd_look_retries(q);
 }
 
 int64_t rmd_deferred_deadline_wall(const struct rmd_coord *c) {
-    int64_t at = RMD_NEVER;
-    rmd_list_for(it, &c->all_dqs) {
-        const struct rmd_dq *q = rmd_container(it, struct rmd_dq, all);
-        /* While it is being read, full, or waits for a commit, another event comes first. */
-        if (!q->scanning && q->n_items < RMD_DQ_WINDOW / 2 && q->inflight_wall_ms > q->next_wall_ms &&
-            q->next_wall_ms < at)
-            at = q->next_wall_ms;
-    }
-    return at;
+    const struct rmd_heap_node *first = rmd_heap_min(&c->due_dqs);
+    return first ? first->key : RMD_NEVER;
 }
 
 /* ---------------------------------------------------------------- unresolved domains */
@@ -221,14 +256,17 @@ static void resolve_one(struct rmd_coord *c, struct rmd_ditem *d) {
 
 /* Items whose queue names no configured provider: resolve them. */
 void rmd_deferred_resolve(struct rmd_coord *c) {
-    rmd_list_for(pt, &c->all_dqs) {
-        struct rmd_dq *q = rmd_container(pt, struct rmd_dq, all);
-        if (q->pq->provider >= 0 || !q->n_items)
+    rmd_list_for(pt, &c->all_pqs) {
+        struct rmd_pq *pq = rmd_container(pt, struct rmd_pq, all);
+        if (pq->provider >= 0)
             continue;
-        rmd_list_for_safe(it, &q->items) {
-            struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
-            if (d->chunk->has_state && !d->chunk->loading)
-                resolve_one(c, d);
+        rmd_list_for_safe(qt, &pq->ready_dqs) {
+            struct rmd_dq *q = rmd_container(qt, struct rmd_dq, in_ready);
+            rmd_list_for_safe(it, &q->items) {
+                struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
+                if (d->chunk->has_state && !d->chunk->loading)
+                    resolve_one(c, d);
+            }
         }
     }
 }
@@ -243,4 +281,6 @@ void rmd_deferred_free(struct rmd_coord *c) {
         }
         free(q);
     }
+    rmd_map_release(&c->dqs);
+    rmd_heap_release(&c->due_dqs);
 }

@@ -174,7 +174,7 @@ void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct r
         if (ch)
             rmd_chunk_unref(c, ch);
     }
-    rmd_chunk_load(c, lack, n_lack);
+    rmd_chunk_load(c, NULL, lack, n_lack);
     rmd_drain_unpin(c, k);
     if (n_lack) { /* they stay until the page was read again */
         k->drain_pin = rmd_memdup(lack, n_lack * sizeof *lack);

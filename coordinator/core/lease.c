@@ -94,6 +94,7 @@ void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_st
         tally(l, 1);
     }
     l->state = to;
+    c->deal = true;
     if (to != RMD_LEASE_GRANTED)
         share_left(c, l);
     rmd_lease_dirty(c, l);
@@ -373,6 +374,7 @@ void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l) {
 /* With an id: the node has it. Without: it refused one, and the window comes back. */
 void rmd_lease_acked(struct rmd_coord *c, struct rmd_node *n, const Remuda__LeaseAck *a) {
     struct rmd_lease *l = a->id ? rmd_lease_find(n, a->id) : NULL;
+    c->deal |= n->credit <= 0; /* every lane of its sources waited for that */
     if (l) {
         credit(n, l->acked ? 0 : l->credit_out);
         l->credit_out = 0;
@@ -380,7 +382,6 @@ void rmd_lease_acked(struct rmd_coord *c, struct rmd_node *n, const Remuda__Leas
     } else {
         credit(n, a->credit_bytes);
     }
-    c->deal = true;
 }
 
 /* ---------------------------------------------------------------- finishing */
@@ -406,7 +407,10 @@ void rmd_lease_release(struct rmd_coord *c, struct rmd_lease *l) {
 void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l) {
     struct rmd_key k = rmd_key_lease(l->node->rec->id, l->id);
     rmd_core_delete(c, &k);
+    c->deal |= l->left || l->node->credit <= 0;
     credit(l->node, l->credit_out);
+    if (l->lane)
+        rmd_look_lane(c, l->lane);
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_return(&l->caps, l->left);
         tally(l, -1);
@@ -416,9 +420,10 @@ void rmd_lease_end(struct rmd_coord *c, struct rmd_lease *l) {
         share_left(c, l);
         l->campaign->in_doubt -= l->left;
     }
+    if (l->source && l->source->rec->state == RMD_SOURCE_RETIRING && !l->source->leases)
+        c->lanes_tick_mono_ms = 0;
     rmd_map_remove_u64(&l->node->leases, l->id);
     rmd_lease_release(c, l);
-    c->deal = true;
 }
 
 /* The caller has settled or put back the message, and its ledger entries. */
@@ -439,6 +444,8 @@ void rmd_lease_done(struct rmd_coord *c, struct rmd_lease *l, uint32_t index) {
         remuda__deferred_record__free_unpacked(l->own[index], NULL);
         l->own[index] = NULL;
     }
+    if (l->lane)
+        rmd_look_lane(c, l->lane);
     if (l->left)
         rmd_lease_dirty(c, l);
     else

@@ -237,11 +237,12 @@ void rmd_moving_flowed(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l
 
 /* ---------------------------------------------------------------- which incidents */
 
-void rmd_moving_stops(struct rmd_pq *q, struct rmd_moving_stops *out) {
+void rmd_moving_stops(const struct rmd_coord *c, struct rmd_pq *q, struct rmd_moving_stops *out) {
+    size_t n = rmd_look_stopped(c, q);
     out->n = 0;
-    for (size_t i = 0; i < q->n_candidates && out->n < RMD_MOVING_STOPS; i++)
-        if (is_stopped(q->candidate[i]) || is_stopped(&q->candidate[i]->source->all))
-            out->lane[out->n++] = q->candidate[i];
+    for (size_t i = 0; i < n && out->n < RMD_MOVING_STOPS; i++)
+        if (is_stopped(q->look.stopped[i]) || is_stopped(&q->look.stopped[i]->source->all))
+            out->lane[out->n++] = q->look.stopped[i];
 }
 
 static void bind(struct rmd_coord *c, const struct rmd_lane *l, struct rmd_moving *m) {

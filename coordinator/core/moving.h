@@ -115,7 +115,7 @@ void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_so
 /* This source is refused: does that end some canary? */
 bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint32_t class);
 void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *why);
-void rmd_moving_stops(struct rmd_pq *q, struct rmd_moving_stops *out);
+void rmd_moving_stops(const struct rmd_coord *c, struct rmd_pq *q, struct rmd_moving_stops *out);
 void rmd_moving_bind(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_moving_stops *s,
                      const struct rmd_lane *l, struct rmd_moving *m);
 /* Room for what is queued; for what came back because of this incident. Caps are apart. */

@@ -35,6 +35,9 @@ struct rmd_pq *rmd_pq_get(struct rmd_coord *c, uint32_t provider, struct rmd_str
     q->stream = s;
     rmd_list_init(&q->cqs);
     rmd_list_init(&q->dqs);
+    rmd_list_init(&q->ready_dqs);
+    rmd_list_init(&q->look.retries);
+    q->look.again_mono_ms = RMD_NEVER;
     rmd_list_push(&s->pqs, &q->in_stream);
     pq_place(c, q);
     rmd_map_set_u64(&c->pqs, k, q);
@@ -122,14 +125,17 @@ void rmd_chunk_dirty(struct rmd_coord *c, struct rmd_chunk *ch) {
     rmd_list_push(&c->dirty_chunks, &ch->dirty_link);
 }
 
-/* Asks for rows and state of those that lack them. Each gets a reference until the answer. */
-void rmd_chunk_load(struct rmd_coord *c, struct rmd_chunk **v, size_t n) {
+/* Asks for rows and state of those that lack them; each gets a reference until the answer. True: others have them. */
+bool rmd_chunk_load(struct rmd_coord *c, struct rmd_pq *q, struct rmd_chunk **v, size_t n) {
     struct rmd_key *keys = rmd_arena_alloc(&c->scratch, (2 * n + 1) * sizeof *keys);
     struct rmd_chunk **want = rmd_alloc((n + 1) * sizeof *want);
     size_t m = 0;
+    bool there = false;
     for (size_t i = 0; i < n; i++) {
-        if (v[i]->loading || v[i]->failed || (v[i]->rows && v[i]->has_state))
+        if (v[i]->loading || v[i]->failed || (v[i]->rows && v[i]->has_state)) {
+            there |= !v[i]->loading;
             continue;
+        }
         struct rmd_chunk_ref ref;
         rmd_key_of_chunk(v[i], &ref);
         keys[2 * m] = rmd_key_chunk(v[i]->campaign->rec->tenant, &ref);
@@ -141,11 +147,12 @@ void rmd_chunk_load(struct rmd_coord *c, struct rmd_chunk **v, size_t n) {
     }
     if (!m) {
         free(want);
-        return;
+        return there;
     }
-    struct rmd_read *r = rmd_core_get(c, RMD_READ_CHUNKS, NULL, keys, 2 * m);
+    struct rmd_read *r = rmd_core_get(c, RMD_READ_CHUNKS, q, keys, 2 * m);
     r->chunk = want;
     r->n_chunks = m;
+    return there;
 }
 
 void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k, struct rmd_slice b) {
@@ -228,7 +235,7 @@ void rmd_entry_set(struct rmd_coord *c, struct rmd_entry *e, size_t row) {
     count(e, 1);
     ready(c, e);
     entry_dirty(c, e);
-    c->deal = true;
+    rmd_look_work(c, e->cq->pq);
 }
 
 void rmd_entry_clear(struct rmd_coord *c, struct rmd_entry *e, size_t row) {
@@ -282,9 +289,9 @@ void rmd_queue_evict(struct rmd_coord *c) {
 
 /* ---------------------------------------------------------------- loading */
 
-static bool wants(struct rmd_coord *c, const struct rmd_cq *q) {
-    if (q->scanning || q->queued <= q->loaded || q->n_entries >= RMD_COORD_WINDOW_CHUNKS ||
-        q->wait_tag > c->persisted)
+/* share: chunks of one campaign at one provider, while many want some. */
+static bool wants(struct rmd_coord *c, const struct rmd_cq *q, uint32_t share) {
+    if (q->scanning || q->queued <= q->loaded || q->n_entries >= share || q->wait_tag > c->persisted)
         return false;
     if (rmd_release_paced(q->campaign) && !q->campaign->draining && !q->credit &&
         rmd_release_room(c, q->campaign) != UINT64_MAX)
@@ -292,7 +299,7 @@ static bool wants(struct rmd_coord *c, const struct rmd_cq *q) {
     return q->campaign->draining || rmd_campaign_deals(c, q->campaign);
 }
 
-static void scan(struct rmd_coord *c, struct rmd_cq *q) {
+static void scan(struct rmd_coord *c, struct rmd_cq *q, uint32_t share) {
     const Remuda__CampaignRecord *r = q->campaign->rec;
     struct rmd_key prefix = rmd_key_queue_campaign(r->tenant, q->pq->provider_id, r->stream, &q->campaign->id);
     struct rmd_key from = prefix, to = rmd_key_after(&prefix);
@@ -304,15 +311,16 @@ static void scan(struct rmd_coord *c, struct rmd_cq *q) {
     if (q->from_start)
         q->pass_loaded = false;
     q->scanning = true;
-    rmd_core_scan(c, RMD_READ_CQ, q, &from, &to, RMD_COORD_WINDOW_CHUNKS, 0, false);
+    rmd_core_scan(c, RMD_READ_CQ, q, &from, &to, share - q->n_entries, 0, false);
 }
 
-/* Clean entries leave memory; they are on disk, and counted. */
-static bool unload(struct rmd_coord *c, struct rmd_cq *q) {
+/* Clean entries leave memory, the last ones first, until `left` are there; they are on disk, and counted. */
+static bool unload(struct rmd_coord *c, struct rmd_cq *q, uint32_t left) {
     bool any = false;
     if (q->scanning)
         return false;
-    rmd_list_for_safe(et, &q->entries) {
+    for (struct rmd_list *et = q->entries.prev, *next; et != &q->entries && q->n_entries > left; et = next) {
+        next = et->prev;
         struct rmd_entry *e = rmd_container(et, struct rmd_entry, in_cq);
         if (e->refs || e->dirty || e->dirty_tag > c->persisted)
             continue;
@@ -342,7 +350,7 @@ void rmd_queue_rotate(struct rmd_coord *c, struct rmd_cq *q) {
         rmd_core_wake(c, again);
         return;
     }
-    if (unload(c, q)) /* the cursor goes on from where it is */
+    if (unload(c, q, 0)) /* the cursor goes on from where it is */
         q->rotated_mono_ms = c->now.mono_ms;
     else if (waits_for_commit(c, q))
         rmd_core_wake(c, c->now.mono_ms + RMD_TICK_MS);
@@ -356,7 +364,7 @@ static void unload_paused(struct rmd_coord *c) {
             continue;
         rmd_list_for(it, &k->cqs) {
             struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);
-            if (unload(c, q))
+            if (unload(c, q, 0))
                 q->cursor.n = 0;
         }
     }
@@ -374,9 +382,48 @@ static void unknown_provider(struct rmd_coord *c, struct rmd_entry *e) {
     }
 }
 
+/* What each campaign may have loaded at each provider, so that one whose work waits - for a cap, or because it is kept for lanes
+ * that warm up - doesn't keep others from being read. *starved: some has nothing loaded, and no place is left. */
+static uint32_t fair_share(struct rmd_coord *c, bool *starved) {
+    uint32_t n = 0;
+    *starved = false;
+    rmd_list_for(pt, &c->all_pqs) {
+        struct rmd_pq *pq = rmd_container(pt, struct rmd_pq, all);
+        if (!pq->queued)
+            continue;
+        rmd_list_for(it, &pq->cqs) {
+            struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_pq);
+            n += q->queued > 0;
+            *starved |= !q->n_entries && wants(c, q, 1);
+        }
+    }
+    *starved &= c->windows >= RMD_COORD_WINDOW_TOTAL;
+    uint32_t share = n ? RMD_COORD_WINDOW_TOTAL / n : RMD_COORD_WINDOW_CHUNKS;
+    return share < 1 ? 1 : share > RMD_COORD_WINDOW_CHUNKS ? RMD_COORD_WINDOW_CHUNKS : share;
+}
+
+/* Those that have more than their share make room. When there are more campaigns than places, those that were read longest ago do. */
+static void make_room(struct rmd_coord *c, uint32_t share) {
+    rmd_list_for(pt, &c->all_pqs) {
+        struct rmd_pq *pq = rmd_container(pt, struct rmd_pq, all);
+        rmd_list_for(it, &pq->cqs) {
+            struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_pq);
+            unload(c, q, share);
+            if (c->windows >= RMD_COORD_WINDOW_TOTAL && c->now.mono_ms - q->rotated_mono_ms >= RMD_QUEUE_ROTATE_MS) {
+                q->rotated_mono_ms = c->now.mono_ms;
+                unload(c, q, 0);
+            }
+        }
+    }
+}
+
 void rmd_queue_load(struct rmd_coord *c) {
+    bool starved;
     if (c->windows >= RMD_COORD_WINDOW_TOTAL)
         unload_paused(c);
+    uint32_t share = fair_share(c, &starved);
+    if (starved)
+        make_room(c, share);
     rmd_list_for(pt, &c->all_pqs) {
         struct rmd_pq *pq = rmd_container(pt, struct rmd_pq, all);
         if (!pq->queued)
@@ -392,8 +439,8 @@ void rmd_queue_load(struct rmd_coord *c) {
                         unknown_provider(c, e);
                 }
             }
-            if (wants(c, q))
-                scan(c, q);
+            if (wants(c, q, share))
+                scan(c, q, share);
         }
     }
 }
@@ -436,8 +483,8 @@ void rmd_queue_scanned(struct rmd_coord *c, struct rmd_cq *q, const struct rmd_c
         q->cursor.n = e->row[i].key.n;
     }
     q->pass_loaded |= n > 0;
-    rmd_chunk_load(c, v, n);
-    c->deal = true;
+    if (rmd_chunk_load(c, q->pq, v, n))
+        rmd_look_work(c, q->pq);
     if (e->more)
         return;
     q->cursor.n = 0; /* the end: what is left was put behind the cursor, start again */
@@ -505,6 +552,7 @@ void rmd_queue_free(struct rmd_coord *c) {
     rmd_list_for_safe(pt, &c->all_pqs) {
         struct rmd_pq *q = rmd_container(pt, struct rmd_pq, all);
         free(q->candidate);
+        rmd_look_free(q);
         free(q);
     }
     rmd_map_release(&c->pqs);

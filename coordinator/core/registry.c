@@ -67,6 +67,7 @@ const char *rmd_provider_name(const struct rmd_coord *c, uint32_t id) {
 /* ---------------------------------------------------------------- streams */
 
 static void stream_free(struct rmd_stream *s) {
+    rmd_stream_forget_accounts(s);
     remuda__stream_record__free_unpacked(s->rec, NULL);
     for (size_t i = 0; i < 8; i++)
         free(s->pem[i]);
@@ -135,6 +136,7 @@ void rmd_registry_add_stream(struct rmd_coord *c, Remuda__StreamRecord *r) {
         refusals_read(&s->refusals, r->n_refusal, r->refusal);
     }
     s->rec = r;
+    rmd_stream_forget_accounts(s);
     rmd_retry_plan_init(&s->plan, r->retry_min_ms > 0 ? r->retry_min_ms : 15 * 60 * 1000,
                         r->retry_max_ms > 0 ? r->retry_max_ms : 4 * 3600 * 1000);
     const char *bad;
@@ -249,8 +251,11 @@ static void source_free(struct rmd_coord *c, struct rmd_source *s) {
 }
 
 void rmd_lane_free(struct rmd_lane *l) {
-    if (l)
-        free(l->pace);
+    if (!l)
+        return;
+    rmd_list_remove(&l->news);
+    rmd_list_remove(&l->lingering);
+    free(l->pace);
     free(l);
 }
 
@@ -309,6 +314,8 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
     l->until_wall_ms = until && state != RMD_LANE_OPEN ? c->now.wall_ms + ms : 0;
     l->incident = state == RMD_LANE_OPEN ? 0 : incident;
     s->dirty = c->sources_dirty = true;
+    c->lanes_tick_mono_ms = 0; /* when it ends is to be found */
+    c->lane_rev++;
     if (s->node)
         s->node->policy_dirty = true;
     c->deal = true;
@@ -413,18 +420,24 @@ static void lane_tick(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane
                                                      : "its time of being quarantined is over");
 }
 
+/* Looks at all lanes when one may be due: it says when that is. */
 void rmd_lanes_tick(struct rmd_coord *c) {
     uint32_t it = 0, now = (uint32_t)(c->ledger.now_ms / RMD_LEDGER_BUCKET_MS);
     void *v;
     bool bucket = c->peak_bucket != now;
+    if (c->now.mono_ms < c->lanes_tick_mono_ms && c->lanes_tick_rev == c->sources_rev && !bucket) {
+        rmd_core_wake(c, c->lanes_tick_mono_ms);
+        return;
+    }
     c->peak_bucket = now;
+    c->lanes_tick_rev = c->sources_rev;
+    int64_t tick = rmd_look_begin(c);
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         lane_tick(c, s, &s->all);
         for (size_t i = 0; i < c->o.n_providers; i++)
             if (s->lane[i]) {
                 lane_tick(c, s, s->lane[i]);
-                rmd_share_tick(c, s->lane[i]);
                 if (bucket) {
                     rmd_peak_tick(c, s->lane[i]);
                     rmd_returning_tick(c, s->lane[i]);
@@ -439,6 +452,8 @@ void rmd_lanes_tick(struct rmd_coord *c) {
             rmd_policy_all(c);
         }
     }
+    c->lanes_tick_mono_ms = c->tick_mono_ms;
+    rmd_core_wake(c, tick);
 }
 
 /* ---------------------------------------------------------------- caps and pools */
@@ -453,44 +468,19 @@ bool rmd_stream_uses(const struct rmd_stream *st, const struct rmd_source *s) {
     return false;
 }
 
-bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *s) {
+bool rmd_source_has_priority(struct rmd_coord *c, const struct rmd_source *source) {
+    struct rmd_source *s = (struct rmd_source *)(uintptr_t)source; /* what is found is kept */
     uint32_t it = 0;
     void *v;
-    while (rmd_map_next(&c->streams, &it, NULL, &v)) {
+    if (s->priority_rev == c->sources_rev + 1)
+        return s->has_priority;
+    s->priority_rev = c->sources_rev + 1;
+    s->has_priority = false;
+    while (!s->has_priority && rmd_map_next(&c->streams, &it, NULL, &v)) {
         const struct rmd_stream *st = v;
-        if (st->rec->priority == 0 && rmd_stream_uses(st, s))
-            return true;
+        s->has_priority = st->rec->priority == 0 && rmd_stream_uses(st, s);
     }
-    return false;
-}
-
-uint64_t rmd_source_cap(const struct rmd_coord *c, const struct rmd_source *s) {
-    return rmd_warm_source_cap(s, s->rec->cap_per_day ? s->rec->cap_per_day : c->o.source_cap_per_day);
-}
-
-static uint64_t configured_cap(const struct rmd_coord *c, const struct rmd_lane *l) {
-    const Remuda__SourceRecord *r = l->source->rec;
-    for (size_t i = 0; i < r->n_lane_cap; i++) {
-        if (strcmp(r->lane_cap[i]->provider, c->o.provider[l->provider]->name) == 0)
-            return r->lane_cap[i]->per_day;
-    }
-    return r->lane_cap_per_day ? r->lane_cap_per_day : c->o.lane_cap_per_day;
-}
-
-uint64_t rmd_lane_cap(const struct rmd_coord *c, const struct rmd_lane *l) {
-    return rmd_warm_lane_cap(l->warm, configured_cap(c, l));
-}
-
-void rmd_caps_of(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st, struct rmd_caps *out) {
-    uint32_t domain = rmd_fnv32(rmd_slice_str(st->rec->sending_domain));
-    *out = (struct rmd_caps){
-        .account = {l->account, l->source->account, l->network,
-                    rmd_ledger_account(&c->ledger, RMD_ACCOUNT_DOMAIN, domain, c->o.provider[l->provider]->id)},
-        .limit = {rmd_lane_cap(c, l), rmd_source_cap(c, l->source), c->o.network_cap_per_day,
-                  st->rec->domain_cap_per_day ? st->rec->domain_cap_per_day : c->o.domain_cap_per_day},
-    };
-    rmd_warm_caps(c, l, st, out);
-    out->hour[0] = rmd_book_hour(c, l, out->limit[0], out->hour[0]);
+    return s->has_priority;
 }
 
 /* ---------------------------------------------------------------- writing */

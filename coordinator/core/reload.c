@@ -140,6 +140,8 @@ static void replace(struct rmd_coord *c, struct rmd_policy_set *set) {
     c->shared = shared;
     while (rmd_map_next(&c->sources, &it, NULL, &v))
         move_lanes(c, v, set, n_before, to);
+    for (it = 0; rmd_map_next(&c->streams, &it, NULL, &v);)
+        rmd_stream_forget_accounts(v);
     rmd_list_for(pt, &c->all_pqs) {
         struct rmd_pq *q = rmd_container(pt, struct rmd_pq, all);
         q->provider = rmd_provider_index(c, q->provider_id);

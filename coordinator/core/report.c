@@ -23,6 +23,7 @@ static void book(struct rmd_coord *c, struct rmd_lease *l, uint32_t rcpts) {
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_return(&l->caps, 1);
         rmd_caps_book(&c->ledger, &l->caps, rcpts);
+        c->deal |= !rcpts; /* room for other lanes, too */
     } else if (rcpts > 1) {
         rmd_caps_book(&c->ledger, &l->caps, rcpts - 1);
     }
@@ -377,5 +378,5 @@ void rmd_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__Report *r
     rmd_report_unlisted(c, n);
     rmd_recall_settled(c, n);
     rmd_suppress_check(c);
-    c->deal = true;
+    c->deal_on = true;
 }

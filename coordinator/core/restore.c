@@ -332,8 +332,7 @@ static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
     int64_t at = (int64_t)rmd_get_be64(row->key.p + 17);
     rmd_dq_count(c, q, 1);
     k->deferred++;
-    if (at < q->next_wall_ms)
-        q->next_wall_ms = at;
+    rmd_dq_stored(c, q, at);
 }
 
 /* The next campaign that has chunks; one without a record is removed, unless it is younger than this start. */

@@ -40,6 +40,19 @@ bool rmd_sched_preceded(const struct rmd_coord *c, const struct rmd_pq *q, const
     return before_by(q, x, rx, l, rl > rx ? rl : rx);
 }
 
+/* Merges halves: the order of thousands of lanes is made anew often. */
+static void order(const struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane **v, struct rmd_lane **spare,
+                  size_t n) {
+    if (n < 2)
+        return;
+    size_t half = n / 2, a = 0, b = half;
+    order(c, q, v, spare, half);
+    order(c, q, v + half, spare, n - half);
+    memcpy(spare, v, n * sizeof(struct rmd_lane *));
+    for (size_t i = 0; i < n; i++)
+        v[i] = b == n || (a < half && !before(c, q, spare[b], spare[a])) ? spare[a++] : spare[b++];
+}
+
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
     if (q->candidates_rev == c->sources_rev + 1 || q->provider < 0)
         return;
@@ -54,12 +67,13 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
         if (!rmd_stream_uses(q->stream, s) || s->rec->state == RMD_SOURCE_RETIRED)
             continue;
         struct rmd_lane *l = rmd_lane_of(c, s, (size_t)q->provider);
-        size_t i = q->n_candidates++;
         q->has_cold |= rmd_warm_is_cold(l->warm);
-        for (; i > 0 && before(c, q, l, q->candidate[i - 1]); i--)
-            q->candidate[i] = q->candidate[i - 1];
-        q->candidate[i] = l;
+        q->candidate[q->n_candidates++] = l;
     }
+    struct rmd_lane **spare = rmd_alloc((q->n_candidates + 1) * sizeof *spare);
+    order(c, q, q->candidate, spare, q->n_candidates);
+    free(spare);
+    rmd_look_ordered(c, q);
 }
 
 /* fresh: for recipients that weren't tried yet. The room of those that will be tried again from this source is theirs:
@@ -84,11 +98,7 @@ bool rmd_sched_standing(const struct rmd_source *s, const struct rmd_lane *l) {
 }
 
 static bool retries_ready(const struct rmd_pq *q) {
-    rmd_list_for(it, &q->dqs) {
-        if (rmd_container(it, struct rmd_dq, in_pq)->n_items)
-            return true;
-    }
-    return false;
+    return !rmd_list_empty(&q->ready_dqs);
 }
 
 static bool open_or_probed(const struct rmd_lane *l) {
@@ -163,7 +173,7 @@ const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd
     struct rmd_moving m;
     if (why)
         return why;
-    rmd_moving_stops(q, &stops);
+    rmd_moving_stops(c, q, &stops);
     rmd_moving_bind(c, q, &stops, l, &m);
     return rmd_moving_why(c, q, l, &m);
 }
@@ -242,17 +252,25 @@ static bool spent(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *
 
 /* Records that stick to a source go to it, unless it is out of service, or a cap of it is spent: then anybody may have
  * them. To be greylisted again elsewhere costs minutes; to wait for room in a cap costs up to a day. */
-static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct rmd_lane *l) {
-    if (!q->sticky || q->sticky == l->source->rec->id)
-        return true;
+static bool anybody_may_take(struct rmd_coord *c, const struct rmd_dq *q, size_t provider) {
     const struct rmd_source *s = rmd_source_find(c, q->sticky);
-    struct rmd_lane *own = s ? s->lane[l->provider] : NULL;
+    struct rmd_lane *own = s ? s->lane[provider] : NULL;
     if (own && own->state != RMD_LANE_QUARANTINED && s->all.state != RMD_LANE_QUARANTINED &&
         rmd_returning_probes(s, own) && q->count <= RMD_PROBES)
         return false; /* it was probed with them, and greylisted */
     if (own && rmd_returning_why(c, own))
         return true;
     return !s || !rmd_stream_uses(q->pq->stream, s) || !rmd_sched_standing(s, own) || (own && spent(c, q->pq, own));
+}
+
+static bool may_take(struct rmd_coord *c, const struct rmd_dq *q, const struct rmd_lane *l) {
+    return !q->sticky || q->sticky == l->source->rec->id || anybody_may_take(c, q, l->provider);
+}
+
+bool rmd_sched_bound(struct rmd_coord *c, const struct rmd_dq *d, struct rmd_lane **own) {
+    const struct rmd_source *s = d->pq->provider >= 0 ? rmd_source_find(c, d->sticky) : NULL;
+    *own = s ? s->lane[d->pq->provider] : NULL;
+    return *own && !anybody_may_take(c, d, (*own)->provider);
 }
 
 /* What is kept for lanes that warm up, unless the campaign ends soon. */
@@ -311,9 +329,11 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
                           uint64_t reserved, uint32_t most_a_lease) {
     uint64_t r = room(c, q, l, false), spare = q->queued > reserved ? q->queued - reserved : 0;
     uint32_t max = r < most_a_lease ? (uint32_t)r : most_a_lease;
-    rmd_list_for(it, &q->dqs) {
-        struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
-        uint32_t n = d->n_items && may_take(c, d, l) ? deal_own(c, d, l, m, max) : 0;
+    rmd_list_for_safe(it, &q->ready_dqs) {
+        struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_ready);
+        if (rmd_look_is_bound(d) && d->sticky != l->source->rec->id)
+            continue;
+        uint32_t n = may_take(c, d, l) ? deal_own(c, d, l, m, max) : 0;
         if (n)
             return n;
     }
@@ -340,16 +360,45 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
     return 0;
 }
 
-static bool has_ready(const struct rmd_pq *q) {
-    if (q->provider < 0 || q->stream->rec->state != 0 || rmd_stream_lacks_key(q->stream))
-        return false;
+static bool has_entries(const struct rmd_pq *q) {
     rmd_list_for(it, &q->cqs) {
         if (rmd_container(it, struct rmd_cq, in_pq)->n_entries)
             return true;
     }
-    rmd_list_for(it, &q->dqs) {
-        if (rmd_container(it, struct rmd_dq, in_pq)->n_items)
-            return true;
+    return false;
+}
+
+static bool has_ready(const struct rmd_pq *q) {
+    if (q->provider < 0 || q->stream->rec->state != 0 || rmd_stream_lacks_key(q->stream))
+        return false;
+    return retries_ready(q) || has_entries(q);
+}
+
+/* Retries that only their own lane may have. */
+static uint32_t deal_bound(struct rmd_coord *c, struct rmd_pq *q) {
+    struct rmd_lane *l;
+    for (struct rmd_dq *d; (d = rmd_look_bound(c, q, &l)) != NULL; rmd_list_remove(&d->in_look)) {
+        uint64_t r = lane_why(c, q, l) ? 0 : room(c, q, l, false);
+        uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES, moved = 0;
+        uint32_t n = max ? rmd_lease_build_own(c, l, d, max, &moved) : 0;
+        if (n)
+            return n;
+    }
+    return 0;
+}
+
+/* Retries that any lane could take now: what is still being read is worth no look. */
+static bool loose_loaded(const struct rmd_pq *q) {
+    if (rmd_look_all_bound(q))
+        return false;
+    rmd_list_for(it, &q->ready_dqs) {
+        const struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_ready);
+        if (rmd_look_is_bound(d))
+            continue;
+        rmd_list_for(jt, &d->items) {
+            if (rmd_container(jt, struct rmd_ditem, link)->chunk->has_state)
+                return true;
+        }
     }
     return false;
 }
@@ -357,8 +406,9 @@ static bool has_ready(const struct rmd_pq *q) {
 /* Lanes that are probed come first, wherever they stand: one recipient each. */
 static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
     const struct rmd_moving none = {0};
-    for (size_t i = 0; i < q->n_candidates; i++) {
-        struct rmd_lane *l = q->candidate[i];
+    size_t n_stopped = rmd_look_stopped(c, q);
+    for (size_t i = 0; i < n_stopped; i++) {
+        struct rmd_lane *l = q->look.stopped[i];
         if (!rmd_returning_probes(l->source, l) || lane_why(c, q, l))
             continue;
         uint32_t n = deal_lane(c, q, l, &none, 0, 1);
@@ -366,6 +416,33 @@ static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
             return n;
     }
     return 0;
+}
+
+/* Lanes before these will take all that is queued, and there is nothing else: no lane behind gets anything. */
+static bool all_kept(struct rmd_coord *c, const struct rmd_pq *q, uint64_t reserved) {
+    if (!reserved || q->queued > reserved)
+        return false;
+    if (loose_loaded(q))
+        return false;
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        if (x->n_entries && !kept(c, x->campaign))
+            return false;
+    }
+    return true;
+}
+
+/* Something that any lane could take now. */
+static bool has_loaded(const struct rmd_pq *q) {
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        rmd_list_for(et, &x->entries) {
+            const struct rmd_chunk *ch = rmd_container(et, struct rmd_entry, in_cq)->chunk;
+            if (ch->rows && ch->has_state)
+                return true;
+        }
+    }
+    return loose_loaded(q);
 }
 
 /* One lease for this queue; 0 when no lane may take any of its ready work. */
@@ -378,10 +455,13 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     bool found_nothing = false, round = c->o.without & RMD_WITHOUT_CONCENTRATION;
     uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
     uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
+    uint32_t bound = deal_bound(c, q);
+    if (bound || !has_loaded(q))
+        return bound;
     struct rmd_moving_stops stops;
     struct rmd_moving m;
-    rmd_moving_stops(q, &stops);
-    for (size_t k = 0; k < q->n_candidates; k++) {
+    rmd_moving_stops(c, q, &stops);
+    for (size_t k = 0; (k = rmd_look_next(q, k, &reserved)) < q->n_candidates; k++) {
         size_t i = round ? (q->turn + k) % q->n_candidates : k;
         struct rmd_lane *l = q->candidate[i];
         const char *why = lane_why(c, q, l);
@@ -392,10 +472,13 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
             return n;
         }
         found_nothing |= !why && rmd_warm_is_cold(l->warm);
-        if (why && q->has_cold && !round)
-            reserved += rmd_warm_keeps(c, q, l, why);
+        uint64_t keeps = why && q->has_cold && !round ? rmd_warm_keeps(c, q, l, why) : 0;
+        reserved += keeps;
+        rmd_look_passed(q, i, why, keeps);
+        if (!why && all_kept(c, q, reserved))
+            break;
     }
-    if (found_nothing && q->provider_id == c->other)
+    if ((found_nothing || rmd_look_cold_fed(q)) && q->provider_id == c->other)
         rmd_list_for(it, &q->cqs) rmd_queue_rotate(c, rmd_container(it, struct rmd_cq, in_pq));
     return 0;
 }
@@ -416,7 +499,10 @@ static bool replaying(struct rmd_coord *c) {
 }
 
 void rmd_sched_deal(struct rmd_coord *c) {
+    bool was = c->replaying;
     c->replaying = replaying(c);
+    if (was && !c->replaying)
+        rmd_look_news(c, true);
     unsigned leases = 0;
     bool any = true;
     while (any) {
@@ -429,7 +515,9 @@ void rmd_sched_deal(struct rmd_coord *c) {
             }
             q->deficit += QUANTUM * weight(q->stream->rec->priority);
             while (q->deficit > 0) {
+                int64_t tick = rmd_look_begin(c);
                 uint32_t n = deal_one(c, q);
+                rmd_look_end(c, q, tick);
                 if (!n) {
                     q->deficit = 0;
                     break;
@@ -437,7 +525,7 @@ void rmd_sched_deal(struct rmd_coord *c) {
                 q->deficit -= n;
                 any = true;
                 if (++leases >= RMD_DEALS_PER_STEP) {
-                    c->deal = c->more = true;
+                    c->deal_on = c->more = true;
                     return;
                 }
             }
@@ -487,7 +575,7 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     uint64_t reserved = 0;
     struct rmd_moving_stops stops;
     struct rmd_moving m;
-    rmd_moving_stops(q, &stops);
+    rmd_moving_stops(c, q, &stops);
     for (size_t i = 0; i < q->n_candidates; i++) {
         const char *why = lane_why(c, q, q->candidate[i]);
         rmd_moving_bind(c, q, &stops, q->candidate[i], &m);

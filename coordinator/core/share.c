@@ -43,6 +43,7 @@ bool rmd_share_room(struct rmd_coord *c, const struct rmd_lane *l) {
 /* A lease is about to be built: rmd_share_room() was true. */
 void rmd_share_take(struct rmd_coord *c, struct rmd_lane *l) {
     l->share_until_mono_ms = 0;
+    rmd_list_remove(&l->lingering);
     uint32_t most = ceiling(c, l->provider), out = c->shared[l->provider], want = wanted(c, l->provider);
     if (l->share >= want || out >= most)
         return;
@@ -64,20 +65,26 @@ void rmd_share_idle(struct rmd_coord *c, struct rmd_lane *l) {
     if (!l->share)
         return;
     l->share_until_mono_ms = c->now.mono_ms + RMD_SHARE_LINGER_MS;
+    rmd_list_remove(&l->lingering);
+    rmd_list_push(&c->lingering, &l->lingering);
     rmd_core_wake(c, l->share_until_mono_ms);
 }
 
-void rmd_share_tick(struct rmd_coord *c, struct rmd_lane *l) {
-    if (!l->share || !l->share_until_mono_ms)
-        return;
-    if (c->now.mono_ms < l->share_until_mono_ms) {
-        rmd_core_wake(c, l->share_until_mono_ms);
-        return;
+void rmd_share_tick(struct rmd_coord *c) {
+    rmd_list_for_safe(it, &c->lingering) {
+        struct rmd_lane *l = rmd_container(it, struct rmd_lane, lingering);
+        if (l->share_until_mono_ms && c->now.mono_ms < l->share_until_mono_ms) {
+            rmd_core_wake(c, l->share_until_mono_ms);
+            return;
+        }
+        rmd_list_remove(it);
+        if (!l->share || !l->share_until_mono_ms)
+            continue;                                                 /* leases hold it again */
+        c->deal |= c->shared[l->provider] >= ceiling(c, l->provider); /* lanes may have waited for it */
+        c->shared[l->provider] -= l->share;
+        l->share = 0;
+        l->share_until_mono_ms = 0;
     }
-    c->shared[l->provider] -= l->share;
-    l->share = 0;
-    l->share_until_mono_ms = 0;
-    c->deal = true;
 }
 
 /* What goes out with a lease. */

@@ -106,7 +106,7 @@ static void temporary(struct rmd_coord *c, struct rmd_domain *d) {
 }
 
 void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_mx_answer *mx) {
-    c->deal = true;
+    c->deal_on = true;
     struct rmd_domain *d = rmd_map_get_str(&c->domains, name);
     if (!d || !d->asked)
         return;

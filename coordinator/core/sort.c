@@ -61,7 +61,6 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
         k->sort_cursor = s->key;
     }
     k->sort_end |= !e->more || !e->n_rows;
-    c->deal = true;
 }
 
 /* The domains of a chunk: all known, or no longer waited for. */

@@ -237,6 +237,7 @@ static void options(struct sim *s) {
                                                   .provider = s->policies,
                                                   .n_providers = s->n_providers,
                                                   .smtp_port = 25,
+                                                  .look_from = s->seed % 2, /* as in pools of many lanes */
                                                   .network_cap_per_day = s->network_cap,
                                                   .domain_cap_per_day = s->domain_cap,
                                                   .sign = rmd_sign_fake()};
