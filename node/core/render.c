@@ -12,7 +12,6 @@
 #include <base/text.h>
 
 enum {
-    TOKEN_BYTES = 48,
     PREFIX_MIN_BYTES = 512,     /* less isn't worth a comparison */
     PREFIX_MAX_BYTES = 1 << 20, /* kept by each renderer */
     SIGNATURES_MAX_BYTES = 64 << 10,
@@ -149,7 +148,7 @@ static int add_missing(struct rmd_renderer *r, struct rmd_row_context *x, const 
         add_plain(r, "Date", date);
     }
     if (!(r->present & RMD_ADD_MESSAGE_ID)) {
-        char value[TOKEN_BYTES + 260];
+        char value[RMD_RENDER_TOKEN_MAX + 260];
         int n = rmd_format(value, sizeof value, "<%s@%s>", token, s->sending_domain);
         if (n < 0)
             return rmd_render_fail(x, RMD_ELIMIT, "the stream's sending domain is too long");
@@ -230,7 +229,7 @@ static int sign_all(struct rmd_renderer *r, struct rmd_row_context *x, const str
 /* ---------------------------------------------------------------- envelope and the whole */
 
 static int envelope(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s,
-                    const struct rmd_id *message, char token[TOKEN_BYTES], struct rmd_rendered *out) {
+                    const struct rmd_id *message, struct rmd_rendered *out) {
     uint8_t mac[RMD_SHA256_BYTES];
     const Remuda__Row *row = x->row;
     const char *rcpt = row->envelope_to[0] ? row->envelope_to : row->email;
@@ -244,8 +243,8 @@ static int envelope(struct rmd_renderer *r, struct rmd_row_context *x, const str
     if (!rmd_is_ascii(rmd_slice_str(rcpt)))
         x->needs_smtputf8 = true;
     r->sign->hmac_sha256(s->verp_secret.p, s->verp_secret.n, message->b, sizeof message->b, mac);
-    rmd_verp_token(message, mac, token);
-    if (rmd_format(out->mail_from, sizeof out->mail_from, "b+%s@%s", token, s->return_domain) < 0)
+    rmd_verp_token(message, mac, out->token);
+    if (rmd_format(out->mail_from, sizeof out->mail_from, "b+%s@%s", out->token, s->return_domain) < 0)
         return rmd_render_fail(x, RMD_ELIMIT, "the stream's return domain is too long");
     return RMD_OK;
 }
@@ -254,12 +253,11 @@ int rmd_render(struct rmd_renderer *r, const struct rmd_template *t, const struc
                const struct rmd_id *message, const Remuda__Row *row, int64_t wall_ms, struct rmd_rendered *out,
                char *err, size_t err_n) {
     struct rmd_row_context x = {.t = t, .row = row, .text = &r->text, .err = err, .err_n = err_n};
-    char token[TOKEN_BYTES];
     size_t prefix = 0;
     x.needs_smtputf8 = t->c->needs_smtputf8;
-    int rc = envelope(r, &x, stream, message, token, out);
+    int rc = envelope(r, &x, stream, message, out);
     if (rc == RMD_OK)
-        rc = render_head(r, &x, stream, message, token, wall_ms);
+        rc = render_head(r, &x, stream, message, out->token, wall_ms);
     rmd_buf_clear(&r->body);
     if (rc == RMD_OK)
         rc = rmd_render_body(&x, &r->body, &prefix);

@@ -24,7 +24,12 @@
 
 #include "proto/codec.h"
 
-enum { RMD_MESSAGE_MAX_BYTES = 32 << 20, RMD_HEADER_MAX_BYTES = 64 << 10, RMD_HEADERS_MAX = 256 };
+enum {
+    RMD_MESSAGE_MAX_BYTES = 32 << 20,
+    RMD_HEADER_MAX_BYTES = 64 << 10,
+    RMD_HEADERS_MAX = 256,
+    RMD_RENDER_TOKEN_MAX = 48
+};
 
 struct rmd_template; /* a decoded CompiledTemplate, prepared for rendering; immutable, shared by threads */
 
@@ -67,8 +72,9 @@ struct rmd_rendered {
     struct rmd_slice message; /* headers, empty line, body; valid until the next call on the same renderer */
     char mail_from[320];      /* VERP envelope sender */
     char rcpt_to[RMD_EMAIL_MAX];
-    bool has_8bit;       /* needs 8BITMIME */
-    bool needs_smtputf8; /* addresses or headers need SMTPUTF8 */
+    char token[RMD_RENDER_TOKEN_MAX]; /* the message's own, of the envelope sender: ENVID */
+    bool has_8bit;                    /* needs 8BITMIME */
+    bool needs_smtputf8;              /* addresses or headers need SMTPUTF8 */
 };
 
 /* wall_ms becomes Date: the time of the campaign's acceptance, so that a retry renders the same bytes. */

@@ -8,6 +8,7 @@
  * last attempt: the receiver is down, or doesn't talk to us, and the coordinator's retry schedule says when to ask
  * again. */
 #include "node/core/worker_internal.h"
+#include "proto/esmtp.h"
 
 struct host_wait { /* connections that wait for a host's addresses */
     struct rmd_list conns;
@@ -130,6 +131,7 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     c->addr = *rmd_mxplan_address(c->plan);
     rmd_copy(c->host, sizeof c->host, rmd_mxplan_host(c->plan));
     rmd_addr_format(&c->addr, c->addr_text);
+    c->tls_verified = false;
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
     c->identity = c->site->lane->source->identity;
@@ -298,6 +300,7 @@ static void dial_failed(struct rmd_worker *w, struct rmd_wconn *c, enum rmd_own_
 static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     struct rmd_lane *lane = c->site->lane;
     struct rmd_smtp_options o = {.helo = lane->source->helo, .timeouts = &w->o.timeouts, .tls = RMD_TLS_NEVER};
+    o.chunking = lane->policy && lane->policy->chunking != RMD_CHUNKING_OFF;
     if (lane->policy && lane->policy->tls_required)
         o.tls = RMD_TLS_REQUIRED;
     else if (w->policy->starttls && !c->plain)
@@ -451,6 +454,7 @@ void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *
         rmd_smtp_lost(c->smtp, e->text && *e->text ? e->text : "connection lost", now);
         break;
     case RMD_WE_TLS:
+        c->tls_verified = e->ok && e->verified;
         rmd_smtp_tls_done(c->smtp, e->ok, e->text ? e->text : "", now);
         break;
     case RMD_WE_BYTES:
