@@ -171,6 +171,11 @@ static bool goes_ahead(const struct rmd_wconn *c) {
     return lane->policy && lane->policy->chunking == RMD_CHUNKING_AHEAD && rmd_smtp_sends_ahead(c->smtp);
 }
 
+/* RFC 8689 section 4.2.1: the server is authenticated, not only encrypted to. */
+static bool is_verified(const struct rmd_wconn *c) {
+    return c->tls_verified;
+}
+
 static int begin(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_wmessage *m,
                  const struct rmd_rendered *mail, enum rmd_own_error *why) {
     const Remuda__StreamPolicy *stream = rmd_worker_stream(w, m->lease->pb->stream)->pb;
@@ -182,7 +187,7 @@ static int begin(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_wme
                                      .requiretls = stream->require_tls,
                                      .notify = rmd_dsn_notify(stream->dsn),
                                      .envid = mail->token};
-    if (stream->require_tls && !c->tls_verified) {
+    if (stream->require_tls && !is_verified(c)) {
         *why = RMD_OWN_TLS_UNVERIFIED;
         return RMD_EUNSUPPORTED;
     }

@@ -128,18 +128,29 @@ static void world_line(struct world *x, uint32_t n, const char *l) {
                                          : "250 2.0.0 ok\r\n");
 }
 
+/* Where in the bytes the content begins, behind what commands there are; BDAT counts it, else a dot ends it. */
+static size_t world_content(const struct rmd_worker_effect *f) {
+    size_t at = 0;
+    while (at < f->bytes.n && (!memcmp(f->bytes.p + at, "MAIL", 4) || !memcmp(f->bytes.p + at, "RCPT", 4)))
+        at = (size_t)((const uint8_t *)memchr(f->bytes.p + at, '\n', f->bytes.n - at) - f->bytes.p) + 1;
+    if (memcmp(f->bytes.p + at, "BDAT ", 5) != 0) {
+        assert_memory_equal(f->bytes.p + f->bytes.n - 5, "\r\n.\r\n", 5);
+        return at;
+    }
+    uint64_t n = 0;
+    const char *size = (const char *)f->bytes.p + at + 5;
+    assert_int_equal(rmd_parse_u64(rmd_slice(size, strcspn(size, " ")), &n), RMD_OK);
+    const char *content = strstr(size, " LAST\r\n") + 7;
+    assert_int_equal(n, (size_t)((const char *)f->bytes.p + f->bytes.n - content));
+    return at;
+}
+
 static void world_send(struct world *x, const struct rmd_worker_effect *f) {
     struct world_conn *c = &x->conn[f->conn];
     assert_true(c->open);
+    size_t commands = f->dot ? world_content(f) : f->bytes.n;
     world_push(x, RMD_WE_SENT)->e.conn = f->conn;
-    if (f->dot) {
-        c->messages++;
-        rmd_buf_addf(&x->log, "%lld %u .\n", (long long)x->now, f->conn);
-        assert_memory_equal(f->bytes.p + f->bytes.n - 5, "\r\n.\r\n", 5);
-        world_reply(x, f->conn, ".", "250 2.0.0 queued\r\n");
-        return;
-    }
-    for (size_t i = 0; i < f->bytes.n; i++) {
+    for (size_t i = 0; i < commands; i++) {
         if (f->bytes.p[i] == '\n') {
             rmd_buf_truncate(&c->command, c->command.len - 1);
             world_line(x, f->conn, rmd_buf_str(&c->command));
@@ -148,6 +159,11 @@ static void world_send(struct world *x, const struct rmd_worker_effect *f) {
             rmd_buf_addc(&c->command, (char)f->bytes.p[i]);
         }
     }
+    if (!f->dot)
+        return;
+    c->messages++;
+    rmd_buf_addf(&x->log, "%lld %u .\n", (long long)x->now, f->conn);
+    world_reply(x, f->conn, ".", "250 2.0.0 queued\r\n");
 }
 
 static void world_dial(struct world *x, const struct rmd_worker_effect *f) {
