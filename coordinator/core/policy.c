@@ -41,6 +41,7 @@ static Remuda__StreamPolicy *stream_policy(const struct rmd_stream *s, struct rm
     p->uncertain_policy = r->uncertain_policy;
     p->dsn = r->dsn;
     p->require_tls = r->require_tls;
+    p->one_signature = r->one_signature;
     p->verp_secret.data = rmd_arena_dup(a, s->verp, sizeof s->verp);
     p->verp_secret.len = sizeof s->verp;
     p->key = rmd_arena_alloc(a, 8 * sizeof *p->key);

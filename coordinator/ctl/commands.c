@@ -108,6 +108,8 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --node-return-wait TIME  how long to wait for a lost node's outcomes (1h)\n"
      "  --domain-cap N           recipients in any 24 hours at each provider for the sending domain\n"
      "  --canonicalization C     of DKIM: relaxed/relaxed\n"
+     "  --one-signature yes|no   To and Message-ID aren't signed: mail in which nothing else is a recipient's own is signed\n"
+     "                           once for all (no)\n"
      "  --dsn KIND               what receivers are asked to report where they offer DSN: failure (default), delay (both),\n"
      "                           success (all), never, or none to say nothing of it\n"
      "  --require-tls yes|no     only over verified TLS, and only to servers that offer REQUIRETLS (RFC 8689): others fail\n"

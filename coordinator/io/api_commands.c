@@ -350,22 +350,26 @@ static bool load_stream(struct rmd_api_request *r, const char *name, Remuda__Str
     return true;
 }
 
+static bool take_yes(struct rmd_api_request *r, const char *name, protobuf_c_boolean *out) {
+    bool bad = false;
+    const char *text = rmd_api_string(r, name, &bad);
+    if (text && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be yes or no", name);
+        bad = true;
+    }
+    if (text && !bad)
+        *out = strcmp(text, "yes") == 0;
+    return !bad;
+}
+
 static bool take_esmtp(struct rmd_api_request *r, Remuda__StreamRecord *s) {
     bool bad = false;
-    const char *dsn = rmd_api_string(r, "dsn", &bad), *tls = rmd_api_string(r, "require_tls", &bad);
-    if (bad)
-        return false;
+    const char *dsn = rmd_api_string(r, "dsn", &bad);
     if (dsn && rmd_dsn_parse(dsn, &s->dsn) != RMD_OK) {
         rmd_api_fail(r, 400, RMD_EINVAL, "dsn: must be failure, delay, success, never or none");
-        return false;
+        bad = true;
     }
-    if (tls && strcmp(tls, "yes") != 0 && strcmp(tls, "no") != 0) {
-        rmd_api_fail(r, 400, RMD_EINVAL, "require_tls: must be yes or no");
-        return false;
-    }
-    if (tls)
-        s->require_tls = strcmp(tls, "yes") == 0;
-    return true;
+    return !bad && take_yes(r, "require_tls", &s->require_tls) && take_yes(r, "one_signature", &s->one_signature);
 }
 
 static bool take_warmup(struct rmd_api_request *r, Remuda__StreamRecord *s) {

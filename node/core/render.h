@@ -16,7 +16,8 @@
  *
  * Added when the template lacks them: Date, Message-ID (the envelope's token, which begins with the message id, @
  * sending domain), List-Unsubscribe, List-Unsubscribe-Post (only with an https URL of ours), Feedback-ID
- * (campaign:stream:tenant:remuda), To. Then DKIM-Signature headers in front, one a key. */
+ * (campaign:stream:tenant:remuda), To. Then DKIM-Signature headers in front, one a key. What is equal isn't hashed or
+ * signed again (dkim_cache.h). */
 #ifndef REMUDA_NODE_RENDER_H
 #define REMUDA_NODE_RENDER_H
 
@@ -61,12 +62,15 @@ struct rmd_render_stream {
     const struct rmd_dkim_key *key;
     size_t n_keys;
     enum rmd_dkim_canon header_canon, body_canon;
+    bool one_signature; /* To and Message-ID aren't signed, so that nothing of a recipient's own need be */
 };
 
 /* Scratch and output of one thread; reused from message to message. */
 struct rmd_renderer;
 struct rmd_renderer *rmd_renderer_new(const struct rmd_sign_ops *sign);
 void rmd_renderer_free(struct rmd_renderer *r);
+/* Before a key's handle is freed that it may have signed with. */
+void rmd_renderer_forget_keys(struct rmd_renderer *r);
 
 struct rmd_rendered {
     struct rmd_slice message; /* headers, empty line, body; valid until the next call on the same renderer */
