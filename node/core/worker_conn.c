@@ -110,6 +110,9 @@ static void exhausted(struct rmd_worker *w, struct rmd_wconn *c) {
         own.reply.stage = RMD_STAGE_DNS;
         last = &own;
     }
+    /* Nobody is there by our family, and there is another: whoever has a source of that one asks it, and remembers. */
+    if (!c->answered && last == c->last && rmd_mxplan_other_family(c->plan))
+        rmd_rules_own(RMD_OWN_CONNECT_UNREACHABLE, &last->verdict);
     struct rmd_wsite *site = c->site;
     struct rmd_cause cause = {.lane = site->lane,
                               .site = site,
@@ -308,6 +311,7 @@ static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_smtp_free(c->smtp);
     c->smtp = rmd_smtp_new(&o, w->now.mono_ms);
     c->phase = RMD_CONN_OPEN;
+    c->answered = true;
     if (lane->source->has_trouble) {
         lane->source->has_trouble = false;
         rmd_worker_say(w, RMD_MAIL_TROUBLE, 0, lane->source->id, "");

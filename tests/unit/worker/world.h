@@ -28,7 +28,7 @@ struct world_outcome {
     uint32_t index, kind, rcpts, reason, class, stage, code;
     int64_t at_ms;
     bool tls;
-    char text[120], mx[64];
+    char text[120], mx[64], rule[40];
 };
 
 struct world_event {
@@ -215,8 +215,10 @@ static void world_outcome(struct world *x, const Remuda__Outcome *o) {
                                 .tls = o->tls,
                                 .at_ms = x->now,
                                 .connection = o->connection};
-    if (o->verdict)
+    if (o->verdict) {
         r->class = o->verdict->class_;
+        rmd_copy(r->rule, sizeof r->rule, o->verdict->rule);
+    }
     if (o->reply) {
         r->stage = o->reply->stage;
         r->code = o->reply->code;
