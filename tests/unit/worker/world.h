@@ -71,8 +71,9 @@ struct world {
     bool (*host)(struct world *, const char *name, struct rmd_addr_answer *a);
     bool (*connect)(struct world *, const struct rmd_addr *to, enum rmd_own_error *error, const char **text);
     const char *ehlo;
-    bool tls_fails, hold_mx;
-    int count, flag; /* for scripts */
+    bool tls_fails, tls_verified, hold_mx;
+    struct rmd_buf sent; /* the last that was sent with its dot */
+    int count, flag;     /* for scripts */
     uint32_t max_conns, conns_now;
 };
 
@@ -162,6 +163,8 @@ static void world_send(struct world *x, const struct rmd_worker_effect *f) {
     if (!f->dot)
         return;
     c->messages++;
+    rmd_buf_clear(&x->sent);
+    rmd_buf_add(&x->sent, f->bytes.p, f->bytes.n);
     rmd_buf_addf(&x->log, "%lld %u .\n", (long long)x->now, f->conn);
     world_reply(x, f->conn, ".", "250 2.0.0 queued\r\n");
 }
@@ -301,6 +304,7 @@ static void world_carry_out(struct world *x) {
             struct world_event *e = world_push(x, RMD_WE_TLS);
             e->e.conn = f->conn;
             e->e.ok = !x->tls_fails;
+            e->e.verified = x->tls_verified;
             e->e.text = x->tls_fails ? "handshake failure" : "TLSv1.3";
             break;
         }
@@ -595,6 +599,7 @@ MAYBE static void world_free(struct world *x) {
     rmd_worker_effects_release(&x->fx);
     rmd_rules_free(x->rules);
     rmd_buf_release(&x->log);
+    rmd_buf_release(&x->sent);
     free(x);
 }
 
