@@ -1,7 +1,38 @@
 /* What a connection may be used for: limits of a source, a site, the cluster's share; streams that ask for more than a
  * connection gives; keys that change. */
 #include "proto/esmtp.h"
+
+#define WORLD_SIGN two_places()
+static const struct rmd_sign_ops *two_places(void);
 #include "tests/unit/worker/world.h"
+
+/* The fake's keys at two places: a third key lies where the first one was. */
+static void *place[2];
+static int load_into_a_place(struct rmd_slice pem, void **key, enum rmd_key_kind *kind, char *err, size_t n) {
+    int i = place[0] != NULL;
+    assert_null(place[i]);
+    int rc = rmd_sign_fake()->key_load(pem, &place[i], kind, err, n);
+    *key = &place[i];
+    return rc;
+}
+
+static void free_a_place(void *key) {
+    rmd_sign_fake()->key_free(*(void **)key);
+    *(void **)key = NULL;
+}
+
+static int sign_from_a_place(void *key, const uint8_t digest[RMD_SHA256_BYTES], uint8_t *sig, size_t *n) {
+    return rmd_sign_fake()->sign_digest(*(void **)key, digest, sig, n);
+}
+
+static const struct rmd_sign_ops *two_places(void) {
+    static struct rmd_sign_ops ops;
+    ops = *rmd_sign_fake();
+    ops.key_load = load_into_a_place;
+    ops.key_free = free_a_place;
+    ops.sign_digest = sign_from_a_place;
+    return &ops;
+}
 
 static const char *slow_dot(struct world *x, struct world_conn *c, const char *l) {
     (void)c;

@@ -53,10 +53,10 @@ static void messages_per_connection_is_kept(void **state) {
     p.provider[1].messages_per_connection = 3;
     p.provider[1].connections = 1;
     world_policy(x, &p);
-    world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 9});
+    world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 12});
     world_run(x, 1000);
-    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 9);
-    assert_int_equal(x->dials, 3);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 12);
+    assert_int_equal(x->dials, 4);
     assert_int_equal(x->max_conns, 1);
     world_free(x);
 }

@@ -77,6 +77,9 @@ struct world {
     uint32_t max_conns, conns_now;
 };
 
+#ifndef WORLD_SIGN
+#define WORLD_SIGN rmd_sign_fake()
+#endif
 #define MAYBE __attribute__((unused))
 
 static struct world_event *world_push(struct world *x, enum rmd_worker_event_kind kind) {
@@ -568,7 +571,7 @@ MAYBE static struct world *world_new(uint32_t connections) {
                "quarantine", 0);
     assert_int_equal(rmd_rules_compile(x->rules, world_finding, NULL), RMD_OK);
     x->w = rmd_worker_new(&(struct rmd_worker_options){.workers = 1,
-                                                       .sign = rmd_sign_fake(),
+                                                       .sign = WORLD_SIGN,
                                                        .rules = x->rules,
                                                        .seed = 7,
                                                        .connection_limit = connections,
