@@ -40,7 +40,7 @@ static Remuda__StreamPolicy *stream_policy(const struct rmd_stream *s, struct rm
     p->canonicalization = rmd_arena_str(a, rmd_slice_str(r->canonicalization));
     p->uncertain_policy = r->uncertain_policy;
     p->dsn = r->dsn;
-    p->require_tls = r->require_tls;
+    p->requiretls = r->requiretls;
     p->one_signature = r->one_signature;
     p->verp_secret.data = rmd_arena_dup(a, s->verp, sizeof s->verp);
     p->verp_secret.len = sizeof s->verp;

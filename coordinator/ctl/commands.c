@@ -112,7 +112,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "                           once for all (no)\n"
      "  --dsn KIND               what receivers are asked to report where they offer DSN: failure (default), delay (both),\n"
      "                           success (all), never, or none to say nothing of it\n"
-     "  --require-tls yes|no     only over verified TLS, and only to servers that offer REQUIRETLS (RFC 8689): others fail\n"
+     "  --requiretls yes|no      only over verified TLS, and only to servers that offer REQUIRETLS (RFC 8689): others fail\n"
      "  --domain-warmup PLAN     the sending domain is new: it warms up at each provider (none: no longer)\n"
      "  --domain-warm-as N       the sending domain is warm: so many recipients a day at each provider\n"
      "  --domain-since DATE      since when (default: today)\n"

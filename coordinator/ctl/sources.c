@@ -431,7 +431,7 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
                                          {"domain-since", &since, NULL},
                                          {"cold-lanes", &cold, NULL},
                                          {"dsn", &dsn, NULL},
-                                         {"require-tls", &tls, NULL},
+                                         {"requiretls", &tls, NULL},
                                          {"one-signature", &one, NULL},
                                          {0}};
     int rc = rmd_ctl_options(c, opt, &name, 1, 1);
@@ -449,7 +449,7 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     set_text(o, "domain_since", since);
     set_text(o, "cold_lanes", cold);
     set_text(o, "dsn", dsn);
-    set_text(o, "require_tls", tls);
+    set_text(o, "requiretls", tls);
     set_text(o, "one_signature", one);
     bool fine = set_count(c, o, "priority", "priority", priority) &&
                 set_count(c, o, "domain_cap_per_day", "domain-cap", cap) &&
@@ -535,7 +535,7 @@ static void show_stream(const json_t *s) {
     text_row("canonicalization", s, "canonicalization", "-");
     text_row("one-signature", s, "one_signature", "-");
     text_row("dsn", s, "dsn", "-");
-    text_row("require-tls", s, "require_tls", "-");
+    text_row("requiretls", s, "requiretls", "-");
     text_row("unsubscribe-url", s, "unsubscribe_url", "none");
     text_row("unsubscribe-mailto", s, "unsubscribe_mailto", "none");
     printf("  %-18s %lld%s\n", "priority", (long long)rmd_json_i(s, "priority"),

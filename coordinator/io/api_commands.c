@@ -369,7 +369,7 @@ static bool take_esmtp(struct rmd_api_request *r, Remuda__StreamRecord *s) {
         rmd_api_fail(r, 400, RMD_EINVAL, "dsn: must be failure, delay, success, never or none");
         bad = true;
     }
-    return !bad && take_yes(r, "require_tls", &s->require_tls) && take_yes(r, "one_signature", &s->one_signature);
+    return !bad && take_yes(r, "requiretls", &s->requiretls) && take_yes(r, "one_signature", &s->one_signature);
 }
 
 static bool take_warmup(struct rmd_api_request *r, Remuda__StreamRecord *s) {

@@ -184,10 +184,10 @@ static int begin(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_wme
                                      .size = mail->message.n,
                                      .eightbit = mail->has_8bit,
                                      .smtputf8 = mail->needs_smtputf8,
-                                     .requiretls = stream->require_tls,
+                                     .requiretls = stream->requiretls,
                                      .notify = rmd_dsn_notify(stream->dsn),
                                      .envid = mail->token};
-    if (stream->require_tls && !is_verified(c)) {
+    if (stream->requiretls && !is_verified(c)) {
         *why = RMD_OWN_TLS_UNVERIFIED;
         return RMD_EUNSUPPORTED;
     }

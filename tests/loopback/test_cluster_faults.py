@@ -108,7 +108,7 @@ class StreamKeys(ClusterCase):
                             ((*key, "--unsubscribe-url", "https://u.x.example/"), ("unsubscribe_url", "{token}")),
                             ((*key, "--unsubscribe-mailto", "u"), ("unsubscribe_mailto", "{token}")),
                             ((*key, "--dsn", "always"), ("dsn", "failure", "never")),
-                            ((*key, "--require-tls", "maybe"), ("require_tls", "yes or no")),
+                            ((*key, "--requiretls", "maybe"), ("requiretls", "yes or no")),
                             ((*key, "--one-signature", "1"), ("one_signature", "yes or no")),
                             ((*key, "--unsubscribe-mailto", "u@{token}.example"), ("unsubscribe_mailto", "{token}"))):
             answer = self.cluster.remuda("stream", "set", "bad", "--pool", "main", "--sending-domain", "x.example", *args, check=False)

@@ -35,7 +35,7 @@ class Extensions(ClusterCase):
         cls.cluster.stream("bulk", keys)
         cls.cluster.stream("quiet", keys, dsn="none")
         cls.cluster.stream("never", keys, dsn="never")
-        cls.cluster.stream("secret", keys, require_tls="yes")
+        cls.cluster.stream("secret", keys, requiretls="yes")
 
     def said(self, provider, event):
         return self.events(event, provider=provider)
@@ -119,7 +119,7 @@ class Extensions(ClusterCase):
         self.cluster.remuda("campaign", "cancel", c["id"])
         self.cluster.settled(c["id"])
         out = self.cluster.remuda("stream", "show", "secret", as_json=False).text
-        self.assertRegex(out, r"require-tls +yes\n")
+        self.assertRegex(out, r"requiretls +yes\n")
         self.assertIn("failure", out)
 
 

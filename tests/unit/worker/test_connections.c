@@ -124,7 +124,7 @@ static void requiretls_goes_over_verified_tls_to_who_offers_it(void **state) {
             struct world_policy p;
             world_policy_init(&p);
             p.p.starttls = rows[i].starttls;
-            p.stream.require_tls = asked;
+            p.stream.requiretls = asked;
             world_policy(x, &p);
             x->ehlo = rows[i].ehlo;
             x->tls_verified = rows[i].verified;
