@@ -217,7 +217,7 @@ struct rmd_wconn {
     struct rmd_smtp *smtp;
     struct rmd_mxplan *plan;
     struct rmd_saved *last; /* why the last address of the plan failed */
-    bool answered; /* some address of the plan took the connection */
+    bool answered;          /* some address of the plan took the connection */
     char host[RMD_DOMAIN_MAX + 1], addr_text[48];
     struct rmd_addr addr;
     uint32_t sent, identity; /* of its source when it was dialled */
