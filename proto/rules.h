@@ -122,6 +122,8 @@ void rmd_rules_model(struct rmd_rules *r, struct rmd_model *m);
     X(SIZE_EXCEEDED, "own:size-limit") /* over the SIZE that the server offers */        \
     X(NO_8BITMIME, "own:no-8bitmime")                                                    \
     X(NO_SMTPUTF8, "own:no-smtputf8")                                                    \
+    X(NO_REQUIRETLS, "own:no-requiretls")   /* the stream demands REQUIRETLS */          \
+    X(TLS_UNVERIFIED, "own:tls-unverified") /* so does it verified TLS */                \
     X(RENDER_FAILED, "own:render")                                                       \
     X(AGE_LIMIT, "own:age-limit")
 
@@ -132,5 +134,7 @@ enum rmd_own_error {
         RMD_OWN_COUNT
 };
 void rmd_rules_own(enum rmd_own_error kind, struct rmd_verdict *out);
+/* The enhanced status code (RFC 3463, 5248) of one that is about what a server can't carry; "" for all others. */
+const char *rmd_rules_own_enhanced(enum rmd_own_error kind);
 
 #endif

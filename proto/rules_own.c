@@ -43,6 +43,9 @@ static const struct row rows[RMD_OWN_COUNT] = {
     [RMD_OWN_SIZE_EXCEEDED]       = {RMD_CLASS_MESSAGE_TOO_BIG, RMD_SCOPE_MESSAGE, RMD_ACTION_FAIL, 0, false, true},
     [RMD_OWN_NO_8BITMIME]         = {RMD_CLASS_BAD_MESSAGE, RMD_SCOPE_MESSAGE, RMD_ACTION_FAIL, 0, false, true},
     [RMD_OWN_NO_SMTPUTF8]         = {RMD_CLASS_BAD_MESSAGE, RMD_SCOPE_RECIPIENT, RMD_ACTION_FAIL, 0, false, true},
+    /* RFC 8689 section 4.2.1: never sent without; what may be mended waits, what the server doesn't offer fails */
+    [RMD_OWN_NO_REQUIRETLS]       = {RMD_CLASS_TLS_REQUIRED, RMD_SCOPE_RECIPIENT, RMD_ACTION_FAIL, 0, false, true},
+    [RMD_OWN_TLS_UNVERIFIED]      = {RMD_CLASS_TLS_REQUIRED, RMD_SCOPE_RECIPIENT, RMD_ACTION_RETRY, 0, false, false},
     [RMD_OWN_RENDER_FAILED]       = {RMD_CLASS_BAD_MESSAGE, RMD_SCOPE_MESSAGE | RMD_SCOPE_OURSELVES, RMD_ACTION_FAIL, 0, false, true},
     [RMD_OWN_AGE_LIMIT]           = {RMD_CLASS_EXPIRED, RMD_SCOPE_RECIPIENT, RMD_ACTION_FAIL, 0, false, true},
 };
@@ -59,4 +62,21 @@ void rmd_rules_own(enum rmd_own_error kind, struct rmd_verdict *out) {
                                 .move = row->move,
                                 .permanent = row->permanent,
                                 .rule = names[kind]};
+}
+
+const char *rmd_rules_own_enhanced(enum rmd_own_error kind) {
+    switch (kind) {
+    case RMD_OWN_SIZE_EXCEEDED:
+        return "5.3.4";
+    case RMD_OWN_NO_8BITMIME:
+        return "5.6.3";
+    case RMD_OWN_NO_SMTPUTF8:
+        return "5.6.7";
+    case RMD_OWN_NO_REQUIRETLS:
+        return "5.7.30";
+    case RMD_OWN_TLS_UNVERIFIED:
+        return "4.7.10";
+    default:
+        return "";
+    }
 }

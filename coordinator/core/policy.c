@@ -39,6 +39,9 @@ static Remuda__StreamPolicy *stream_policy(const struct rmd_stream *s, struct rm
     p->unsubscribe_mailto = rmd_arena_str(a, rmd_slice_str(r->unsubscribe_mailto));
     p->canonicalization = rmd_arena_str(a, rmd_slice_str(r->canonicalization));
     p->uncertain_policy = r->uncertain_policy;
+    p->dsn = r->dsn;
+    p->requiretls = r->requiretls;
+    p->one_signature = r->one_signature;
     p->verp_secret.data = rmd_arena_dup(a, s->verp, sizeof s->verp);
     p->verp_secret.len = sizeof s->verp;
     p->key = rmd_arena_alloc(a, 8 * sizeof *p->key);

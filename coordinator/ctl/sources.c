@@ -410,6 +410,7 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     const char *name, *pool = NULL, *sending = NULL, *ret = NULL, *key = NULL, *url = NULL, *mailto = NULL,
                       *priority = NULL, *age = NULL;
     const char *warmup = NULL, *warm_as = NULL, *since = NULL, *cold = NULL;
+    const char *dsn = NULL, *tls = NULL, *one = NULL;
     const char *rmin = NULL, *rmax = NULL, *uncertain = NULL, *wait = NULL, *cap = NULL, *canon = NULL;
     const struct rmd_ctl_option opt[] = {{"pool", &pool, NULL},
                                          {"sending-domain", &sending, NULL},
@@ -429,6 +430,9 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
                                          {"domain-warm-as", &warm_as, NULL},
                                          {"domain-since", &since, NULL},
                                          {"cold-lanes", &cold, NULL},
+                                         {"dsn", &dsn, NULL},
+                                         {"requiretls", &tls, NULL},
+                                         {"one-signature", &one, NULL},
                                          {0}};
     int rc = rmd_ctl_options(c, opt, &name, 1, 1);
     if (rc >= 0)
@@ -444,6 +448,9 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     set_text(o, "domain_warmup", warmup);
     set_text(o, "domain_since", since);
     set_text(o, "cold_lanes", cold);
+    set_text(o, "dsn", dsn);
+    set_text(o, "requiretls", tls);
+    set_text(o, "one_signature", one);
     bool fine = set_count(c, o, "priority", "priority", priority) &&
                 set_count(c, o, "domain_cap_per_day", "domain-cap", cap) &&
                 set_count(c, o, "domain_warm_as", "domain-warm-as", warm_as) &&
@@ -526,6 +533,9 @@ static void show_stream(const json_t *s) {
         printf("  %-18s %s=%s  (d=%s)\n", i ? "" : "key", rmd_json_s(k, "selector"), rmd_json_s(k, "path"),
                rmd_json_s(k, "domain"));
     text_row("canonicalization", s, "canonicalization", "-");
+    text_row("one-signature", s, "one_signature", "-");
+    text_row("dsn", s, "dsn", "-");
+    text_row("requiretls", s, "requiretls", "-");
     text_row("unsubscribe-url", s, "unsubscribe_url", "none");
     text_row("unsubscribe-mailto", s, "unsubscribe_mailto", "none");
     printf("  %-18s %lld%s\n", "priority", (long long)rmd_json_i(s, "priority"),

@@ -52,7 +52,7 @@
  * POST /v1/nodes                   {"name","key"} (key: Z85 public key) -> 201
  * POST /v1/nodes/NAME/revoke | forget  {"reason"}
  * GET  /v1/streams                 {"streams":[T]}  T = {"id","name","pool","sending_domain","return_domain","unsubscribe_url","unsubscribe_mailto","priority",
- *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization",
+ *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization","dsn","requiretls","one_signature",
  *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day",
  *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never"}
  * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.

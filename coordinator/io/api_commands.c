@@ -9,6 +9,7 @@
 #include "coordinator/io/api_request.h"
 #include "coordinator/io/reload.h"
 #include "proto/codec.h"
+#include "proto/esmtp.h"
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
 
@@ -349,6 +350,28 @@ static bool load_stream(struct rmd_api_request *r, const char *name, Remuda__Str
     return true;
 }
 
+static bool take_yes(struct rmd_api_request *r, const char *name, protobuf_c_boolean *out) {
+    bool bad = false;
+    const char *text = rmd_api_string(r, name, &bad);
+    if (text && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "%s: must be yes or no", name);
+        bad = true;
+    }
+    if (text && !bad)
+        *out = strcmp(text, "yes") == 0;
+    return !bad;
+}
+
+static bool take_esmtp(struct rmd_api_request *r, Remuda__StreamRecord *s) {
+    bool bad = false;
+    const char *dsn = rmd_api_string(r, "dsn", &bad);
+    if (dsn && rmd_dsn_parse(dsn, &s->dsn) != RMD_OK) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "dsn: must be failure, delay, success, never or none");
+        bad = true;
+    }
+    return !bad && take_yes(r, "requiretls", &s->requiretls) && take_yes(r, "one_signature", &s->one_signature);
+}
+
 static bool take_warmup(struct rmd_api_request *r, Remuda__StreamRecord *s) {
     struct rmd_warm_fields f = {s->domain_warmup, s->domain_warm_as, s->domain_warm_since_wall_ms};
     bool bad = false;
@@ -385,7 +408,8 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
     take_numbers(r, &f.rec, &bad);
     if (!bad && !*f.rec.return_domain)
         f.rec.return_domain = f.rec.sending_domain;
-    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec);
+    bool fine =
+        !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec) && take_esmtp(r, &f.rec);
     if (fine && f.rec.n_key == 0) { /* it would leave unsigned */
         rmd_api_fail(r, 400, RMD_EINVAL, "keys: at least one DKIM key is needed (--key SELECTOR=PATH)");
         fine = false;

@@ -7,6 +7,7 @@
 
 #include "coordinator/core/keys.h"
 #include "coordinator/io/api_request.h"
+#include "proto/esmtp.h"
 
 /* What a view is built with: the list that grows, and a filter. */
 struct view {
@@ -190,6 +191,9 @@ static json_t *stream_json(const Remuda__StreamRecord *s) {
     json_object_set_new(o, "domain_warmup", json_string(s->domain_warmup));
     json_object_set_new(o, "domain_warm_as", json_integer((json_int_t)s->domain_warm_as));
     json_object_set_new(o, "domain_since", rmd_json_time(s->domain_warm_since_wall_ms));
+    json_object_set_new(o, "dsn", json_string(rmd_dsn_name(s->dsn)));
+    json_object_set_new(o, "requiretls", json_string(s->requiretls ? "yes" : "no"));
+    json_object_set_new(o, "one_signature", json_string(s->one_signature ? "yes" : "no"));
     json_object_set_new(o, "cold_lanes", json_string(s->no_cold_lanes ? "never" : "yes"));
     return o;
 }

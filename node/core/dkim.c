@@ -22,7 +22,7 @@ void rmd_dkim_body_init(struct rmd_dkim_body *b, const struct rmd_sign_ops *sign
     sign->sha256_init(&b->sha);
 }
 
-static void body_flush(struct rmd_dkim_body *b) {
+void rmd_dkim_body_flush(struct rmd_dkim_body *b) {
     if (b->out_n)
         b->sign->sha256_update(&b->sha, b->out, b->out_n);
     b->out_n = 0;
@@ -30,7 +30,7 @@ static void body_flush(struct rmd_dkim_body *b) {
 
 static void body_out(struct rmd_dkim_body *b, const void *p, size_t n) {
     if (n > sizeof b->out - b->out_n) {
-        body_flush(b);
+        rmd_dkim_body_flush(b);
         if (n > sizeof b->out) {
             b->sign->sha256_update(&b->sha, p, n);
             return;
@@ -125,8 +125,13 @@ void rmd_dkim_body_final(struct rmd_dkim_body *b, uint8_t hash[RMD_SHA256_BYTES]
      * simple, nothing when relaxed. */
     if (b->any || b->canon == RMD_CANON_SIMPLE)
         body_out(b, "\r\n", 2);
-    body_flush(b);
+    rmd_dkim_body_flush(b);
     b->sign->sha256_final(&b->sha, hash);
+}
+
+void rmd_dkim_body_copy(struct rmd_dkim_body *to, const struct rmd_dkim_body *from) {
+    memcpy(to, from, offsetof(struct rmd_dkim_body, out));
+    memcpy(to->out, from->out, from->out_n);
 }
 
 /* ---------------------------------------------------------------- headers */
@@ -248,9 +253,24 @@ static void put_base64(struct header_writer *w, const uint8_t *p, size_t n) {
     }
 }
 
+static int sign_digest(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *key,
+                       const uint8_t digest[RMD_SHA256_BYTES], struct rmd_dkim_memo *memo) {
+    if (memo->handle == key->handle && memcmp(memo->digest, digest, RMD_SHA256_BYTES) == 0)
+        return RMD_OK;
+    memo->handle = NULL;
+    memo->n = sizeof memo->signature;
+    int rc = sign->sign_digest(key->handle, digest, memo->signature, &memo->n);
+    if (rc != RMD_OK)
+        return rc;
+    memo->handle = key->handle;
+    memcpy(memo->digest, digest, RMD_SHA256_BYTES);
+    return RMD_OK;
+}
+
 int rmd_dkim_sign(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *key, enum rmd_dkim_canon header_canon,
                   enum rmd_dkim_canon body_canon, const struct rmd_dkim_header *headers, size_t n,
-                  const uint8_t body_hash[RMD_SHA256_BYTES], int64_t wall_s, struct rmd_buf *out) {
+                  const uint8_t body_hash[RMD_SHA256_BYTES], int64_t wall_s, struct rmd_dkim_memo *memo,
+                  struct rmd_buf *out) {
     static const char *const canon_names[] = {"simple", "relaxed"};
     struct rmd_sha256 sha;
     size_t start = out->len;
@@ -277,14 +297,17 @@ int rmd_dkim_sign(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *ke
     struct rmd_dkim_header self = {.name = rmd_slice("DKIM-Signature", 14),
                                    .field = rmd_slice(out->p + start, field_n)};
     hash_field(sign, &sha, header_canon, &self, "", out);
-    uint8_t digest[RMD_SHA256_BYTES], sig[RMD_SIGNATURE_MAX];
-    size_t sig_n = sizeof sig;
+    uint8_t digest[RMD_SHA256_BYTES];
+    struct rmd_dkim_memo once;
+    once.handle = NULL;
     sign->sha256_final(&sha, digest);
-    if (sign->sign_digest(key->handle, digest, sig, &sig_n) != RMD_OK) {
+    if (!memo)
+        memo = &once;
+    if (sign_digest(sign, key, digest, memo) != RMD_OK) {
         rmd_buf_truncate(out, start);
         return RMD_EIO;
     }
-    put_base64(&w, sig, sig_n);
+    put_base64(&w, memo->signature, memo->n);
     rmd_buf_add(out, "\r\n", 2);
     return out->overflow ? RMD_ELIMIT : RMD_OK;
 }

@@ -75,6 +75,7 @@ struct rmd_mxplan {
     unsigned dials;
     size_t postponed; /* so many at the end of `name` wait for the others because they failed lately */
     unsigned tempfail, special, family; /* hosts that gave no address because of this */
+    bool other_family;
     char special_text[48];
     struct rmd_addr addr[RMD_DNS_ADDR_MAX];
     char *name[RMD_DNS_MX_MAX];
@@ -151,6 +152,7 @@ void rmd_mxplan_addresses(struct rmd_mxplan *p, const struct rmd_addr_answer *a,
             good[n++] = a->addr[i];
         }
     }
+    p->other_family |= family;
     if (!n && n_late && p->host + 1 < p->n_hosts - p->postponed) {
         postpone(p);
         return;
@@ -183,6 +185,10 @@ void rmd_mxplan_next(struct rmd_mxplan *p) {
         next_host(p);
     else
         p->dials++;
+}
+
+bool rmd_mxplan_other_family(const struct rmd_mxplan *p) {
+    return p->other_family;
 }
 
 enum rmd_own_error rmd_mxplan_error(const struct rmd_mxplan *p, char *detail, size_t n) {

@@ -53,5 +53,7 @@ const struct rmd_addr *rmd_mxplan_address(const struct rmd_mxplan *p); /* NULL: 
 void rmd_mxplan_next(struct rmd_mxplan *p);                            /* the current address failed */
 /* Why no address could be dialled at all, when the plan is exhausted without a single dial; detail is for people. */
 enum rmd_own_error rmd_mxplan_error(const struct rmd_mxplan *p, char *detail, size_t n);
+/* Some host has addresses that only a source of the other family can dial. */
+bool rmd_mxplan_other_family(const struct rmd_mxplan *p);
 
 #endif

@@ -1,20 +1,17 @@
 /* Rendering of one message: header, body, hash, signatures, in buffers that are reused; see render.h.
  *
  * The body is hashed right after it was written, while it is in the first-level cache. What comes before the first
- * value is the same in each message of a campaign: its hash is kept and the running state copied, after comparing the
- * bytes, so that a body without fields is hashed once. */
+ * value is the same in each message of a campaign: its hash is kept, and so is a signature where nothing that is signed
+ * differs (dkim_cache.h). */
 #include "node/core/render.h"
 
-#include "node/core/dkim.h"
+#include "node/core/dkim_cache.h"
 #include "node/core/render_header.h"
 #include "node/core/render_internal.h"
 
 #include <base/text.h>
 
 enum {
-    TOKEN_BYTES = 48,
-    PREFIX_MIN_BYTES = 512,     /* less isn't worth a comparison */
-    PREFIX_MAX_BYTES = 1 << 20, /* kept by each renderer */
     SIGNATURES_MAX_BYTES = 64 << 10,
 };
 
@@ -29,8 +26,7 @@ struct rmd_renderer {
     struct rmd_dkim_header header[RMD_HEADERS_MAX];
     size_t n_fields;
     unsigned present; /* RMD_ADD_ bits of fields that the message has */
-    struct rmd_buf prefix;
-    struct rmd_dkim_body prefix_state; /* after prefix; valid when prefix.len > 0 */
+    struct rmd_dkim_cache *cache;
 };
 
 struct rmd_renderer *rmd_renderer_new(const struct rmd_sign_ops *sign) {
@@ -39,7 +35,7 @@ struct rmd_renderer *rmd_renderer_new(const struct rmd_sign_ops *sign) {
     r->head.limit = r->text.limit = RMD_HEADER_MAX_BYTES;
     r->body.limit = RMD_MESSAGE_MAX_BYTES;
     r->message.limit = RMD_MESSAGE_MAX_BYTES + SIGNATURES_MAX_BYTES;
-    r->prefix.limit = PREFIX_MAX_BYTES;
+    r->cache = rmd_dkim_cache_new(sign);
     return r;
 }
 
@@ -50,8 +46,12 @@ void rmd_renderer_free(struct rmd_renderer *r) {
     rmd_buf_release(&r->body);
     rmd_buf_release(&r->message);
     rmd_buf_release(&r->text);
-    rmd_buf_release(&r->prefix);
+    rmd_dkim_cache_free(r->cache);
     free(r);
+}
+
+void rmd_renderer_forget_keys(struct rmd_renderer *r) {
+    rmd_dkim_cache_forget_keys(r->cache);
 }
 
 /* ---------------------------------------------------------------- header */
@@ -149,7 +149,7 @@ static int add_missing(struct rmd_renderer *r, struct rmd_row_context *x, const 
         add_plain(r, "Date", date);
     }
     if (!(r->present & RMD_ADD_MESSAGE_ID)) {
-        char value[TOKEN_BYTES + 260];
+        char value[RMD_RENDER_TOKEN_MAX + 260];
         int n = rmd_format(value, sizeof value, "<%s@%s>", token, s->sending_domain);
         if (n < 0)
             return rmd_render_fail(x, RMD_ELIMIT, "the stream's sending domain is too long");
@@ -185,41 +185,32 @@ static int render_head(struct rmd_renderer *r, struct rmd_row_context *x, const 
 
 /* ---------------------------------------------------------------- hash and signatures */
 
-static void hash_body(struct rmd_renderer *r, enum rmd_dkim_canon canon, size_t prefix,
-                      uint8_t hash[RMD_SHA256_BYTES]) {
-    struct rmd_dkim_body state;
-    const struct rmd_buf *b = &r->body;
-    if (prefix < PREFIX_MIN_BYTES || prefix > PREFIX_MAX_BYTES) {
-        rmd_dkim_body_init(&state, r->sign, canon);
-        rmd_dkim_body_update(&state, b->p, b->len);
-        rmd_dkim_body_final(&state, hash);
-        return;
+/* The fields that signatures may cover, in order. */
+static size_t signed_fields(struct rmd_renderer *r, bool one_signature) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_fields; i++) {
+        const struct field_at *f = &r->field[i];
+        struct rmd_slice name = rmd_slice(r->head.p + f->start, f->name_n);
+        if (one_signature &&
+            (rmd_case_eq(name, rmd_slice_str("To")) || rmd_case_eq(name, rmd_slice_str("Message-ID"))))
+            continue;
+        r->header[n].name = name;
+        r->header[n++].field = rmd_slice(r->head.p + f->start, f->end - f->start);
     }
-    if (r->prefix.len != prefix || r->prefix_state.canon != canon || memcmp(r->prefix.p, b->p, prefix) != 0) {
-        rmd_buf_clear(&r->prefix);
-        rmd_buf_add(&r->prefix, b->p, prefix);
-        rmd_dkim_body_init(&r->prefix_state, r->sign, canon);
-        rmd_dkim_body_update(&r->prefix_state, b->p, prefix);
-    }
-    state = r->prefix_state;
-    rmd_dkim_body_update(&state, b->p + prefix, b->len - prefix);
-    rmd_dkim_body_final(&state, hash);
+    return n;
 }
 
 static int sign_all(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s,
                     size_t prefix, int64_t wall_ms) {
     uint8_t hash[RMD_SHA256_BYTES];
+    bool personal = prefix < r->body.len;
     if (s->n_keys == 0)
         return RMD_OK;
-    hash_body(r, s->body_canon, prefix, hash);
-    for (size_t i = 0; i < r->n_fields; i++) {
-        const struct field_at *f = &r->field[i];
-        r->header[i].name = rmd_slice(r->head.p + f->start, f->name_n);
-        r->header[i].field = rmd_slice(r->head.p + f->start, f->end - f->start);
-    }
+    rmd_dkim_cache_body(r->cache, s->body_canon, rmd_buf_slice(&r->body), prefix, hash);
+    size_t n = signed_fields(r, s->one_signature);
     for (size_t k = 0; k < s->n_keys; k++) {
-        int rc = rmd_dkim_sign(r->sign, &s->key[k], s->header_canon, s->body_canon, r->header, r->n_fields, hash,
-                               wall_ms / 1000, &r->message);
+        int rc = rmd_dkim_sign(r->sign, &s->key[k], s->header_canon, s->body_canon, r->header, n, hash,
+                               wall_ms / 1000, personal ? NULL : rmd_dkim_cache_memo(r->cache, hash, k), &r->message);
         if (rc != RMD_OK)
             return rmd_render_fail(x, rc, "the DKIM key %s._domainkey.%s can't sign: %s", s->key[k].selector,
                                    s->key[k].domain, rmd_error_text(rc));
@@ -230,7 +221,7 @@ static int sign_all(struct rmd_renderer *r, struct rmd_row_context *x, const str
 /* ---------------------------------------------------------------- envelope and the whole */
 
 static int envelope(struct rmd_renderer *r, struct rmd_row_context *x, const struct rmd_render_stream *s,
-                    const struct rmd_id *message, char token[TOKEN_BYTES], struct rmd_rendered *out) {
+                    const struct rmd_id *message, struct rmd_rendered *out) {
     uint8_t mac[RMD_SHA256_BYTES];
     const Remuda__Row *row = x->row;
     const char *rcpt = row->envelope_to[0] ? row->envelope_to : row->email;
@@ -244,8 +235,8 @@ static int envelope(struct rmd_renderer *r, struct rmd_row_context *x, const str
     if (!rmd_is_ascii(rmd_slice_str(rcpt)))
         x->needs_smtputf8 = true;
     r->sign->hmac_sha256(s->verp_secret.p, s->verp_secret.n, message->b, sizeof message->b, mac);
-    rmd_verp_token(message, mac, token);
-    if (rmd_format(out->mail_from, sizeof out->mail_from, "b+%s@%s", token, s->return_domain) < 0)
+    rmd_verp_token(message, mac, out->token);
+    if (rmd_format(out->mail_from, sizeof out->mail_from, "b+%s@%s", out->token, s->return_domain) < 0)
         return rmd_render_fail(x, RMD_ELIMIT, "the stream's return domain is too long");
     return RMD_OK;
 }
@@ -254,12 +245,11 @@ int rmd_render(struct rmd_renderer *r, const struct rmd_template *t, const struc
                const struct rmd_id *message, const Remuda__Row *row, int64_t wall_ms, struct rmd_rendered *out,
                char *err, size_t err_n) {
     struct rmd_row_context x = {.t = t, .row = row, .text = &r->text, .err = err, .err_n = err_n};
-    char token[TOKEN_BYTES];
     size_t prefix = 0;
     x.needs_smtputf8 = t->c->needs_smtputf8;
-    int rc = envelope(r, &x, stream, message, token, out);
+    int rc = envelope(r, &x, stream, message, out);
     if (rc == RMD_OK)
-        rc = render_head(r, &x, stream, message, token, wall_ms);
+        rc = render_head(r, &x, stream, message, out->token, wall_ms);
     rmd_buf_clear(&r->body);
     if (rc == RMD_OK)
         rc = rmd_render_body(&x, &r->body, &prefix);

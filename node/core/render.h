@@ -16,7 +16,8 @@
  *
  * Added when the template lacks them: Date, Message-ID (the envelope's token, which begins with the message id, @
  * sending domain), List-Unsubscribe, List-Unsubscribe-Post (only with an https URL of ours), Feedback-ID
- * (campaign:stream:tenant:remuda), To. Then DKIM-Signature headers in front, one a key. */
+ * (campaign:stream:tenant:remuda), To. Then DKIM-Signature headers in front, one a key. What is equal isn't hashed or
+ * signed again (dkim_cache.h). */
 #ifndef REMUDA_NODE_RENDER_H
 #define REMUDA_NODE_RENDER_H
 
@@ -24,7 +25,12 @@
 
 #include "proto/codec.h"
 
-enum { RMD_MESSAGE_MAX_BYTES = 32 << 20, RMD_HEADER_MAX_BYTES = 64 << 10, RMD_HEADERS_MAX = 256 };
+enum {
+    RMD_MESSAGE_MAX_BYTES = 32 << 20,
+    RMD_HEADER_MAX_BYTES = 64 << 10,
+    RMD_HEADERS_MAX = 256,
+    RMD_RENDER_TOKEN_MAX = 48
+};
 
 struct rmd_template; /* a decoded CompiledTemplate, prepared for rendering; immutable, shared by threads */
 
@@ -56,19 +62,23 @@ struct rmd_render_stream {
     const struct rmd_dkim_key *key;
     size_t n_keys;
     enum rmd_dkim_canon header_canon, body_canon;
+    bool one_signature; /* To and Message-ID aren't signed, so that nothing of a recipient's own need be */
 };
 
 /* Scratch and output of one thread; reused from message to message. */
 struct rmd_renderer;
 struct rmd_renderer *rmd_renderer_new(const struct rmd_sign_ops *sign);
 void rmd_renderer_free(struct rmd_renderer *r);
+/* Before a key's handle is freed that it may have signed with. */
+void rmd_renderer_forget_keys(struct rmd_renderer *r);
 
 struct rmd_rendered {
     struct rmd_slice message; /* headers, empty line, body; valid until the next call on the same renderer */
     char mail_from[320];      /* VERP envelope sender */
     char rcpt_to[RMD_EMAIL_MAX];
-    bool has_8bit;       /* needs 8BITMIME */
-    bool needs_smtputf8; /* addresses or headers need SMTPUTF8 */
+    char token[RMD_RENDER_TOKEN_MAX]; /* the message's own, of the envelope sender: ENVID */
+    bool has_8bit;                    /* needs 8BITMIME */
+    bool needs_smtputf8;              /* addresses or headers need SMTPUTF8 */
 };
 
 /* wall_ms becomes Date: the time of the campaign's acceptance, so that a retry renders the same bytes. */

@@ -5,11 +5,14 @@
  *
  *   start -> GREETING -> EHLO [-> HELO] [-> STARTTLS -> TLS -> EHLO] -> READY
  *   READY -> transaction: MAIL RCPT DATA (one group when PIPELINING) -> CONTENT -> DOT -> READY
+ *                         MAIL RCPT (likewise) -> CONTENT (BDAT LAST) -> DOT -> READY, where CHUNKING is offered
+ *                         MAIL RCPT BDAT LAST in one group -> DOT -> READY, when the owner gives the content at once
  *   any -> QUIT -> CLOSED;   any -> CLOSED on loss
  *
- * A transaction is one message to one recipient. The content is asked for by RMD_SMTP_NEED_CONTENT after 354; it and
- * the final dot leave in one action, so that the owner can record "dot" before they leave. Content is dot-stuffed
- * here.
+ * A transaction is one message to one recipient. The content is asked for by RMD_SMTP_NEED_CONTENT after 354 (BDAT:
+ * after RCPT was accepted); it and the final dot leave in one action, so that the owner can record "dot" before they
+ * leave. Content is dot-stuffed here; in BDAT it goes as it is. Content that is sent ahead saves a round trip, and
+ * costs certainty: a connection that dies before any reply leaves an uncertain message, not an unsent one.
  *
  * Timeouts per state (RFC 5321 section 4.5.3.2): greeting 5 min, EHLO/HELO 5 min, MAIL 5 min, RCPT 5 min, DATA 2 min,
  * block 3 min, dot 10 min; each can be configured, never below a floor. deadline() is the earliest. Replies: at most
@@ -37,6 +40,7 @@ extern const struct rmd_smtp_timeouts_ms rmd_smtp_timeouts_rfc5321;
 struct rmd_smtp_options {
     const char *helo; /* copied */
     enum rmd_smtp_tls tls;
+    bool chunking;                               /* BDAT instead of DATA where CHUNKING is offered */
     const struct rmd_smtp_timeouts_ms *timeouts; /* outlives the object */
 };
 
@@ -50,13 +54,13 @@ enum rmd_smtp_action_kind {
     RMD_SMTP_SEND,         /* send `bytes` (valid until the next call) */
     RMD_SMTP_START_TLS,    /* do the handshake, then call rmd_smtp_tls_done */
     RMD_SMTP_IDLE,         /* ready for a transaction: rmd_smtp_mail, or rmd_smtp_quit */
-    RMD_SMTP_NEED_CONTENT, /* 354 was read: call rmd_smtp_content */
+    RMD_SMTP_NEED_CONTENT, /* 354 was read, or RCPT's 250 with BDAT: call rmd_smtp_content */
     RMD_SMTP_DONE,         /* the transaction ended: see `result`; another action follows */
     RMD_SMTP_CLOSE,        /* close the connection; result tells why when no transaction told it */
 };
 
 enum rmd_smtp_end {
-    RMD_SMTP_ACCEPTED,  /* 2xx to the dot */
+    RMD_SMTP_ACCEPTED,  /* 2xx to the dot, or to BDAT LAST */
     RMD_SMTP_REFUSED,   /* the receiver said no at reply.stage */
     RMD_SMTP_FAILED,    /* own error before the dot was sent: the receiver has nothing */
     RMD_SMTP_UNCERTAIN, /* dot sent, no reply */
@@ -75,7 +79,7 @@ struct rmd_smtp_result {
 struct rmd_smtp_action {
     enum rmd_smtp_action_kind kind;
     struct rmd_slice bytes;
-    bool dot; /* bytes hold the final dot */
+    bool dot; /* bytes hold the final dot, or BDAT LAST */
     struct rmd_smtp_result result;
 };
 
@@ -98,13 +102,20 @@ struct rmd_smtp_mail {
     const char *mail_from; /* without brackets; "" is the null sender */
     const char *rcpt_to;
     uint64_t size;
-    bool eightbit, smtputf8;
+    bool eightbit, smtputf8, requiretls;
+    /* Where DSN is offered (RFC 3461): NOTIFY of the recipient, with RET=HDRS, ORCPT and the ENVID. NULL: nothing. */
+    const char *notify;
+    const char *envid; /* printable ASCII without blanks, at most 100 bytes as xtext; NULL: none */
+    struct rmd_slice
+        ahead; /* the content, to be sent with MAIL and RCPT (rmd_smtp_sends_ahead); p NULL: it is asked for */
 };
-/* Only when IDLE. RMD_EUNSUPPORTED with *why when the server's extensions can't carry it (SIZE, 8BITMIME, SMTPUTF8);
- * nothing was sent. */
+/* Only when IDLE. RMD_EUNSUPPORTED with *why when the server's extensions can't carry it (SIZE, 8BITMIME, SMTPUTF8,
+ * REQUIRETLS); nothing was sent. */
 int rmd_smtp_mail(struct rmd_smtp *c, const struct rmd_smtp_mail *m, enum rmd_own_error *why,
                   int64_t now_ms) RMD_CHECKED;
-/* After NEED_CONTENT. The bytes are copied, dot-stuffed. */
+/* Would a content given with MAIL leave at once (CHUNKING and PIPELINING)? Then "dot" is to be recorded before. */
+bool rmd_smtp_sends_ahead(const struct rmd_smtp *c);
+/* After NEED_CONTENT. The bytes are copied, dot-stuffed unless it is BDAT. */
 void rmd_smtp_content(struct rmd_smtp *c, struct rmd_slice message, int64_t now_ms);
 void rmd_smtp_quit(struct rmd_smtp *c, int64_t now_ms);
 

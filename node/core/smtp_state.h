@@ -1,13 +1,15 @@
-/* States of the SMTP client: names, stages, timeouts and allowed transitions in one table. Only smtp.c and its tests
- * include it.
+/* States of the SMTP client: names, stages, timeouts and allowed transitions in one table. Only the client
+ * and its tests include it.
  *
  *   GREETING -> EHLO -> [HELO] -> [STARTTLS -> TLS -> EHLO] -> READY
  *   READY -> MAIL -> RCPT -> DATA -> CONTENT -> DOT -> READY
  *            |        |      +-----> VOID (354 without a recipient: a lone dot) -> READY
- *            +--------+----> RSET -> READY
+ *            |        +--BDAT------> CONTENT, or DOT when the content left ahead
+ *            +--------+-BDAT-+-BDAT-> RSET -> READY
  *   any -> QUIT -> CLOSED, any -> CLOSED
  *
  * MAIL, RCPT and DATA mean "the reply to this command is the next one"; with PIPELINING all three have left together.
+ * With BDAT (RFC 3030) there is no DATA, and DOT is the reply to BDAT LAST.
  */
 #ifndef REMUDA_NODE_SMTP_STATE_H
 #define REMUDA_NODE_SMTP_STATE_H
@@ -25,11 +27,13 @@
     X(TLS, STARTTLS, starttls, "the TLS handshake", RMD_SMTP_TO(EHLO))                                       \
     X(READY, NONE, none, "work", RMD_SMTP_TO(MAIL) | RMD_SMTP_TO(QUIT))                                      \
     X(MAIL, MAIL, mail, "the reply to MAIL", RMD_SMTP_TO(RCPT) | RMD_SMTP_TO(READY) | RMD_SMTP_TO(QUIT))     \
-    X(RCPT, RCPT, rcpt, "the reply to RCPT", RMD_SMTP_TO(DATA) | RMD_SMTP_TO(RSET) | RMD_SMTP_TO(QUIT))      \
+    X(RCPT, RCPT, rcpt, "the reply to RCPT",                                                                 \
+      RMD_SMTP_TO(DATA) | RMD_SMTP_TO(CONTENT) | RMD_SMTP_TO(DOT) | RMD_SMTP_TO(RSET) | RMD_SMTP_TO(READY) | \
+          RMD_SMTP_TO(QUIT))                                                                                 \
     X(DATA, DATA, data, "the reply to DATA",                                                                 \
       RMD_SMTP_TO(CONTENT) | RMD_SMTP_TO(VOID) | RMD_SMTP_TO(RSET) | RMD_SMTP_TO(READY) | RMD_SMTP_TO(QUIT)) \
     X(CONTENT, DATA, block, "the content", RMD_SMTP_TO(DOT))                                                 \
-    X(DOT, DOT, dot, "the reply to the final dot", RMD_SMTP_TO(READY))                                       \
+    X(DOT, DOT, dot, "the reply to the final dot", RMD_SMTP_TO(READY) | RMD_SMTP_TO(RSET))                   \
     X(VOID, DATA, dot, "the reply to a dot without content", RMD_SMTP_TO(READY))                             \
     X(RSET, RSET, rset, "the reply to RSET", RMD_SMTP_TO(READY) | RMD_SMTP_TO(QUIT))                         \
     X(QUIT, QUIT, quit, "the reply to QUIT", 0)                                                              \

@@ -1,4 +1,5 @@
-/* Wire forms of the SMTP client (contract: smtp_wire.h): RFC 5321 sections 4.1 and 4.5.2, RFC 1870, 6152, 6531. */
+/* Wire forms of the SMTP client (contract: smtp_wire.h): RFC 5321 sections 4.1 and 4.5.2, RFC 1870, 3030, 3461, 6152,
+ * 6531, 8689. */
 #include "node/core/smtp_wire.h"
 
 #include <base/text.h>
@@ -60,6 +61,8 @@ int rmd_smtp_wire_carries(const struct rmd_smtp_extensions *ext, const struct rm
         *why = RMD_OWN_NO_SMTPUTF8;
     else if (m->eightbit && !ext->eightbitmime)
         *why = RMD_OWN_NO_8BITMIME;
+    else if (m->requiretls && !ext->requiretls)
+        *why = RMD_OWN_NO_REQUIRETLS;
     else
         return RMD_OK;
     return RMD_EUNSUPPORTED;
@@ -75,6 +78,18 @@ static void add_decimal(struct rmd_buf *b, uint64_t v) {
     rmd_buf_add(b, digits + n, sizeof digits - n);
 }
 
+/* RFC 3461 section 4: printable ASCII but "+" and "=" as it is, all else as "+" and two hexadecimal digits. */
+static void add_xtext(struct rmd_buf *out, const char *s) {
+    static const char digits[] = "0123456789ABCDEF";
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c > ' ' && c < 0x7f && c != '+' && c != '=')
+            rmd_buf_addc(out, (char)c);
+        else
+            rmd_buf_add(out, (char[]){'+', digits[c >> 4], digits[c & 15]}, 3);
+    }
+}
+
 void rmd_smtp_wire_mail(const struct rmd_smtp_extensions *ext, const struct rmd_smtp_mail *m, struct rmd_buf *out) {
     rmd_buf_add(out, "MAIL FROM:<", 11);
     rmd_buf_addstr(out, m->mail_from);
@@ -87,13 +102,32 @@ void rmd_smtp_wire_mail(const struct rmd_smtp_extensions *ext, const struct rmd_
         rmd_buf_add(out, " BODY=8BITMIME", 14);
     if (m->smtputf8)
         rmd_buf_add(out, " SMTPUTF8", 9);
+    if (m->requiretls)
+        rmd_buf_add(out, " REQUIRETLS", 11);
+    if (ext->dsn && m->notify) {
+        rmd_buf_add(out, " RET=HDRS", 9); /* a bounce needn't bring the body back */
+        if (m->envid) {
+            rmd_buf_add(out, " ENVID=", 7);
+            add_xtext(out, m->envid);
+        }
+    }
     rmd_buf_add(out, "\r\n", 2);
 }
 
-void rmd_smtp_wire_rcpt(const char *rcpt_to, struct rmd_buf *out) {
+void rmd_smtp_wire_rcpt(const struct rmd_smtp_extensions *ext, const struct rmd_smtp_mail *m, struct rmd_buf *out) {
     rmd_buf_add(out, "RCPT TO:<", 9);
-    rmd_buf_addstr(out, rcpt_to);
-    rmd_buf_add(out, ">\r\n", 3);
+    rmd_buf_addstr(out, m->rcpt_to);
+    rmd_buf_addc(out, '>');
+    if (ext->dsn && m->notify) {
+        rmd_buf_add(out, " NOTIFY=", 8);
+        rmd_buf_addstr(out, m->notify);
+        if (rmd_is_ascii(
+                rmd_slice_str(m->rcpt_to))) { /* others have a form of their own (RFC 6533), and it is optional */
+            rmd_buf_add(out, " ORCPT=rfc822;", 14);
+            add_xtext(out, m->rcpt_to);
+        }
+    }
+    rmd_buf_add(out, "\r\n", 2);
 }
 
 /* Dots are rare, those at the start of a line more so: the search is for dots, and all between two stuffed ones goes
@@ -113,4 +147,13 @@ void rmd_smtp_wire_content(struct rmd_slice message, struct rmd_buf *out) {
         rmd_buf_add(out, from, (size_t)(end - from));
     bool ended = message.n >= 2 && end[-2] == '\r' && end[-1] == '\n';
     rmd_buf_addstr(out, ended || !message.n ? ".\r\n" : "\r\n.\r\n");
+}
+
+void rmd_smtp_wire_bdat(struct rmd_slice message, struct rmd_buf *out) {
+    rmd_buf_reserve(out, message.n + 32);
+    rmd_buf_add(out, "BDAT ", 5);
+    add_decimal(out, message.n);
+    rmd_buf_add(out, " LAST\r\n", 7);
+    if (message.n)
+        rmd_buf_add(out, message.p, message.n);
 }

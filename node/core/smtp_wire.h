@@ -14,8 +14,10 @@ void rmd_smtp_wire_ehlo(struct rmd_slice line, struct rmd_smtp_extensions *ext);
 int rmd_smtp_wire_carries(const struct rmd_smtp_extensions *ext, const struct rmd_smtp_mail *m,
                           enum rmd_own_error *why) RMD_CHECKED;
 void rmd_smtp_wire_mail(const struct rmd_smtp_extensions *ext, const struct rmd_smtp_mail *m, struct rmd_buf *out);
-void rmd_smtp_wire_rcpt(const char *rcpt_to, struct rmd_buf *out);
+void rmd_smtp_wire_rcpt(const struct rmd_smtp_extensions *ext, const struct rmd_smtp_mail *m, struct rmd_buf *out);
 /* The message dot-stuffed, and the final dot. */
 void rmd_smtp_wire_content(struct rmd_slice message, struct rmd_buf *out);
+/* "BDAT n LAST" and the message as it is. */
+void rmd_smtp_wire_bdat(struct rmd_slice message, struct rmd_buf *out);
 
 #endif

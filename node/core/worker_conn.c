@@ -8,6 +8,7 @@
  * last attempt: the receiver is down, or doesn't talk to us, and the coordinator's retry schedule says when to ask
  * again. */
 #include "node/core/worker_internal.h"
+#include "proto/esmtp.h"
 
 struct host_wait { /* connections that wait for a host's addresses */
     struct rmd_list conns;
@@ -109,6 +110,9 @@ static void exhausted(struct rmd_worker *w, struct rmd_wconn *c) {
         own.reply.stage = RMD_STAGE_DNS;
         last = &own;
     }
+    /* Nobody is there by our family, and there is another: whoever has a source of that one asks it, and remembers. */
+    if (!c->answered && last == c->last && rmd_mxplan_other_family(c->plan))
+        rmd_rules_own(RMD_OWN_CONNECT_UNREACHABLE, &last->verdict);
     struct rmd_wsite *site = c->site;
     struct rmd_cause cause = {.lane = site->lane,
                               .site = site,
@@ -130,6 +134,7 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     c->addr = *rmd_mxplan_address(c->plan);
     rmd_copy(c->host, sizeof c->host, rmd_mxplan_host(c->plan));
     rmd_addr_format(&c->addr, c->addr_text);
+    c->tls_verified = false;
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
     c->identity = c->site->lane->source->identity;
@@ -298,6 +303,7 @@ static void dial_failed(struct rmd_worker *w, struct rmd_wconn *c, enum rmd_own_
 static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     struct rmd_lane *lane = c->site->lane;
     struct rmd_smtp_options o = {.helo = lane->source->helo, .timeouts = &w->o.timeouts, .tls = RMD_TLS_NEVER};
+    o.chunking = lane->policy && lane->policy->chunking != RMD_CHUNKING_OFF;
     if (lane->policy && lane->policy->tls_required)
         o.tls = RMD_TLS_REQUIRED;
     else if (w->policy->starttls && !c->plain)
@@ -305,6 +311,7 @@ static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_smtp_free(c->smtp);
     c->smtp = rmd_smtp_new(&o, w->now.mono_ms);
     c->phase = RMD_CONN_OPEN;
+    c->answered = true;
     if (lane->source->has_trouble) {
         lane->source->has_trouble = false;
         rmd_worker_say(w, RMD_MAIL_TROUBLE, 0, lane->source->id, "");
@@ -451,6 +458,7 @@ void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *
         rmd_smtp_lost(c->smtp, e->text && *e->text ? e->text : "connection lost", now);
         break;
     case RMD_WE_TLS:
+        c->tls_verified = e->ok && e->verified;
         rmd_smtp_tls_done(c->smtp, e->ok, e->text ? e->text : "", now);
         break;
     case RMD_WE_BYTES:

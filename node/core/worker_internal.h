@@ -211,12 +211,13 @@ struct rmd_wconn {
     bool ready; /* has been ready for mail */
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
     bool bulk;           /* its open transaction is of bulk mail */
+    bool tls_verified;   /* TLS to a peer whose name is authenticated (MTA-STS or DANE); REQUIRETLS needs it */
     bool plain;          /* no TLS on this attempt: the handshake failed, and the policy is opportunistic */
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;
     struct rmd_mxplan *plan;
     struct rmd_saved *last; /* why the last address of the plan failed */
-    enum rmd_own_error last_error;
+    bool answered;          /* some address of the plan took the connection */
     char host[RMD_DOMAIN_MAX + 1], addr_text[48];
     struct rmd_addr addr;
     uint32_t sent, identity; /* of its source when it was dialled */

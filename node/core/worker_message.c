@@ -1,5 +1,6 @@
 /* One message: rendered and handed to the SMTP machine, and its one outcome. */
 #include "node/core/worker_internal.h"
+#include "proto/esmtp.h"
 
 static const struct rmd_verdict delivered = {
     .class = RMD_CLASS_DELIVERED, .scope = RMD_SCOPE_RECIPIENT, .rule = "code"};
@@ -99,6 +100,7 @@ void rmd_worker_own(struct rmd_worker *w, struct rmd_wmessage *m, enum rmd_own_e
                     const char *detail) {
     struct rmd_verdict v;
     struct rmd_reply reply = {.text = rmd_slice_str(detail), .stage = stage};
+    rmd_copy(reply.enhanced, sizeof reply.enhanced, rmd_rules_own_enhanced(error));
     rmd_rules_own(error, &v);
     rmd_worker_outcome(w, m,
                        &(struct rmd_outcome_facts){.kind = v.permanent ? RMD_OUTCOME_BOUNCED : RMD_OUTCOME_DEFERRED,
@@ -147,9 +149,51 @@ static const char *unsupported_text(enum rmd_own_error why) {
         return "the message needs SMTPUTF8, and the server doesn't offer it";
     case RMD_OWN_NO_8BITMIME:
         return "the message needs 8BITMIME, and the server doesn't offer it";
+    case RMD_OWN_NO_REQUIRETLS:
+        return "the stream demands REQUIRETLS, and the server doesn't offer it";
+    case RMD_OWN_TLS_UNVERIFIED:
+        return "the stream demands REQUIRETLS, and the connection isn't verified TLS (MTA-STS or DANE)";
     default:
         return "an envelope address can't be written in an SMTP command";
     }
+}
+
+static void mark(struct rmd_worker *w, const struct rmd_wmessage *m, int mark) {
+    struct rmd_worker_effect *f = rmd_worker_effect(w, RMD_WF_MARK);
+    f->lease = m->lease->id;
+    f->index = m->index;
+    f->mark = mark;
+}
+
+/* The content leaves with the envelope, where the provider's policy and the server let it. */
+static bool goes_ahead(const struct rmd_wconn *c) {
+    const struct rmd_lane *lane = c->site->lane;
+    return lane->policy && lane->policy->chunking == RMD_CHUNKING_AHEAD && rmd_smtp_sends_ahead(c->smtp);
+}
+
+/* RFC 8689 section 4.2.1: the server is authenticated, not only encrypted to. */
+static bool is_verified(const struct rmd_wconn *c) {
+    return c->tls_verified;
+}
+
+static int begin(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_wmessage *m,
+                 const struct rmd_rendered *mail, enum rmd_own_error *why) {
+    const Remuda__StreamPolicy *stream = rmd_worker_stream(w, m->lease->pb->stream)->pb;
+    struct rmd_smtp_mail envelope = {.mail_from = mail->mail_from,
+                                     .rcpt_to = mail->rcpt_to,
+                                     .size = mail->message.n,
+                                     .eightbit = mail->has_8bit,
+                                     .smtputf8 = mail->needs_smtputf8,
+                                     .requiretls = stream->requiretls,
+                                     .notify = rmd_dsn_notify(stream->dsn),
+                                     .envid = mail->token};
+    if (stream->requiretls && !is_verified(c)) {
+        *why = RMD_OWN_TLS_UNVERIFIED;
+        return RMD_EUNSUPPORTED;
+    }
+    if (goes_ahead(c))
+        envelope.ahead = mail->message;
+    return rmd_smtp_mail(c->smtp, &envelope, why, w->now.mono_ms);
 }
 
 void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmessage *m) {
@@ -158,19 +202,16 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
     assert(c->is_idle && !c->message && m->state == RMD_W_HELD);
     if (!render(w, m, &mail))
         return;
-    struct rmd_smtp_mail envelope = {.mail_from = mail.mail_from,
-                                     .rcpt_to = mail.rcpt_to,
-                                     .size = mail.message.n,
-                                     .eightbit = mail.has_8bit,
-                                     .smtputf8 = mail.needs_smtputf8};
-    if (rmd_smtp_mail(c->smtp, &envelope, &why, w->now.mono_ms) != RMD_OK) {
+    if (begin(w, c, m, &mail, &why) != RMD_OK) {
         rmd_worker_own(w, m, why, why == RMD_OWN_RENDER_FAILED ? RMD_STAGE_RENDER : RMD_STAGE_MAIL,
                        unsupported_text(why));
         return;
     }
+    bool ahead = goes_ahead(c);
     rmd_buf_clear(&c->content);
     c->content.limit = 2 * (size_t)RMD_MESSAGE_MAX_BYTES;
-    rmd_buf_add(&c->content, mail.message.p, mail.message.n);
+    if (!ahead)
+        rmd_buf_add(&c->content, mail.message.p, mail.message.n);
     rmd_worker_conn_unidle(c);
     w->waiting--;
     w->open++;
@@ -183,18 +224,14 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
     c->tx_deadline_ms = w->now.mono_ms + rmd_worker_tx_ms(w);
     rmd_pacer_take(&c->site->pacer, w->now.mono_ms);
     rmd_pacer_take(&c->site->lane->pacer, w->now.mono_ms);
-    struct rmd_worker_effect *f = rmd_worker_effect(w, RMD_WF_MARK);
-    f->lease = m->lease->id;
-    f->index = m->index;
-    f->mark = 1;
+    mark(w, m, 1);
+    if (ahead)
+        mark(w, m, 2);
     rmd_worker_conn_drive(w, c);
 }
 
 void rmd_worker_content(struct rmd_worker *w, struct rmd_wconn *c) {
-    struct rmd_worker_effect *f = rmd_worker_effect(w, RMD_WF_MARK);
-    f->lease = c->message->lease->id;
-    f->index = c->message->index;
-    f->mark = 2;
+    mark(w, c->message, 2);
     rmd_smtp_content(c->smtp, rmd_buf_slice(&c->content), w->now.mono_ms);
     if (c->content.cap > RMD_WORKER_CONTENT_KEEP)
         rmd_buf_release(&c->content);

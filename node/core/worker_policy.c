@@ -34,6 +34,8 @@ static void drop_keys(struct rmd_worker *w, uint64_t but_revision) {
         struct rmd_wkey *key = v;
         if (key->used_revision == but_revision)
             continue;
+        if (w->renderer)
+            rmd_renderer_forget_keys(w->renderer);
         w->o.sign->key_free(key->handle);
         free(key);
         rmd_map_remove(&w->keys, name);
@@ -74,6 +76,7 @@ static void set_stream(struct rmd_worker *w, struct rmd_wstream *s, const Remuda
         .return_domain = pb->return_domain,
         .key = s->key,
         .n_keys = pb->n_key,
+        .one_signature = pb->one_signature,
     };
     set_canon(pb->canonicalization, &s->render, &known);
     if (!known) {

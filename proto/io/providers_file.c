@@ -8,9 +8,10 @@
 
 #include <base/text.h>
 
+#include "proto/esmtp.h"
 #include "proto/io/layers.h"
 
-enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, CLUSTER, KEYS };
+enum key { CONNECTIONS, PER_SITE, MESSAGES, CONNECTS, RATE, TLS, REGISTER, CLUSTER, CHUNKING, KEYS };
 
 static const struct rmd_layer_key keys[KEYS] = {
     [CONNECTIONS] = {.name = "connections", .min = 1, .max = 10000},
@@ -21,6 +22,8 @@ static const struct rmd_layer_key keys[KEYS] = {
     [TLS] = {.name = "tls_required", .type = RMD_LAYER_SWITCH, .max = 1},
     [REGISTER] = {.name = "register_first", .type = RMD_LAYER_SWITCH, .max = 1},
     [CLUSTER] = {.name = "cluster_connections", .max = 1000000},
+    [CHUNKING] = {"chunking", RMD_LAYER_WORD, RMD_CHUNKING_OFF, RMD_CHUNKING_COUNT - 1, rmd_chunking_name,
+                  "one of off, on, ahead"},
 };
 
 struct suffix {
@@ -225,6 +228,7 @@ static Remuda__ProviderPolicy *make_policy(struct rmd_layers *r, const struct dr
     p->rate_per_minute = (uint32_t)v[RATE];
     p->tls_required = v[TLS] == 1;
     p->register_first = v[REGISTER] == 1;
+    p->chunking = v[CHUNKING] > 0 ? (uint32_t)v[CHUNKING] : RMD_CHUNKING_OFF;
     p->cluster_connections = v[CLUSTER] > 0 ? (uint32_t)v[CLUSTER] : 0;
     return p;
 }

@@ -1,9 +1,11 @@
 /* CPU of the worker core a message: 10 KiB bodies over kept, pipelined connections to a receiver in memory. The
  * signing is the fake's, and rendering is measured by itself and taken off, so that what remains is SMTP, pacing,
- * queueing and outcomes. worker_path [messages]   prints one JSON object */
+ * queueing and outcomes. worker_path [messages [off|on|ahead]]   prints one JSON object; off, on, ahead: how content
+ * leaves (proto/esmtp.h), to a receiver that offers CHUNKING unless it is off */
 #include <stdio.h>
 #include <time.h>
 
+#include "proto/esmtp.h"
 #include "tests/unit/worker/world.h"
 
 enum { LEASE = 200, BODY_LINES = 131 };
@@ -18,7 +20,8 @@ struct receiver {
     struct rmd_worker *w;
     struct rmd_worker_effects fx;
     struct rmd_time now;
-    size_t delivered, bytes;
+    size_t delivered, bytes, sends;
+    uint32_t chunking;
     struct {
         enum rmd_worker_event_kind kind;
         uint32_t conn;
@@ -53,11 +56,19 @@ static void carry_out(struct receiver *r) {
             break;
         case RMD_WF_SEND:
             r->bytes += f->bytes.n;
+            r->sends++;
             later(r, RMD_WE_SENT, f->conn, NULL);
-            if (f->dot)
+            if (f->dot && f->bytes.p[0] == 'M')
+                later(r, RMD_WE_BYTES, f->conn, "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n250 2.0.0 Ok: queued as 12345\r\n");
+            else if (f->dot)
                 later(r, RMD_WE_BYTES, f->conn, "250 2.0.0 Ok: queued as 12345\r\n");
             else if (f->bytes.p[0] == 'E')
-                later(r, RMD_WE_BYTES, f->conn, "250-mx\r\n250-PIPELINING\r\n250-SIZE 30000000\r\n250 8BITMIME\r\n");
+                later(r, RMD_WE_BYTES, f->conn,
+                      r->chunking
+                          ? "250-mx\r\n250-PIPELINING\r\n250-SIZE 30000000\r\n250-CHUNKING\r\n250 8BITMIME\r\n"
+                          : "250-mx\r\n250-PIPELINING\r\n250-SIZE 30000000\r\n250 8BITMIME\r\n");
+            else if (f->bytes.p[0] == 'M' && r->chunking)
+                later(r, RMD_WE_BYTES, f->conn, "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n");
             else if (f->bytes.p[0] == 'M')
                 later(r, RMD_WE_BYTES, f->conn,
                       "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n");
@@ -110,6 +121,9 @@ int main(int argc, char **argv) {
     if (argc > 1 && rmd_parse_u64(rmd_slice_str(argv[1]), &n) != RMD_OK)
         return 2;
     struct receiver *r = rmd_alloc(sizeof *r);
+    while (argc > 2 && strcmp(argv[2], rmd_chunking_name(r->chunking)) != 0)
+        if (++r->chunking >= RMD_CHUNKING_COUNT)
+            return 2;
     struct world_policy p;
     struct rmd_rules *rules = rmd_rules_new();
     struct rmd_buf packed = {0}, text = {0}, rows[LEASE] = {{0}};
@@ -123,6 +137,7 @@ int main(int argc, char **argv) {
                                                        .connection_limit = 8,
                                                        .timeouts = rmd_smtp_timeouts_rfc5321});
     world_policy_init(&p);
+    p.provider[0].chunking = p.provider[1].chunking = r->chunking;
     tell(r, &(struct rmd_mail){.kind = RMD_MAIL_POLICY}, &p.p, &packed);
     step(r, &(struct rmd_worker_event){
                 .kind = RMD_WE_MAIL,
@@ -208,9 +223,10 @@ int main(int argc, char **argv) {
             return 1;
     int64_t render = cpu_ns() - before;
     printf("{\"messages\": %zu, \"bytes_a_message\": %zu, \"worker_us\": %.2f, \"render_us\": %.2f, \"rest_us\": "
-           "%.2f}\n",
+           "%.2f, \"sends_a_message\": %.2f}\n",
            r->delivered, r->bytes / r->delivered, (double)all / 1e3 / (double)r->delivered,
-           (double)render / 1e3 / (double)r->delivered, (double)(all - render) / 1e3 / (double)r->delivered);
+           (double)render / 1e3 / (double)r->delivered, (double)(all - render) / 1e3 / (double)r->delivered,
+           (double)r->sends / (double)r->delivered);
     rmd_renderer_free(renderer);
     rmd_template_free(compiled);
     rmd_worker_free(r->w);

@@ -44,18 +44,21 @@ class Scene:
     """Receivers, a name server, a coordinator, nodes with one source each, and the stream "bulk".
 
     sources: {address: node}. armed: {program: probe}, where the program is "coordinator" or a node. stream, source: more
-    options of theirs. One connection a node, so that at most one transaction is open when a node dies."""
+    options of theirs. chunking: the receivers offer CHUNKING, and content goes by BDAT ("on") or with its envelope ("ahead"). One connection a node, so that at most one transaction is open when a node dies."""
 
     TEMPLATE = TEMPLATE
 
-    def __init__(self, sources=None, armed=None, stream=None, source=None):
+    def __init__(self, sources=None, armed=None, stream=None, source=None, chunking=None):
         self.armed = armed or {}
         self.work = Work()
         self.rows = []
         try:
             sources = sources or {A: "n1"}
-            self.world = World(self.work, {"outlook": OUTLOOK}).start()
-            self.cluster = Cluster(self.work, self.world, sorted(set(sources.values())), SETTINGS, {"connections": 1})
+            self.world = World(self.work, {"outlook": OUTLOOK | {"chunking": bool(chunking)}}).start()
+            settings = dict(SETTINGS)
+            if chunking:
+                settings["providers"] = self.work.write("providers.conf", f"default {{ chunking = {chunking} }}\n")
+            self.cluster = Cluster(self.work, self.world, sorted(set(sources.values())), settings, {"connections": 1})
             self.start(sources, stream or {}, source or {})
         except BaseException:
             self.close()

@@ -7,6 +7,8 @@
 | transaction open, dot (or BDAT LAST) not sent | transaction.open | Transaction.test_open | a transaction without acceptance; then each once |
 | dot sent, no reply (retry) | dot.sent | Transaction.test_dot_sent_retry | one recipient twice, and it is the one that was named |
 | dot sent, no reply (hold) | dot.sent | Transaction.test_dot_sent_hold | each at most once; the named one is held |
+| (the three of them, by BDAT) | the same | Bdat.* | the same |
+| BDAT LAST sent with its envelope, no reply | transaction.open, dot.sent | Ahead.* | one recipient twice, and it is the one that was named |
 | reply read | reply.read | Transaction.test_reply_read | each once |
 | blocking verdict read, not alarmed | verdict.read | Verdict.test_read | no MAIL from the source after the verdict; each once from another |
 | report sent, no ack | report.sent | Report.test_sent | each once, settled once |
@@ -83,8 +85,13 @@ class Lease(unittest.TestCase):
 
 
 class Transaction(unittest.TestCase):
+    chunking = None
+
+    def scene(self, **kw):
+        return Scene(chunking=self.chunking, **kw)
+
     def test_open(self):
-        with Scene(armed={"n1": "transaction.open:3"}) as s:
+        with self.scene(armed={"n1": "transaction.open:3"}) as s:
             campaign = s.send()
             s.killed_at_probe("n1")
             s.restart("n1")
@@ -101,14 +108,14 @@ class Transaction(unittest.TestCase):
         return campaign, uncertain
 
     def test_dot_sent_retry(self):
-        with Scene(armed={"n1": "dot.sent:3"}) as s:
+        with self.scene(armed={"n1": "dot.sent:3"}) as s:
             campaign, uncertain = self.dot_sent(s)
             verdict = s.delivered_once(self, campaign, [uncertain])
             self.assertEqual(s.named(campaign), {uncertain})
             self.assertEqual(verdict["uncertain_duplicates"], 1)
 
     def test_dot_sent_hold(self):
-        with Scene(armed={"n1": "dot.sent:3"}, stream={"uncertain": "hold"}) as s:
+        with self.scene(armed={"n1": "dot.sent:3"}, stream={"uncertain": "hold"}) as s:
             campaign, uncertain = self.dot_sent(s)
             done = s.cluster.settled(campaign)
             self.assertEqual((done["delivered"], done["held"], done["uncertain"]), (19, 1, 1), done)
@@ -117,12 +124,43 @@ class Transaction(unittest.TestCase):
             self.assertEqual(s.judged(self)["delivered"], 20)
 
     def test_reply_read(self):
-        with Scene(armed={"n1": "reply.read:3"}) as s:
+        with self.scene(armed={"n1": "reply.read:3"}) as s:
             campaign = s.send()
             s.killed_at_probe("n1")
             s.restart("n1")
             s.delivered_once(self, campaign)
             self.assertEqual(len(s.transcript("accepted")), 20)
+            self.check_content(s)
+
+    def check_content(self, s):
+        self.assertEqual({e["chunking"] for e in s.transcript("data")}, {bool(self.chunking)})
+
+
+class Bdat(Transaction):
+    chunking = "on"
+
+
+class Ahead(Transaction):
+    """The content is with the receiver as soon as the transaction is open: an end there leaves an uncertain message."""
+    chunking = "ahead"
+
+    def test_open(self):
+        with self.scene(armed={"n1": "transaction.open:3"}) as s:
+            campaign, uncertain = self.dot_sent(s)
+            s.delivered_once(self, campaign, [uncertain])
+            self.assertEqual(s.named(campaign), {uncertain})
+
+    def test_reply_read(self):
+        """The next message is in the journal with this one's outcome, as sent: nobody has it, and nobody can tell."""
+        with self.scene(armed={"n1": "reply.read:3"}) as s:
+            campaign = s.send()
+            s.killed_at_probe("n1")
+            self.assertEqual(len(s.transcript("mail")), 3)
+            s.restart("n1")
+            self.assertEqual(s.cluster.settled(campaign)["uncertain"], 1)
+            self.assertEqual(s.judged(self)["delivered"], 20)
+            self.assertEqual(len(s.transcript("accepted")), 20)
+            self.check_content(s)
 
 
 class Verdict(unittest.TestCase):

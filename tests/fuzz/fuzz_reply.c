@@ -2,7 +2,7 @@
  * its data. 0x00-0x7f n  the next n bytes of the input come from the server 0x80-0x8f    a good reply to what is
  * awaited (see `good`), so that deep states are reached 0x90-0x9f    time passes to the deadline;  0xa0 connection
  * lost;  0xb0 abort;  0xc0 quit;  0xd0 sent;  0xe0 TLS result The first byte: TLS policy and whether EHLO is answered
- * with PIPELINING. Checked: every transaction ends exactly once, an end before the dot was handed out is never
+ * with PIPELINING and CHUNKING, and whether the content is given ahead. Checked: every transaction ends exactly once, an end before the dot was handed out is never
  * ACCEPTED or UNCERTAIN, nothing leaves after CLOSE, and the client always comes to rest. */
 #include <stdint.h>
 
@@ -18,7 +18,7 @@ static void must(bool ok) {
 struct run {
     struct rmd_smtp *c;
     int64_t now;
-    bool open, dot, closed, tls_asked;
+    bool open, dot, closed, tls_asked, ahead;
     int mails;
 };
 
@@ -43,9 +43,10 @@ static void act(struct run *r) {
             if (r->mails-- <= 0)
                 return;
             r->dot = false;
-            r->open = rmd_smtp_mail(
-                          r->c, &(struct rmd_smtp_mail){.mail_from = "a@b.test", .rcpt_to = "c@d.test", .size = 20},
-                          &why, r->now) == RMD_OK;
+            struct rmd_smtp_mail m = {.mail_from = "a@b.test", .rcpt_to = "c@d.test", .size = 20};
+            if (r->ahead)
+                m.ahead = rmd_slice(message, sizeof message - 1);
+            r->open = rmd_smtp_mail(r->c, &m, &why, r->now) == RMD_OK;
             break;
         case RMD_SMTP_NEED_CONTENT:
             must(r->open && !r->dot);
@@ -66,10 +67,12 @@ static void act(struct run *r) {
     }
 }
 
-static const char *good(const struct run *r, bool pipelining) {
+static const char *good(const struct run *r, bool pipelining, bool chunking) {
     const char *state = rmd_smtp_state_name(r->c);
     if (state[0] == 'E')
-        return pipelining ? "250-mx\r\n250-STARTTLS\r\n250 PIPELINING\r\n" : "250-mx\r\n250 STARTTLS\r\n";
+        return chunking     ? "250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n"
+               : pipelining ? "250-mx\r\n250-STARTTLS\r\n250 PIPELINING\r\n"
+                            : "250-mx\r\n250 STARTTLS\r\n";
     if (state[0] == 'G' || state[0] == 'S')
         return "220 go\r\n";
     return state[0] == 'D' && state[1] == 'A' ? "354 go\r\n" : "250 2.0.0 ok\r\n";
@@ -86,8 +89,9 @@ static void server_says(struct run *r, const void *p, size_t n) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2)
         return 0;
-    struct rmd_smtp_options o = {.helo = "h.example.org", .tls = (enum rmd_smtp_tls)(data[0] % 3)};
-    struct run r = {.now = 1, .mails = 3};
+    struct rmd_smtp_options o = {
+        .helo = "h.example.org", .tls = (enum rmd_smtp_tls)(data[0] % 3), .chunking = data[0] & 0x40};
+    struct run r = {.now = 1, .mails = 3, .ahead = data[0] & 0x20};
     r.c = rmd_smtp_new(&o, r.now);
     act(&r);
     for (size_t i = 1; i < size && !r.closed; i++) {
@@ -97,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             server_says(&r, data + i + 1, n);
             i += n;
         } else if (op < 0x90) {
-            const char *s = good(&r, data[0] & 0x80);
+            const char *s = good(&r, data[0] & 0x80, data[0] & 0x40);
             server_says(&r, s, strlen(s));
         } else if (op < 0xa0 && rmd_smtp_deadline(r.c) != RMD_NEVER) {
             r.now = rmd_smtp_deadline(r.c);

@@ -198,9 +198,9 @@ void kit_campaign_close(struct kit_campaign *k) {
 }
 
 int kit_campaign_render(struct kit_campaign *k, const char *email, const struct rmd_slice *values, size_t n) {
-    struct rmd_id campaign = rmd_id_make(1763900000000, 42), message = rmd_id_row(&campaign, 7);
     Remuda__Row row = REMUDA__ROW__INIT;
-    row.ordinal = 7;
+    row.ordinal = k->ordinal ? k->ordinal : 7;
+    struct rmd_id campaign = rmd_id_make(1763900000000, 42), message = rmd_id_row(&campaign, row.ordinal);
     row.email = (char *)(uintptr_t)email;
     row.n_field = n;
     row.field = rmd_alloc((n + 1) * sizeof *row.field);

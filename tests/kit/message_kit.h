@@ -32,6 +32,7 @@ struct kit_campaign {
     struct rmd_template *t;
     struct rmd_renderer *r;
     struct rmd_render_stream stream; /* adjust before rendering */
+    uint64_t ordinal;                /* of the row, which gives it its token; 0: 7 */
     char err[4096];
     struct rmd_rendered out;
 };

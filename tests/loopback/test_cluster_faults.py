@@ -107,6 +107,9 @@ class StreamKeys(ClusterCase):
                             (("--key", f"-s={path}"), ("selector", "-s")),
                             ((*key, "--unsubscribe-url", "https://u.x.example/"), ("unsubscribe_url", "{token}")),
                             ((*key, "--unsubscribe-mailto", "u"), ("unsubscribe_mailto", "{token}")),
+                            ((*key, "--dsn", "always"), ("dsn", "failure", "never")),
+                            ((*key, "--requiretls", "maybe"), ("requiretls", "yes or no")),
+                            ((*key, "--one-signature", "1"), ("one_signature", "yes or no")),
                             ((*key, "--unsubscribe-mailto", "u@{token}.example"), ("unsubscribe_mailto", "{token}"))):
             answer = self.cluster.remuda("stream", "set", "bad", "--pool", "main", "--sending-domain", "x.example", *args, check=False)
             self.assertEqual(answer.code, 1, f"{args}: {answer.text}")

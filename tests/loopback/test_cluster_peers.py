@@ -189,6 +189,29 @@ class BothFamilies(ClusterCase):
         self.assertEqual((c["delivered"], c["deferrals"]), (600, 0), "what a family doesn't reach is remembered")
 
 
+@unittest.skipUnless(has_ipv6(), "this host has no IPv6")
+class BrokenFamily(ClusterCase):
+    """A receiver with an IPv6 address where nobody is: IPv4 gets through, and IPv6 isn't tried again with every message."""
+    world_options = {"hosts": {"mx.a.test": "::1"}}
+
+    @classmethod
+    def prepare(cls):
+        cls.cluster.source("::1", helo="mail6.news.example")
+        cls.cluster.source(cls.address(1))
+        cls.cluster.stream("bulk", cls.world.keys["news.example"], retry_min="60s", retry_max="60s")
+
+    def test_the_other_family_is_asked_and_the_broken_one_remembered(self):
+        for i in range(10):  # until the source of the broken family had its turn
+            c = self.deliver([f"u{i}-{k}@a.test" for k in range(10)])
+            self.assertEqual((c["delivered"], c["bounced"]), (10, 0))
+            if c["deferrals"]:
+                break
+        self.assertGreater(c["deferrals"], 0)
+        self.assertEqual({e["ip"] for e in self.events("accepted")}, {self.address(1)})
+        c = self.deliver([f"v{k}@a.test" for k in range(300)])
+        self.assertEqual((c["delivered"], c["deferrals"]), (300, 0))
+
+
 class PostgresStore(ClusterCase):
     @classmethod
     def before(cls):

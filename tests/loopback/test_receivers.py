@@ -118,7 +118,7 @@ class Policies(Base):
         "drip": {"drip": "2ms", "drip_stage": "ehlo"}, "flood": {"flood_stage": "mail", "flood_bytes": "1MB"},
         "multi": {"multiline": 3, "nul_stage": "rcpt", "rcpt_per_minute": 0}, "lies": {"announce_size": 10, "size": 2000},
         "old": {"ehlo": False}, "bare": {"pipelining": False, "8bitmime": False, "smtputf8": False, "starttls": False},
-        "words": {"content_words": "cheap pills"}, "chunks": {"chunking": True}, "tlsbroken": {"starttls": "broken"},
+        "words": {"content_words": "cheap pills"}, "chunks": {"chunking": True, "dsn": True}, "tlsbroken": {"starttls": "broken"},
         "tlsneeded": {"starttls": "required"}, "tlsrefuse": {"starttls": "refuse"},
         "said": {"reply_rcpt": "450 4.2.1 first\nsecond %ip", "reply_dot": "raw:nonsense\\r\\n"},
         "ctl": {}, "judged": {"idle": "5s"}, "idle": {"idle": "200ms"},

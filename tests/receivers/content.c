@@ -96,11 +96,16 @@ bool rmd_rcv_bdat_feed(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
     size_t n = c->in.len - c->in_pos;
     if (n > c->bdat_left)
         n = (size_t)c->bdat_left;
-    msg_add(c, c->in.p + c->in_pos, n);
+    if (!c->bdat_refused)
+        msg_add(c, c->in.p + c->in_pos, n);
     c->in_pos += n;
     c->bdat_left -= n;
     if (c->bdat_left)
         return false;
+    if (c->bdat_refused) {
+        c->state = RCV_S_COMMAND;
+        return true;
+    }
     if (c->bdat_last) {
         bdat_lines(c);
         c->state = RCV_S_DOT;

@@ -61,7 +61,7 @@ struct rmd_rcv_list {
 
 /* Every member here is a row of the table in settings.c: name, type, default, meaning. */
 struct rmd_rcv_policy {
-    bool pipelining, ehlo, eightbitmime, smtputf8, chunking, strict_line, reset, greylist;
+    bool pipelining, ehlo, eightbitmime, smtputf8, chunking, dsn, requiretls, strict_line, reset, greylist;
     int64_t starttls; /* enum rmd_rcv_tls */
     int64_t size_bytes, announce_size_bytes, line_bytes, flood_bytes;
     int64_t throttle, throttle_least;
@@ -176,8 +176,8 @@ struct rmd_rcv_conn {
     int64_t accepted; /* on this connection */
     uint64_t message; /* number of the transaction on this connection */
     uint64_t bdat_left;
-    bool bdat_last;
-    int cut; /* enum rmd_rcv_cut chosen for this message, or -1 */
+    bool bdat_last, bdat_refused; /* refused: the chunk is dropped, its reply was said */
+    int cut;                      /* enum rmd_rcv_cut chosen for this message, or -1 */
     uint64_t flooded;
     struct rmd_rcv_content content;
 };

@@ -20,6 +20,8 @@ static const struct row rows[] = {
     {"8bitmime", T_BOOL, AT(eightbitmime), "on", "offer 8BITMIME"},
     {"smtputf8", T_BOOL, AT(smtputf8), "on", "offer SMTPUTF8"},
     {"chunking", T_BOOL, AT(chunking), "off", "offer CHUNKING and take BDAT"},
+    {"dsn", T_BOOL, AT(dsn), "off", "offer DSN; what was asked for is logged with mail and rcpt"},
+    {"requiretls", T_BOOL, AT(requiretls), "off", "offer REQUIRETLS over TLS"},
     {"starttls", T_TLS, AT(starttls), "on", "off, on, required, broken (garbage after 220), refuse (454)"},
     {"size", T_BYTES, AT(size_bytes), "20MB", "largest message taken"},
     {"announce_size", T_BYTES, AT(announce_size_bytes), "0", "SIZE said in EHLO; 0: the truth"},

@@ -3,8 +3,9 @@
 
 struct params {
     int64_t size;
-    bool body8, utf8;
-    const char *error; /* reply text */
+    bool body8, utf8, requiretls;
+    struct rmd_slice ret, envid; /* DSN */
+    const char *error;           /* reply text */
 };
 
 static void say(struct rmd_rcv *r, struct rmd_rcv_conn *c, enum rmd_rcv_stage stage, const char *reason,
@@ -34,6 +35,10 @@ static void ehlo_reply(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
         rmd_buf_addstr(&b, "\nSMTPUTF8");
     if (p->chunking)
         rmd_buf_addstr(&b, "\nCHUNKING");
+    if (p->dsn)
+        rmd_buf_addstr(&b, "\nDSN");
+    if (p->requiretls && c->ssl)
+        rmd_buf_addstr(&b, "\nREQUIRETLS");
     if (p->starttls != RCV_TLS_OFF && !c->ssl)
         rmd_buf_addstr(&b, "\nSTARTTLS");
     say(r, c, RCV_EHLO, NULL, NULL, rmd_buf_str(&b));
@@ -104,6 +109,13 @@ static void param(const struct rmd_rcv_conn *c, struct rmd_slice word, struct pa
         out->body8 = true;
     } else if (p->smtputf8 && c->extended && rmd_case_eq(word, rmd_slice_str("SMTPUTF8"))) {
         out->utf8 = true;
+    } else if (p->requiretls && c->ssl && rmd_case_eq(word, rmd_slice_str("REQUIRETLS"))) {
+        out->requiretls = true;
+    } else if (p->dsn && c->extended &&
+               (rmd_case_eq(word, rmd_slice_str("RET=HDRS")) || rmd_case_eq(word, rmd_slice_str("RET=FULL")))) {
+        out->ret = rmd_slice(word.p + 4, word.n - 4);
+    } else if (p->dsn && c->extended && rmd_case_prefix(word, "ENVID=") && word.n <= 106) {
+        out->envid = rmd_slice(word.p + 6, word.n - 6);
     } else if (!(p->eightbitmime && c->extended && rmd_case_eq(word, rmd_slice_str("BODY=7BIT")))) {
         out->error = "555 5.5.4 Unsupported option";
     }
@@ -132,6 +144,12 @@ static void mail_log(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
     rmd_rcv_json_int(b, "size", p->size);
     rmd_rcv_json_bool(b, "body8", p->body8);
     rmd_rcv_json_bool(b, "utf8", p->utf8);
+    if (p->requiretls)
+        rmd_rcv_json_bool(b, "requiretls", true);
+    if (p->ret.n)
+        rmd_rcv_json_str(b, "ret", p->ret);
+    if (p->envid.n)
+        rmd_rcv_json_str(b, "envid", p->envid);
     rmd_rcv_line_end(r);
 }
 
@@ -188,12 +206,38 @@ static void cmd_mail(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
     say(r, c, RCV_MAIL, NULL, NULL, "250 2.1.0 Ok");
 }
 
+struct rcpt_params {
+    struct rmd_slice notify, orcpt;
+    bool unknown;
+};
+
+static void rcpt_params_parse(const struct rmd_rcv_conn *c, struct rmd_slice s, struct rcpt_params *out) {
+    bool dsn = c->provider->policy.dsn && c->extended;
+    while (s.n && !out->unknown) {
+        size_t n = 1;
+        while (n < s.n && s.p[n] != ' ')
+            n++;
+        struct rmd_slice word = rmd_slice(s.p + 1, n - 1);
+        if (dsn && s.p[0] == ' ' && rmd_case_prefix(word, "NOTIFY=") && word.n > 7)
+            out->notify = rmd_slice(word.p + 7, word.n - 7);
+        else if (dsn && s.p[0] == ' ' && rmd_case_prefix(word, "ORCPT=rfc822;") && word.n > 13)
+            out->orcpt = rmd_slice(word.p + 6, word.n - 6);
+        else
+            out->unknown = true;
+        s = rmd_slice(s.p + n, s.n - n);
+    }
+}
+
 /* One line for every RCPT command that named an address: what was offered. A `refused` line follows when it was
  * refused. */
-static void rcpt_log(struct rmd_rcv *r, struct rmd_rcv_conn *c, const char *rcpt) {
+static void rcpt_log(struct rmd_rcv *r, struct rmd_rcv_conn *c, const char *rcpt, const struct rcpt_params *p) {
     struct rmd_buf *b = rmd_rcv_line(r, c, "rcpt");
     rmd_rcv_json_cstr(b, "mail_from", c->sender);
     rmd_rcv_json_cstr(b, "rcpt", rcpt);
+    if (p->notify.n)
+        rmd_rcv_json_str(b, "notify", p->notify);
+    if (p->orcpt.n)
+        rmd_rcv_json_str(b, "orcpt", p->orcpt);
     rmd_rcv_line_end(r);
     c->provider->n_rcpts++;
 }
@@ -220,12 +264,14 @@ static void cmd_rcpt(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
         return;
     }
     char *rcpt = rmd_strndup(to.p, to.n);
-    rcpt_log(r, c, rcpt);
+    struct rcpt_params p = {0};
+    rcpt_params_parse(c, rmd_slice(arg.p + 3 + used, arg.n - 3 - used), &p);
+    rcpt_log(r, c, rcpt, &p);
     if (c->mail && rmd_rcv_policy_refuses(r, c, RCV_RCPT, rcpt)) {
         free(rcpt);
         return;
     }
-    if (3 + used != arg.n)
+    if (p.unknown)
         problem = "555 5.5.4 Unsupported option", reason = "syntax";
     else
         problem = rcpt_problem(r, c, rcpt, &reason);
@@ -239,13 +285,13 @@ static void cmd_rcpt(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
 }
 
 /* False: refused, with the reply said. */
-static bool content_may_begin(struct rmd_rcv *r, struct rmd_rcv_conn *c) {
+static bool content_may_begin(struct rmd_rcv *r, struct rmd_rcv_conn *c, bool chunking) {
     if (!c->mail || !c->rcpts_n) {
         say(r, c, RCV_DATA, "sequence", NULL,
             c->mail ? "554 5.5.1 Error: no valid recipients" : "503 5.5.1 Error: need MAIL command");
         return false;
     }
-    rmd_rcv_line(r, c, "data");
+    rmd_rcv_json_bool(rmd_rcv_line(r, c, "data"), "chunking", chunking);
     rmd_rcv_line_end(r);
     c->cut = rmd_rcv_policy_choose_cut(r, c);
     if (rmd_rcv_policy_refuses(r, c, RCV_DATA, NULL)) {
@@ -261,7 +307,7 @@ static void cmd_data(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
         say(r, c, RCV_DATA, "syntax", NULL, "501 5.5.4 Syntax: DATA");
     } else if (c->chunking) {
         say(r, c, RCV_DATA, "sequence", NULL, "503 5.5.1 Error: DATA after BDAT");
-    } else if (content_may_begin(r, c)) {
+    } else if (content_may_begin(r, c, false)) {
         c->state = RCV_S_CONTENT;
         say(r, c, RCV_DATA, NULL, NULL, "354 End data with <CR><LF>.<CR><LF>");
     }
@@ -281,11 +327,10 @@ static void cmd_bdat(struct rmd_rcv *r, struct rmd_rcv_conn *c, struct rmd_slice
         rmd_rcv_conn_drain(r, c);
         return;
     }
-    if (!c->chunking && !content_may_begin(r, c)) {
-        rmd_rcv_conn_drain(r, c);
+    c->bdat_refused = !c->chunking && !content_may_begin(r, c, true);
+    if (c->dead || c->closing || c->state != RCV_S_COMMAND)
         return;
-    }
-    c->chunking = true;
+    c->chunking = !c->bdat_refused;
     c->bdat_left = bytes;
     c->bdat_last = last;
     c->state = RCV_S_BDAT;

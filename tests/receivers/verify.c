@@ -174,8 +174,9 @@ static void verify(struct rmd_rcv_verifier *v, const struct job *j, struct rmd_b
     }
     rmd_buf_addc(b, ']');
     rmd_rcv_json_cstr(b, "dkim", f.failed || (!n && eom != DKIM_STAT_NOSIG) ? "fail" : n ? "pass" : "none");
-    if (eom != DKIM_STAT_OK)
-        rmd_rcv_json_cstr(b, "text", dkim_getresultstr(eom));
+    const char *why = eom == DKIM_STAT_OK ? NULL : dkim_getresultstr(eom);
+    if (eom != DKIM_STAT_OK) /* it has no words for some of its results */
+        rmd_rcv_json_cstr(b, "text", why ? why : "no result");
     json_domains(b, sigs, n);
     rmd_rcv_json_bool(b, "from_oversigned", n && f.from_oversigned);
     json_unsigned(b, msg, &f);

@@ -368,8 +368,10 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
     struct sim_message *m = &c->message[ordinal - 1];
     sim_say(s, "event: %s: row %" PRIu64 " of campaign %u%s%s", e->type, ordinal, number(s, c), *e->text ? ": " : "",
             e->text);
-    if (strcmp(e->type, "uncertain") == 0)
+    if (strcmp(e->type, "uncertain") == 0) {
         s->n_uncertain++;
+        m->grey_ms = m->content_ms = 0; /* what was said of it last, if anything, nobody read */
+    }
     if (strcmp(e->type, "deferred") == 0 && e->reply && !e->reply->code)
         m->grey_ms = m->content_ms = 0; /* for another reason since: nobody was reached */
     if (strcmp(e->type, "delivered") != 0)

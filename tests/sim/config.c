@@ -1,5 +1,6 @@
 /* What a world consists of, all of it thrown from its seed: nodes and their sources on networks, providers with their
  * domains and habits, streams, caps, addresses, and which kinds of faults it suffers from. And its DNS. */
+#include "proto/esmtp.h"
 #include "proto/rules.h"
 #include "proto/site.h"
 #include "tests/sim/sim.h"
@@ -129,6 +130,9 @@ static void providers(struct sim *s) {
         p->policy.cluster_connections = sim_one_in(s, 3) ? 3 + (uint32_t)sim_below(s, 9) : 0;
         s->policies[i] = &p->policy;
         p->pipelining = !sim_one_in(s, 4);
+        uint64_t esmtp = rmd_mix64(s->seed << 8 | i);
+        p->chunking = esmtp % 4 != 0;
+        p->policy.chunking = (uint32_t)(esmtp >> 8) % RMD_CHUNKING_COUNT;
         p->greylists = sim_one_in(s, 3);
         p->grey_ms = sim_between(s, 60000, 240000);
         p->rate_per_minute = sim_one_in(s, 4) ? 20 + (uint32_t)sim_below(s, 200) : 0;

@@ -71,7 +71,7 @@ struct sim_provider {
     char *suffix[1], suffix_text[32];
     bool other;
     /* receivers' habits */
-    bool greylists, pipelining;
+    bool greylists, pipelining, chunking;
     int64_t grey_ms;
     uint32_t rate_per_minute; /* 0: no limit */
     uint32_t slow_one_in, cut_one_in, unknown_one_in, tempfail_one_in;
@@ -235,7 +235,7 @@ struct sim_conn {
     int64_t reply_at_ms, send_at_ms, mail_ms;
     struct rmd_id message;
     uint32_t address;
-    bool have_rcpt, in_data, dot_reply;
+    bool have_rcpt, in_data, bdat, dot_reply;
     struct sim_campaign *campaign;
     uint64_t ordinal;
 };

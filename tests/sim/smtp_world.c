@@ -113,7 +113,9 @@ static bool refuse_block(struct sim *s, struct sim_conn *c, enum rmd_stage stage
     else
         rmd_format(text, sizeof text, "554 5.7.1 %s blocked using list.test", s->source[c->source].address);
     sim_stops_said(s, c, b->network);
-    say(s, c, SIM_SAYS_BLOCK | (stage == RMD_STAGE_DOT ? SIM_SAYS_DOT : 0u) | (b->network ? SIM_SAYS_NETWORK : 0u),
+    say(s, c,
+        SIM_SAYS_BLOCK | (stage == RMD_STAGE_DOT || c->bdat ? SIM_SAYS_DOT : 0u) |
+            (b->network ? SIM_SAYS_NETWORK : 0u),
         text);
     if (stage == RMD_STAGE_GREETING)
         server_close(s, c, 80);
@@ -145,6 +147,8 @@ static bool greylisted(struct sim *s, struct sim_conn *c) {
 }
 
 static void on_mail(struct sim *s, struct sim_conn *c) {
+    c->have_rcpt = false;
+    c->state = ST_READY;
     if (too_fast(s, c)) {
         bool rest = sim_one_in(s, 3);
         say(s, c, 0, rest ? "421 4.7.0 rest please" : "421 4.7.0 slow down");
@@ -155,7 +159,6 @@ static void on_mail(struct sim *s, struct sim_conn *c) {
     if (refuse_block(s, c, RMD_STAGE_MAIL))
         return;
     const struct sim_stream *st = &s->stream[c->campaign->stream];
-    c->have_rcpt = false;
     if (s->now_ms >= st->shunned_from_ms && s->now_ms < st->shunned_to_ms && st->shunned_by >> c->provider & 1) {
         say(s, c, SIM_SAYS_SENDER, "451 4.7.1 the sending domain has a poor reputation");
         return;
@@ -243,6 +246,26 @@ static void on_dot(struct sim *s, struct sim_conn *c) {
         say(s, c, SIM_SAYS_DOT, "250 2.0.0 queued");
 }
 
+/* "BDAT n LAST", and the chunk behind it is here. */
+static void on_bdat(struct sim *s, struct sim_conn *c) {
+    c->bdat = true;
+    if (!c->have_rcpt)
+        say(s, c, 0, "503 5.5.1 no valid recipients");
+    else if (refuse_block(s, c, RMD_STAGE_DATA))
+        c->have_rcpt = false;
+    else
+        on_dot(s, c);
+    c->bdat = false;
+}
+
+static void say_extensions(struct sim *s, struct sim_conn *c) {
+    const struct sim_provider *p = &s->provider[c->provider];
+    char text[120];
+    rmd_format(text, sizeof text, "250-mx.test\r\n%s%s250 8BITMIME", p->pipelining ? "250-PIPELINING\r\n" : "",
+               p->chunking ? "250-CHUNKING\r\n" : "");
+    say(s, c, 0, text);
+}
+
 static void on_line(struct sim *s, struct sim_conn *c, const char *line) {
     bool faults = !s->quiet_faults;
     const struct sim_provider *p = &s->provider[c->provider];
@@ -255,8 +278,7 @@ static void on_line(struct sim *s, struct sim_conn *c, const char *line) {
     if (!strncmp(line, "EHLO", 4) || !strncmp(line, "HELO", 4)) {
         c->state = ST_READY;
         if (!refuse_block(s, c, RMD_STAGE_EHLO))
-            say(s, c, 0,
-                p->pipelining ? "250-mx.test\r\n250-PIPELINING\r\n250 8BITMIME" : "250-mx.test\r\n250 8BITMIME");
+            say_extensions(s, c);
     } else if (!strncmp(line, "MAIL FROM:", 10)) {
         const char *id = strstr(line, "<b+");
         struct rmd_id message;
@@ -270,6 +292,8 @@ static void on_line(struct sim *s, struct sim_conn *c, const char *line) {
         on_rcpt(s, c, line);
     } else if (!strcmp(line, "DATA")) {
         on_data(s, c);
+    } else if (!strncmp(line, "BDAT ", 5)) {
+        on_bdat(s, c);
     } else if (!strcmp(line, "RSET")) {
         c->state = ST_READY;
         c->have_rcpt = false;
@@ -299,7 +323,13 @@ static void server_bytes(struct sim *s, struct sim_conn *c, struct rmd_slice in)
         if (!end)
             return;
         rmd_copy_slice(line, sizeof line, rmd_slice(text, (size_t)(end - text)));
-        rmd_buf_consume(&c->in, (size_t)(end + 2 - text));
+        uint64_t n = 0;
+        bool chunk = !strncmp(line, "BDAT ", 5);
+        if (chunk && rmd_parse_u64(rmd_slice(line + 5, strcspn(line + 5, " ")), &n) != RMD_OK)
+            sim_broken(s, "receivers are understood", "a receiver was given %s", line);
+        if (c->in.len < (size_t)(end + 2 - text) + n)
+            return;
+        rmd_buf_consume(&c->in, (size_t)(end + 2 - text) + n);
         on_line(s, c, line);
     }
 }
@@ -381,7 +411,7 @@ static void watch(struct sim *s, struct sim_conn *c, struct rmd_slice bytes) {
 }
 
 void sim_smtp_send(struct sim *s, struct sim_conn *c, const struct rmd_worker_effect *f) {
-    if (!f->dot)
+    if (!f->dot || (f->bytes.n && f->bytes.p[0] == 'M'))
         watch(s, c, f->bytes);
     if (c->server_open)
         to_server(s, c, SERVER_BYTES, f->bytes);

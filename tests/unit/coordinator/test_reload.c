@@ -67,8 +67,6 @@ static struct list list_of(struct cw *w, const char *a, const char *b, const cha
     const char *names[] = {a, b, c, d};
     for (int i = 0; i < 4 && names[i]; i++)
         add(&l, w, names[i]);
-    for (size_t i = 0; i < l.n; i++)
-        l.p[i] = &l.v[i];
     return l;
 }
 
@@ -250,6 +248,8 @@ static void a_list_without_other_is_refused(void **state) {
     (void)state;
     struct cw *w = world();
     struct list l = list_of(w, "google", "yahoo", NULL, NULL);
+    for (size_t i = 0; i < l.n; i++)
+        l.p[i] = &l.v[i]; /* it was copied */
     struct rmd_command c = {.kind = RMD_CMD_RELOAD, .providers = l.p, .n_providers = l.n};
     assert_int_equal(cw_command(w, &c), RMD_EINVAL);
     assert_non_null(strstr(w->reply_text, "ends with \"other\""));

@@ -7,6 +7,7 @@
 
 #include <base/text.h>
 
+#include "proto/esmtp.h"
 #include "proto/io/providers_file.h"
 
 static struct rmd_providers parse_ok(const char *text) {
@@ -158,6 +159,8 @@ static void bad_files_are_told_by_line(void **state) {
          "p.conf:1: provider \"google\": connections: \"0\" is not within 1 and 10000\n"
          "p.conf:1: provider \"google\": rate_per_minute: \"fast\" is not a whole number\n"
          "p.conf:1: provider \"google\": tls_required: \"1\" is not true or false\n"},
+        {"provider \"google\" { chunking = maybe }\n",
+         "p.conf:1: provider \"google\": chunking: \"maybe\" is not one of off, on, ahead\n"},
         {"provider \"google\" { connections = [1] }\n",
          "p.conf:1: provider \"google\": connections: expected a value, found a list\n"},
         {"provider { google = 5 }\n", "p.conf:1: provider \"google\": is a section: provider \"google\" { ... }\n"},
@@ -172,6 +175,18 @@ static void bad_files_are_told_by_line(void **state) {
         assert_int_equal(p.n, 0);
         rmd_buf_release(&err);
     }
+}
+
+static void how_content_leaves(void **state) {
+    (void)state;
+    struct rmd_providers p = parse_ok("");
+    for (size_t i = 0; i < p.n; i++)
+        assert_int_equal(p.v[i]->chunking, RMD_CHUNKING_ON);
+    rmd_providers_release(&p);
+    p = parse_ok("default { chunking = off }\nprovider \"google\" { chunking = ahead }\n");
+    assert_int_equal(rmd_providers_find(&p, "google")->chunking, RMD_CHUNKING_AHEAD);
+    assert_int_equal(rmd_providers_find(&p, "other")->chunking, RMD_CHUNKING_OFF);
+    rmd_providers_release(&p);
 }
 
 static void a_file_that_is_not_there_is_named(void **state) {
@@ -189,6 +204,7 @@ int main(void) {
         cmocka_unit_test(outlook_and_office365_are_told_apart),
         cmocka_unit_test(an_operators_file_overrides_key_by_key),
         cmocka_unit_test(bad_files_are_told_by_line),
+        cmocka_unit_test(how_content_leaves),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
     };
     return cmocka_run_group_tests_name("providers", tests, NULL, NULL);

@@ -460,6 +460,17 @@ static void our_own_errors_have_their_own_verdicts(void **state) {
         assert_int_not_equal(v.class, RMD_CLASS_OTHER);
         assert_int_not_equal(v.class, RMD_CLASS_IP_BLOCKLISTED);
     }
+    static const struct {
+        enum rmd_own_error error;
+        const char *enhanced;
+    } codes[] = {{RMD_OWN_SIZE_EXCEEDED, "5.3.4"},   {RMD_OWN_NO_8BITMIME, "5.6.3"},
+                 {RMD_OWN_NO_SMTPUTF8, "5.6.7"},     {RMD_OWN_NO_REQUIRETLS, "5.7.30"},
+                 {RMD_OWN_TLS_UNVERIFIED, "4.7.10"}, {RMD_OWN_CONNECT_REFUSED, ""}};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        assert_string_equal(rmd_rules_own_enhanced(codes[i].error), codes[i].enhanced);
+        rmd_rules_own(codes[i].error, &v);
+        assert_true(!*codes[i].enhanced || (codes[i].enhanced[0] == '5') == v.permanent);
+    }
     rmd_rules_own(RMD_OWN_DNS_TEMPFAIL, &v);
     assert_int_equal(v.action, RMD_ACTION_RETRY);
     rmd_rules_own(RMD_OWN_DNS_NULL_MX, &v);

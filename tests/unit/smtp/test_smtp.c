@@ -486,11 +486,12 @@ static void what_a_server_cannot_carry(void **state) {
         struct rmd_smtp_mail m;
         enum rmd_own_error why;
     } rows[] = {
-        {{"a@b.c", "d@e.f", 1001, false, false}, RMD_OWN_SIZE_EXCEEDED},
-        {{"a@b.c", "d@e.f", 10, true, false}, RMD_OWN_NO_8BITMIME},
-        {{"a@b.c", "\xc3\xbc@e.f", 10, false, true}, RMD_OWN_NO_SMTPUTF8},
-        {{"a@b.c", "d@e.f\r\nRCPT TO:<x@y.z>", 10, false, false}, RMD_OWN_RENDER_FAILED},
-        {{"a@b.c> SIZE=1", "d@e.f", 10, false, false}, RMD_OWN_RENDER_FAILED},
+        {{.mail_from = "a@b.c", .rcpt_to = "d@e.f", .size = 1001}, RMD_OWN_SIZE_EXCEEDED},
+        {{.mail_from = "a@b.c", .rcpt_to = "d@e.f", .eightbit = true}, RMD_OWN_NO_8BITMIME},
+        {{.mail_from = "a@b.c", .rcpt_to = "\xc3\xbc@e.f", .smtputf8 = true}, RMD_OWN_NO_SMTPUTF8},
+        {{.mail_from = "a@b.c", .rcpt_to = "d@e.f", .requiretls = true}, RMD_OWN_NO_REQUIRETLS},
+        {{.mail_from = "a@b.c", .rcpt_to = "d@e.f\r\nRCPT TO:<x@y.z>"}, RMD_OWN_RENDER_FAILED},
+        {{.mail_from = "a@b.c> SIZE=1", .rcpt_to = "d@e.f"}, RMD_OWN_RENDER_FAILED},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum rmd_own_error why;
@@ -501,19 +502,44 @@ static void what_a_server_cannot_carry(void **state) {
     end(&t);
 }
 
-static void parameters_of_mail(void **state) {
+static void parameters_of_mail_and_rcpt(void **state) {
     (void)state;
-    struct talk t = {0};
-    enum rmd_own_error why;
-    begin(&t, RMD_TLS_NEVER);
-    talk(&t);
-    rmd_buf_clear(&t.heard);
-    struct rmd_smtp_mail m = {"a@b.c", "\"odd name\"@e.f", 1234, true, true};
-    assert_int_equal(rmd_smtp_mail(t.c, &m, &why, t.now), RMD_OK);
-    act(&t);
-    assert_string_equal(rmd_buf_str(&t.heard), "MAIL FROM:<a@b.c> SIZE=1234 BODY=8BITMIME SMTPUTF8\r\n"
-                                               "RCPT TO:<\"odd name\"@e.f>\r\nDATA\r\n");
-    end(&t);
+    static const char all[] =
+        "250-mx\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-REQUIRETLS\r\n250 DSN\r\n";
+    static const struct {
+        const char *ehlo;
+        struct rmd_smtp_mail m;
+        const char *sent;
+    } rows[] = {
+        {NULL,
+         {.mail_from = "a@b.c", .rcpt_to = "\"odd name\"@e.f", .size = 1234, .eightbit = true, .smtputf8 = true},
+         "MAIL FROM:<a@b.c> SIZE=1234 BODY=8BITMIME SMTPUTF8\r\nRCPT TO:<\"odd name\"@e.f>\r\nDATA\r\n"},
+        {NULL, /* DSN isn't offered */
+         {.mail_from = "a@b.c", .rcpt_to = "d@e.f", .notify = "FAILURE", .envid = "x"},
+         "MAIL FROM:<a@b.c> SIZE=0\r\nRCPT TO:<d@e.f>\r\nDATA\r\n"},
+        {all,
+         {.mail_from = "a@b.c", .rcpt_to = "d@e.f", .requiretls = true},
+         "MAIL FROM:<a@b.c> SIZE=0 REQUIRETLS\r\nRCPT TO:<d@e.f>\r\nDATA\r\n"},
+        {all, /* xtext: RFC 3461 section 4 */
+         {.mail_from = "a@b.c", .rcpt_to = "\"a b\"+l=x@e.f", .notify = "NEVER", .envid = "7-a+b=c"},
+         "MAIL FROM:<a@b.c> SIZE=0 RET=HDRS ENVID=7-a+2Bb+3Dc\r\n"
+         "RCPT TO:<\"a b\"+l=x@e.f> NOTIFY=NEVER ORCPT=rfc822;\"a+20b\"+2Bl+3Dx@e.f\r\nDATA\r\n"},
+        {all,
+         {.mail_from = "", .rcpt_to = "\xc3\xbc@e.f", .smtputf8 = true, .eightbit = true, .notify = "FAILURE,DELAY"},
+         "MAIL FROM:<> SIZE=0 BODY=8BITMIME SMTPUTF8 RET=HDRS\r\n"
+         "RCPT TO:<\xc3\xbc@e.f> NOTIFY=FAILURE,DELAY\r\nDATA\r\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct talk t = {.ehlo = rows[i].ehlo};
+        enum rmd_own_error why;
+        begin(&t, RMD_TLS_NEVER);
+        talk(&t);
+        rmd_buf_clear(&t.heard);
+        assert_int_equal(rmd_smtp_mail(t.c, &rows[i].m, &why, t.now), RMD_OK);
+        act(&t);
+        assert_string_equal(rmd_buf_str(&t.heard), rows[i].sent);
+        end(&t);
+    }
 }
 
 static void aborting(void **state) {
@@ -571,7 +597,7 @@ int main(void) {
         cmocka_unit_test(half_a_reply_isnt_paired),
         cmocka_unit_test(content_is_dot_stuffed),
         cmocka_unit_test(what_a_server_cannot_carry),
-        cmocka_unit_test(parameters_of_mail),
+        cmocka_unit_test(parameters_of_mail_and_rcpt),
         cmocka_unit_test(aborting),
         cmocka_unit_test(quitting),
     };

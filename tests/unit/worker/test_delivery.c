@@ -53,10 +53,10 @@ static void messages_per_connection_is_kept(void **state) {
     p.provider[1].messages_per_connection = 3;
     p.provider[1].connections = 1;
     world_policy(x, &p);
-    world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 9});
+    world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 12});
     world_run(x, 1000);
-    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 9);
-    assert_int_equal(x->dials, 3);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 12);
+    assert_int_equal(x->dials, 4);
     assert_int_equal(x->max_conns, 1);
     world_free(x);
 }
@@ -208,6 +208,47 @@ static void all_hosts_down_defers_the_site_once(void **state) {
     world_free(x);
 }
 
+static const char *greets_with_a_refusal(struct world *x, struct world_conn *c, const char *l) {
+    (void)x;
+    (void)c;
+    return !strcmp(l, "GREETING") ? "421 4.3.2 closing\r\n" : NULL;
+}
+
+static bool both_families(struct world *x, const char *name, struct rmd_addr_answer *a) {
+    (void)name;
+    a->n = x->flag == 2 ? 1 : 2;
+    a->addr[0] = (struct rmd_addr){.family = 4, .b = {93, 0, 0, 9}};
+    a->addr[1] = (struct rmd_addr){.family = 6, .b = {0x2a, 1, 9}};
+    return true;
+}
+
+static bool family_broken(struct world *x, const struct rmd_addr *to, enum rmd_own_error *error, const char **text) {
+    *error = x->count % 2 ? RMD_OWN_CONNECT_TIMEOUT : RMD_OWN_CONNECT_REFUSED;
+    *text = "Connection refused";
+    return x->flag == 1 || to->family != 4;
+}
+
+/* A receiver that isn't there by the source's family, though it has the other one, is out of this source's reach, which the
+ * coordinator remembers of the family; one that has no other, or that talks to us, is just down. */
+static void a_broken_family_is_told_as_such(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct world *x = world_ready();
+        x->host = both_families;
+        x->connect = family_broken;
+        x->flag = i < 2 ? 0 : 4 - i; /* broken; broken; no other family; it talks */
+        x->count = i;
+        x->answer = i == 3 ? greets_with_a_refusal : NULL;
+        world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 3});
+        world_run(x, 60000);
+        assert_int_equal(world_count(x, RMD_OUTCOME_DEFERRED, 0), 3);
+        assert_string_equal(x->outcome[0].rule, i < 2 ? "own:unreachable" : i == 2 ? "own:connect-refused" : "code");
+        for (size_t k = 0; k < x->dials; k++)
+            assert_int_equal(x->dialled[k].family, 4);
+        world_free(x);
+    }
+}
+
 static bool dns_status(struct world *x, const char *name, struct rmd_mx_answer *mx) {
     (void)name;
     static const enum rmd_dns_status statuses[] = {RMD_DNS_TEMPFAIL, RMD_DNS_NXDOMAIN, RMD_DNS_NODATA, RMD_DNS_OK};
@@ -342,6 +383,7 @@ int main(void) {
         cmocka_unit_test(a_transaction_has_a_total_deadline),
         cmocka_unit_test(the_next_host_is_tried),
         cmocka_unit_test(all_hosts_down_defers_the_site_once),
+        cmocka_unit_test(a_broken_family_is_told_as_such),
         cmocka_unit_test(dns_failures),
         cmocka_unit_test(special_addresses_need_a_policy),
         cmocka_unit_test(opportunistic_tls_falls_back_to_none),

@@ -28,7 +28,7 @@ struct world_outcome {
     uint32_t index, kind, rcpts, reason, class, stage, code;
     int64_t at_ms;
     bool tls;
-    char text[120], mx[64];
+    char text[120], mx[64], rule[40];
 };
 
 struct world_event {
@@ -71,11 +71,15 @@ struct world {
     bool (*host)(struct world *, const char *name, struct rmd_addr_answer *a);
     bool (*connect)(struct world *, const struct rmd_addr *to, enum rmd_own_error *error, const char **text);
     const char *ehlo;
-    bool tls_fails, hold_mx;
-    int count, flag; /* for scripts */
+    bool tls_fails, tls_verified, hold_mx;
+    struct rmd_buf sent; /* the last that was sent with its dot */
+    int count, flag;     /* for scripts */
     uint32_t max_conns, conns_now;
 };
 
+#ifndef WORLD_SIGN
+#define WORLD_SIGN rmd_sign_fake()
+#endif
 #define MAYBE __attribute__((unused))
 
 static struct world_event *world_push(struct world *x, enum rmd_worker_event_kind kind) {
@@ -128,18 +132,29 @@ static void world_line(struct world *x, uint32_t n, const char *l) {
                                          : "250 2.0.0 ok\r\n");
 }
 
+/* Where in the bytes the content begins, behind what commands there are; BDAT counts it, else a dot ends it. */
+static size_t world_content(const struct rmd_worker_effect *f) {
+    size_t at = 0;
+    while (at < f->bytes.n && (!memcmp(f->bytes.p + at, "MAIL", 4) || !memcmp(f->bytes.p + at, "RCPT", 4)))
+        at = (size_t)((const uint8_t *)memchr(f->bytes.p + at, '\n', f->bytes.n - at) - f->bytes.p) + 1;
+    if (memcmp(f->bytes.p + at, "BDAT ", 5) != 0) {
+        assert_memory_equal(f->bytes.p + f->bytes.n - 5, "\r\n.\r\n", 5);
+        return at;
+    }
+    uint64_t n = 0;
+    const char *size = (const char *)f->bytes.p + at + 5;
+    assert_int_equal(rmd_parse_u64(rmd_slice(size, strcspn(size, " ")), &n), RMD_OK);
+    const char *content = strstr(size, " LAST\r\n") + 7;
+    assert_int_equal(n, (size_t)((const char *)f->bytes.p + f->bytes.n - content));
+    return at;
+}
+
 static void world_send(struct world *x, const struct rmd_worker_effect *f) {
     struct world_conn *c = &x->conn[f->conn];
     assert_true(c->open);
+    size_t commands = f->dot ? world_content(f) : f->bytes.n;
     world_push(x, RMD_WE_SENT)->e.conn = f->conn;
-    if (f->dot) {
-        c->messages++;
-        rmd_buf_addf(&x->log, "%lld %u .\n", (long long)x->now, f->conn);
-        assert_memory_equal(f->bytes.p + f->bytes.n - 5, "\r\n.\r\n", 5);
-        world_reply(x, f->conn, ".", "250 2.0.0 queued\r\n");
-        return;
-    }
-    for (size_t i = 0; i < f->bytes.n; i++) {
+    for (size_t i = 0; i < commands; i++) {
         if (f->bytes.p[i] == '\n') {
             rmd_buf_truncate(&c->command, c->command.len - 1);
             world_line(x, f->conn, rmd_buf_str(&c->command));
@@ -148,6 +163,13 @@ static void world_send(struct world *x, const struct rmd_worker_effect *f) {
             rmd_buf_addc(&c->command, (char)f->bytes.p[i]);
         }
     }
+    if (!f->dot)
+        return;
+    c->messages++;
+    rmd_buf_clear(&x->sent);
+    rmd_buf_add(&x->sent, f->bytes.p, f->bytes.n);
+    rmd_buf_addf(&x->log, "%lld %u .\n", (long long)x->now, f->conn);
+    world_reply(x, f->conn, ".", "250 2.0.0 queued\r\n");
 }
 
 static void world_dial(struct world *x, const struct rmd_worker_effect *f) {
@@ -199,8 +221,10 @@ static void world_outcome(struct world *x, const Remuda__Outcome *o) {
                                 .tls = o->tls,
                                 .at_ms = x->now,
                                 .connection = o->connection};
-    if (o->verdict)
+    if (o->verdict) {
         r->class = o->verdict->class_;
+        rmd_copy(r->rule, sizeof r->rule, o->verdict->rule);
+    }
     if (o->reply) {
         r->stage = o->reply->stage;
         r->code = o->reply->code;
@@ -283,6 +307,7 @@ static void world_carry_out(struct world *x) {
             struct world_event *e = world_push(x, RMD_WE_TLS);
             e->e.conn = f->conn;
             e->e.ok = !x->tls_fails;
+            e->e.verified = x->tls_verified;
             e->e.text = x->tls_fails ? "handshake failure" : "TLSv1.3";
             break;
         }
@@ -546,7 +571,7 @@ MAYBE static struct world *world_new(uint32_t connections) {
                "quarantine", 0);
     assert_int_equal(rmd_rules_compile(x->rules, world_finding, NULL), RMD_OK);
     x->w = rmd_worker_new(&(struct rmd_worker_options){.workers = 1,
-                                                       .sign = rmd_sign_fake(),
+                                                       .sign = WORLD_SIGN,
                                                        .rules = x->rules,
                                                        .seed = 7,
                                                        .connection_limit = connections,
@@ -577,6 +602,7 @@ MAYBE static void world_free(struct world *x) {
     rmd_worker_effects_release(&x->fx);
     rmd_rules_free(x->rules);
     rmd_buf_release(&x->log);
+    rmd_buf_release(&x->sent);
     free(x);
 }
 
