@@ -17,6 +17,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <ares.h>
@@ -51,7 +52,7 @@ struct waiter {
 };
 
 struct part {
-    bool wanted, known;
+    bool wanted, known, secure;
     enum rmd_dns_status status;
     uint32_t ttl_s;
     int n;
@@ -66,8 +67,10 @@ struct request {
     rmd_mx_fn mx_fn; /* one of these; codes_fn takes A records as they are */
     rmd_addr_fn addr_fn, codes_fn;
     rmd_txt_fn txt_fn;
+    rmd_tlsa_fn tlsa_fn;
     void *ctx;
     bool checking;     /* the resolver, before an implicit MX */
+    bool mx_secure;    /* that there is none */
     uint32_t mx_ttl_s; /* how long there is no MX */
     struct part part[2];
 };
@@ -79,6 +82,7 @@ struct query {
     uint16_t type;
     int hops;
     bool has_ttl;
+    bool insecure;                 /* a CNAME on the way was */
     uint32_t ttl_s;                /* least of the CNAMEs on the way */
     char name[RMD_DOMAIN_MAX + 1]; /* asked for */
     char at[RMD_DOMAIN_MAX + 1];   /* where the CNAMEs led */
@@ -87,7 +91,7 @@ struct query {
 struct rmd_dns_cares {
     ares_channel channel;
     int epoll_fd;
-    bool closing, one_server;
+    bool closing, one_server, validating;
     struct rmd_dns_cares_options o;
     struct rmd_dns_cache cache;
     struct rmd_map queries; /* key -> query */
@@ -127,7 +131,8 @@ static void reply_fail(struct rmd_dns_reply *reply, const char *detail) {
 /* --- cache: packed replies */
 
 static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
-    uint8_t head[4] = {(uint8_t)reply->status, (uint8_t)reply->n_mx, (uint8_t)reply->n_addr, (uint8_t)reply->n_txt};
+    uint8_t head[6] = {(uint8_t)reply->status, (uint8_t)reply->n_mx,   (uint8_t)reply->n_addr,
+                       (uint8_t)reply->n_txt,  (uint8_t)reply->n_tlsa, reply->secure};
     rmd_buf_add(out, head, sizeof head);
     for (int i = 0; i < reply->n_mx; i++) {
         uint8_t preference[2];
@@ -139,6 +144,14 @@ static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
         rmd_buf_add(out, reply->addr, (size_t)reply->n_addr * sizeof reply->addr[0]);
     for (int i = 0; i < reply->n_txt; i++)
         rmd_buf_add(out, reply->txt[i], strlen(reply->txt[i]) + 1);
+    if (reply->n_tlsa || reply->tlsa_lost) {
+        uint8_t n[4];
+        rmd_put_be16(n, (uint16_t)reply->tlsa_bytes);
+        rmd_put_be16(n + 2, (uint16_t)reply->tlsa_lost);
+        rmd_buf_add(out, n, sizeof n);
+        rmd_buf_add(out, reply->tlsa, (size_t)reply->n_tlsa * sizeof reply->tlsa[0]);
+        rmd_buf_add(out, reply->tlsa_data, reply->tlsa_bytes);
+    }
 }
 
 static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *reply) {
@@ -148,9 +161,11 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
     reply->n_mx = s.p[1];
     reply->n_addr = s.p[2];
     reply->n_txt = s.p[3];
+    reply->n_tlsa = s.p[4];
+    reply->secure = s.p[5];
     reply->has_ttl = true;
     reply->ttl_s = (uint32_t)((left_ms + 999) / 1000);
-    const uint8_t *p = s.p + 4;
+    const uint8_t *p = s.p + 6;
     for (int i = 0; i < reply->n_mx; i++) {
         reply->mx[i].preference = rmd_get_be16(p);
         rmd_copy(reply->mx[i].host, sizeof reply->mx[i].host, (const char *)p + 2);
@@ -163,6 +178,12 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
         rmd_copy(reply->txt[i], sizeof reply->txt[i], (const char *)p);
         p += strlen(reply->txt[i]) + 1;
     }
+    if (p == s.p + s.n)
+        return;
+    reply->tlsa_bytes = rmd_get_be16(p);
+    reply->tlsa_lost = rmd_get_be16(p + 2);
+    memcpy(reply->tlsa, p + 4, (size_t)reply->n_tlsa * sizeof reply->tlsa[0]);
+    memcpy(reply->tlsa_data, p + 4 + (size_t)reply->n_tlsa * sizeof reply->tlsa[0], reply->tlsa_bytes);
 }
 
 /* --- queries */
@@ -226,8 +247,21 @@ static void query_finish(struct query *q, struct rmd_dns_reply *reply) {
 
 static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, int answer_n);
 
+/* What ares_query() does, with the AD bit set: "tell me whether you validated it" (RFC 6840, section 5.7). */
 static void query_send(struct query *q) {
-    ares_query(q->d->channel, q->at, ns_c_in, q->type, on_ares, q); /* q may be gone behind this line */
+    enum { FLAGS = 3, AD = 0x20 };
+    unsigned char *bytes;
+    int n;
+    uint16_t id;
+    (void)!getrandom(&id, sizeof id, 0);
+    int rc = ares_create_query(q->at, ns_c_in, q->type, id, 1, &bytes, &n, DNS_EDNS_BYTES);
+    if (rc != ARES_SUCCESS) {
+        on_ares(q, rc, 0, NULL, 0);
+        return;
+    }
+    bytes[FLAGS] |= AD;
+    ares_send(q->d->channel, bytes, n, on_ares, q); /* q may be gone behind this line */
+    ares_free_string(bytes);
 }
 
 static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, int answer_n) {
@@ -240,6 +274,8 @@ static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, 
         rmd_dns_reply_parse(rmd_slice(answer, (size_t)answer_n), q->at, q->type, &reply);
     else
         reply_fail(&reply, status_text(d, status, text));
+    q->insecure |= !reply.secure;
+    reply.secure = d->validating && !q->insecure;
     if (reply.alias[0] && !d->closing) { /* the server knows the CNAME only: the chain goes on elsewhere */
         if (++q->hops <= RMD_DNS_CHAIN_MAX) {
             rmd_copy(q->at, sizeof q->at, reply.alias);
@@ -336,7 +372,7 @@ static void refuse_rewritten(struct rmd_addr_answer *a) {
 /* Both families: found if either is; else the worse of what is known. When there are too many, each family keeps a
  * half. */
 static void join_parts(const struct request *r, struct rmd_addr_answer *out) {
-    *out = (struct rmd_addr_answer){.status = RMD_DNS_NODATA, .ttl_s = UINT32_MAX};
+    *out = (struct rmd_addr_answer){.status = RMD_DNS_NODATA, .ttl_s = UINT32_MAX, .secure = true};
     const struct part *fail = NULL;
     int nxdomain = 0, wanted = 0;
     for (int i = 0; i < 2; i++) {
@@ -349,6 +385,7 @@ static void join_parts(const struct request *r, struct rmd_addr_answer *out) {
             fail = p;
             continue;
         }
+        out->secure &= p->secure;
         int spare = RMD_DNS_ADDR_MAX / 2 > other->n ? RMD_DNS_ADDR_MAX / 2 - other->n : 0;
         for (int k = 0; k < p->n && k < RMD_DNS_ADDR_MAX / 2 + spare; k++)
             out->addr[out->n++] = p->addr[k];
@@ -365,6 +402,7 @@ static void join_parts(const struct request *r, struct rmd_addr_answer *out) {
     }
     if (out->ttl_s == UINT32_MAX || out->status == RMD_DNS_TEMPFAIL)
         out->ttl_s = 0;
+    out->secure &= out->status != RMD_DNS_TEMPFAIL;
 }
 
 static void finish_addr(struct request *r) {
@@ -395,7 +433,8 @@ static void finish_implicit(struct request *r) {
         answer_mx_status(r, RMD_DNS_NODATA, ttl, "neither MX nor address");
         return;
     }
-    struct rmd_mx_answer a = {.status = RMD_DNS_OK, .implicit = true, .ttl_s = ttl, .n = 1};
+    struct rmd_mx_answer a = {
+        .status = RMD_DNS_OK, .implicit = true, .secure = r->mx_secure && addr.secure, .ttl_s = ttl, .n = 1};
     rmd_copy(a.mx[0].host, sizeof a.mx[0].host, r->name);
     answer_mx(r, &a);
 }
@@ -403,6 +442,7 @@ static void finish_implicit(struct request *r) {
 static void on_mx(struct request *r, const struct rmd_dns_reply *reply) {
     if (reply->status == RMD_DNS_NODATA) {
         r->mx_ttl_s = reply->ttl_s;
+        r->mx_secure = reply->secure;
         r->part[SLOT_A].wanted = r->part[SLOT_AAAA].wanted = true;
         struct rmd_dns_cares *d = r->d;
         char name[RMD_DOMAIN_MAX + 1]; /* r may be answered within the second call */
@@ -415,7 +455,7 @@ static void on_mx(struct request *r, const struct rmd_dns_reply *reply) {
         answer_mx_status(r, reply->status, reply->status == RMD_DNS_TEMPFAIL ? 0 : reply->ttl_s, reply->detail);
         return;
     }
-    struct rmd_mx_answer a = {.status = RMD_DNS_OK, .ttl_s = reply->ttl_s, .n = reply->n_mx};
+    struct rmd_mx_answer a = {.status = RMD_DNS_OK, .secure = reply->secure, .ttl_s = reply->ttl_s, .n = reply->n_mx};
     memcpy(a.mx, reply->mx, (size_t)reply->n_mx * sizeof a.mx[0]);
     answer_mx(r, &a);
 }
@@ -459,9 +499,27 @@ static void on_txt(struct request *r, const struct rmd_dns_reply *reply) {
     fn(ctx, name, &a);
 }
 
+static void on_tlsa(struct request *r, const struct rmd_dns_reply *reply) {
+    struct rmd_tlsa_answer a = {
+        .status = reply->status, .secure = reply->secure, .n = reply->n_tlsa, .lost = reply->tlsa_lost};
+    if (a.status != RMD_DNS_TEMPFAIL)
+        a.ttl_s = reply->ttl_s;
+    memcpy(a.tlsa, reply->tlsa, (size_t)reply->n_tlsa * sizeof a.tlsa[0]);
+    memcpy(a.data, reply->tlsa_data, reply->tlsa_bytes);
+    rmd_copy(a.detail, sizeof a.detail, reply->detail);
+    char name[RMD_DOMAIN_MAX + 1];
+    rmd_copy(name, sizeof name, r->name);
+    rmd_tlsa_fn fn = r->tlsa_fn;
+    void *ctx = r->ctx;
+    free(r);
+    fn(ctx, name, &a);
+}
+
 static void on_result(struct request *r, enum slot slot, const struct rmd_dns_reply *reply) {
     if (slot == SLOT_OTHER) {
-        if (r->codes_fn)
+        if (r->tlsa_fn)
+            on_tlsa(r, reply);
+        else if (r->codes_fn)
             on_codes(r, reply);
         else if (r->txt_fn)
             on_txt(r, reply);
@@ -475,6 +533,7 @@ static void on_result(struct request *r, enum slot slot, const struct rmd_dns_re
     p->known = true;
     p->status = reply->status;
     p->ttl_s = reply->ttl_s;
+    p->secure = reply->secure;
     p->n = reply->n_addr;
     memcpy(p->addr, reply->addr, (size_t)reply->n_addr * sizeof p->addr[0]);
     rmd_copy(p->detail, sizeof p->detail, reply->detail);
@@ -553,9 +612,21 @@ static void cares_txt(void *dns, const char *name, rmd_txt_fn fn, void *ctx) {
         on_txt(r, &no);
 }
 
+static void cares_tlsa(void *dns, const char *name, rmd_tlsa_fn fn, void *ctx) {
+    struct request *r = request_new(dns, name, ctx);
+    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
+    r->tlsa_fn = fn;
+    char lower[RMD_DOMAIN_MAX + 1];
+    rmd_copy(lower, sizeof lower, r->name);
+    if (rmd_dns_name_ok(name))
+        lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_TLSA);
+    else
+        on_tlsa(r, &no);
+}
+
 struct rmd_dns rmd_dns_cares_port(struct rmd_dns_cares *d) {
     static const struct rmd_dns_ops ops = {
-        .mx = cares_mx, .addr = cares_addr, .codes = cares_codes, .txt = cares_txt};
+        .mx = cares_mx, .addr = cares_addr, .codes = cares_codes, .txt = cares_txt, .tlsa = cares_tlsa};
     return (struct rmd_dns){.ops = &ops, .d = d};
 }
 
@@ -603,7 +674,7 @@ static void library_init(void) {
 
 static struct rmd_dns_cares_options with_defaults(const struct rmd_dns_cares_options *o) {
     struct rmd_dns_cares_options r = *o;
-    r.servers = NULL; /* read in open() only */
+    r.servers = r.validating = NULL; /* read in open() only */
     r.timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : DNS_TIMEOUT_DEFAULT_MS;
     r.tries = o->tries > 0 ? o->tries : DNS_TRIES_DEFAULT;
     r.ttl_max_s = o->ttl_max_s ? o->ttl_max_s : DNS_TTL_MAX_DEFAULT_S;
@@ -612,7 +683,26 @@ static struct rmd_dns_cares_options with_defaults(const struct rmd_dns_cares_opt
     return r;
 }
 
-static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_flags) {
+/* Which server answered isn't told: all of them must be trusted. */
+static bool all_validate(const struct ares_addr_port_node *list, const char *validating) {
+    for (const struct ares_addr_port_node *s = list; s; s = s->next) {
+        struct rmd_addr a = {.family = s->family == AF_INET6 ? 6 : 4}, v;
+        memcpy(a.b, &s->addr, a.family == 6 ? 16 : 4);
+        bool found = false;
+        for (const char *p = validating ? validating : ""; *p && !found;) {
+            char text[64];
+            size_t n = strcspn(p, ",");
+            found = rmd_copy_slice(text, sizeof text, rmd_trim(rmd_slice(p, n))) &&
+                    rmd_addr_parse(text, &v) == RMD_OK && rmd_addr_eq(&a, &v);
+            p += n + (p[n] == ',');
+        }
+        if (!found)
+            return false;
+    }
+    return list != NULL;
+}
+
+static int init_channel(struct rmd_dns_cares *d, const char *servers, const char *validating, int more_flags) {
     struct ares_options ao = {
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS | more_flags,
         .timeout = d->o.timeout_ms,
@@ -631,6 +721,7 @@ static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_f
     struct ares_addr_port_node *list = NULL;
     if (rc == ARES_SUCCESS && ares_get_servers_ports(d->channel, &list) == ARES_SUCCESS) {
         d->one_server = list && !list->next;
+        d->validating = all_validate(list, validating);
         ares_free_data(list);
     }
     if (rc != ARES_SUCCESS)
@@ -640,12 +731,12 @@ static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_f
 
 /* On SERVFAIL and the like c-ares goes on to the next server, and reports "refused" when none is left. With a single
  * server there is nowhere to go, and its own words are worth more. */
-static int set_up_channel(struct rmd_dns_cares *d, const char *servers) {
-    int rc = init_channel(d, servers, 0);
+static int set_up_channel(struct rmd_dns_cares *d, const char *servers, const char *validating) {
+    int rc = init_channel(d, servers, validating, 0);
     if (rc != ARES_SUCCESS || !d->one_server)
         return rc;
     ares_destroy(d->channel);
-    return init_channel(d, servers, ARES_FLAG_NOCHECKRESP);
+    return init_channel(d, servers, validating, ARES_FLAG_NOCHECKRESP);
 }
 
 int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_cares **out, char *err, size_t err_n) {
@@ -657,7 +748,7 @@ int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_car
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     rmd_list_init(&d->waiting);
     rmd_dns_cache_init(&d->cache, o->cache_entries);
-    int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers);
+    int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers, o->validating);
     if (rc != ARES_SUCCESS) {
         rmd_format(err, err_n, "dns: servers \"%s\" can't be used: %s", o->servers ? o->servers : "",
                    ares_strerror(rc));
