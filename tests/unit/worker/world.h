@@ -303,6 +303,9 @@ static void world_carry_out(struct world *x) {
         case RMD_WF_DIAL:
             world_dial(x, f);
             break;
+        case RMD_WF_TLSA:
+        case RMD_WF_STS:
+            break;
         case RMD_WF_TLS: {
             struct world_event *e = world_push(x, RMD_WE_TLS);
             e->e.conn = f->conn;
