@@ -121,10 +121,13 @@ static char *session_key(const struct rmd_addr *source, const struct rmd_tls_spe
     rmd_addr_format(source, from);
     rmd_buf_addf(&key, "%s|%s", from, spec->host);
     if (verifies && spec->level == RMD_TLS_L_DANE) {
-        struct rmd_slice records = rmd_slice(spec->tlsa->tlsa, sizeof spec->tlsa->tlsa);
-        struct rmd_slice data = rmd_slice(spec->tlsa->data, sizeof spec->tlsa->data);
-        rmd_buf_addf(&key, "|dane %016llx %016llx %s", (unsigned long long)rmd_fnv64(records),
-                     (unsigned long long)rmd_fnv64(data), spec->domain);
+        rmd_buf_addf(&key, "|dane %s", spec->domain);
+        for (int i = 0; i < spec->tlsa->n; i++) {
+            const struct rmd_tlsa *r = &spec->tlsa->tlsa[i];
+            rmd_buf_addf(&key, " %u %u %u ", r->usage, r->selector, r->matching);
+            for (unsigned k = 0; k < r->n; k++)
+                rmd_buf_addf(&key, "%02x", spec->tlsa->data[r->at + k]);
+        }
     } else if (verifies) {
         rmd_buf_addstr(&key, "|pkix");
     }

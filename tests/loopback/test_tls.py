@@ -77,7 +77,7 @@ class Domains(ClusterCase):
                                   unsigned=[f"{n}.example" for n in ("unsigned", *STS, *PLAIN)],
                                   bogus=["_tcp.mx.tlsabogus.example", "bogus.example"]).start()
         dns = {"dns.servers": [cls.validator.server]}
-        cls.settings = dns
+        cls.settings, cls.world_options = dns, {"port": cls.port}
         cls.node_settings = dns | {"dns.validating": [cls.validator.server], "tls.ca_file": cls.authority.ca,
                                    "tls.mta_sts_port": cls.policy_port, "dns.ttl_min": "30s"}
 
@@ -279,7 +279,7 @@ class AfterARestart(ClusterCase):
         cls.validator = Validator(cls.work, cls.address(53, network=8), {"keep.example": [
             ("@", "MX", "10 mx"), ("mx", "A", at), ("_mta-sts", "TXT", '"v=STSv1; id=1;"'), ("mta-sts", "A", where)]},
             unsigned=["keep.example"]).start()
-        cls.settings = {"dns.servers": [cls.validator.server]}
+        cls.settings, cls.world_options = {"dns.servers": [cls.validator.server]}, {"port": cls.port}
         cls.node_settings = cls.settings | {"tls.ca_file": cls.authority.ca, "tls.mta_sts_port": policy_port}
 
     def test_both(self):
