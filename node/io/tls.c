@@ -30,6 +30,7 @@ struct rmd_tls {
     enum rmd_tls_level level;
     bool check, verifies; /* verifies: the result of the verification counts, or is reported */
     bool wants_write, failed;
+    bool bad; /* the protocol was broken, or the peer isn't who he must be: its session is worth nothing */
 };
 
 /* ---------------------------------------------------------------- sessions */
@@ -193,6 +194,10 @@ void rmd_tls_free(struct rmd_tls *t, bool orderly) {
         ERR_clear_error();
         if (orderly && !t->failed && SSL_is_init_finished(t->ssl))
             SSL_shutdown(t->ssl);
+        else if (!t->bad && SSL_is_init_finished(t->ssl))
+            /* The receiver closed first, as after QUIT: without this OpenSSL takes the session for a broken one, and it is
+             * never resumed. */
+            SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         else
             SSL_set_quiet_shutdown(t->ssl, 1);
         SSL_free(t->ssl);
@@ -209,6 +214,7 @@ static int meaning(struct rmd_tls *t, int rc, const char *doing, char *text, siz
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
         return RMD_EAGAIN;
     t->failed = true;
+    t->bad |= why == SSL_ERROR_SSL;
     unsigned long e = ERR_peek_error();
     const char *reason = e ? ERR_reason_error_string(e) : NULL;
     if (why == SSL_ERROR_ZERO_RETURN)
@@ -252,7 +258,7 @@ static int judge(struct rmd_tls *t, struct rmd_tls_info *info, char *text, size_
     info->result = result_of(verified);
     if (verified != X509_V_OK) {
         (void)rmd_format(text, n, "TLS certificate: %s", X509_verify_cert_error_string(verified));
-        t->failed = !t->check;
+        t->failed = t->bad = !t->check;
         return t->check ? RMD_OK : RMD_EIO;
     }
     if (t->verifies)
