@@ -79,7 +79,7 @@ class Domains(ClusterCase):
         dns = {"dns.servers": [cls.validator.server]}
         cls.settings, cls.world_options = dns, {"port": cls.port}
         cls.node_settings = dns | {"dns.validating": [cls.validator.server], "tls.ca_file": cls.authority.ca,
-                                   "tls.mta_sts_port": cls.policy_port, "dns.ttl_min": "30s", "smtp.idle_close": "0s"}
+                                   "tls.mta_sts_port": cls.policy_port, "dns.ttl_min": "30s", "smtp.idle_close": "500ms"}
 
     @classmethod
     def policy_hosts(cls):
@@ -229,6 +229,8 @@ class Domains(ClusterCase):
     def test_sessions_are_resumed(self):
         for i in range(3):
             self.assertEqual(self.deliver([f"resume{i}@ee.example"])["delivered"], 1)
+            self.cluster.until(lambda: self.postfix.maillog().count(": disconnect from") == self.postfix.maillog().count(": connect from"),
+                               "the connection is closed")
         self.cluster.until(lambda: sum(d["resumed"] for d in self.cluster.get("tls?domain=ee.example")["domains"]) >= 2, "sessions are resumed", 8)
         self.assertEqual(self.fate("ee", "resume2"), "dane")
 
