@@ -136,6 +136,7 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_copy(c->host, sizeof c->host, rmd_mxplan_host(c->plan));
     rmd_addr_format(&c->addr, c->addr_text);
     c->tls_verified = false;
+    c->tls.info = (struct rmd_tls_info){0};
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
     c->identity = c->site->lane->source->identity;
@@ -344,6 +345,8 @@ static void refused_connection(struct rmd_worker *w, struct rmd_wconn *c, const 
 
 static void never_ready(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_smtp_result *r) {
     if (!r->own) {
+        if (r->reply.stage == RMD_STAGE_STARTTLS)
+            (void)rmd_worker_tls_failed(w, c, RMD_OWN_TLS_NOT_OFFERED, r->reply.text);
         refused_connection(w, c, &r->reply);
         return;
     }
