@@ -289,15 +289,27 @@ static struct rmd_sts_policy *policy_of(const struct rmd_slice *column) {
     return p;
 }
 
+/* A domain or an id, as they are written. */
+static bool is_word(struct rmd_slice s, const char *more) {
+    for (size_t i = 0; i < s.n; i++) {
+        char c = rmd_lower((char)s.p[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr(more, c))))
+            return false;
+    }
+    return s.n > 0;
+}
+
 static void load_line(struct rmd_sts_cache *c, struct rmd_slice line) {
     struct rmd_slice column[COLUMNS];
     uint64_t fetched, expires;
     char domain[RMD_DOMAIN_MAX + 1];
-    if (!split(line, column) || column[1].n > RMD_STS_ID_MAX || rmd_parse_u64(column[2], &fetched) != RMD_OK ||
+    if (!split(line, column) || !is_word(column[0], ".-_") || !is_word(column[1], "") ||
+        column[1].n > RMD_STS_ID_MAX || rmd_parse_u64(column[2], &fetched) != RMD_OK ||
         rmd_parse_u64(column[3], &expires) != RMD_OK || !rmd_copy_slice(domain, sizeof domain, column[0]))
         return;
     int64_t latest = c->now.wall_ms + (int64_t)RMD_STS_MAX_AGE_S * 1000; /* a clock that stood elsewhere */
-    if ((int64_t)expires <= c->now.wall_ms || expires > (uint64_t)latest || rmd_map_get_str(&c->entries, domain))
+    if ((int64_t)expires <= c->now.wall_ms || expires > (uint64_t)latest || fetched > expires ||
+        rmd_map_get_str(&c->entries, domain))
         return;
     struct rmd_sts_policy *p = policy_of(column);
     struct entry *e = p ? entry_of(c, domain) : NULL;
