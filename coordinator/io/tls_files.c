@@ -22,37 +22,38 @@ struct rmd_tls_files {
     bool quit, complained;
 };
 
-static void file_of(const struct rmd_tls_files *f, uint32_t day, char path[1200]) {
+static void file_of(const char *folder, uint32_t day, char path[1200]) {
     char date[32];
     rmd_date_rfc3339((int64_t)day * DAY_MS, date);
     date[10] = 0;
-    (void)rmd_format(path, 1200, "%s/%s.jsonl", f->o.folder, date);
+    (void)rmd_format(path, 1200, "%s/%s.jsonl", folder, date);
 }
 
-static bool write_reports(const char *path, const json_t *reports) {
-    char temporary[1210];
-    (void)rmd_format(temporary, sizeof temporary, "%s.new", path);
-    FILE *file = fopen(temporary, "we");
+int rmd_tls_reports_write(const char *folder, uint32_t day, const json_t *reports) {
+    char path[1200], temporary[1210];
     const json_t *report;
     size_t i;
+    file_of(folder, day, path);
+    (void)rmd_format(temporary, sizeof temporary, "%s.new", path);
+    FILE *file = fopen(temporary, "we");
     if (!file)
-        return false;
+        return RMD_EIO;
     bool ok = fchmod(fileno(file), 0640) == 0;
     json_array_foreach(reports, i, report) {
         ok = ok && json_dumpf(report, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF;
     }
     ok = ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
     ok = fclose(file) == 0 && ok;
-    return ok && rename(temporary, path) == 0;
+    return ok && rename(temporary, path) == 0 ? RMD_OK : RMD_EIO;
 }
 
 static void write_day(struct rmd_tls_files *f, uint32_t day) {
     char path[1200];
     json_t *reports = NULL;
-    file_of(f, day, path);
+    file_of(f->o.folder, day, path);
     if (access(path, F_OK) == 0 || rmd_tls_reports(f->o.shell, &f->o.who, day, NULL, &reports) != RMD_OK)
         return;
-    bool ok = !json_array_size(reports) || write_reports(path, reports);
+    bool ok = !json_array_size(reports) || rmd_tls_reports_write(f->o.folder, day, reports) == RMD_OK;
     if (!ok && !f->complained)
         rmd_warn("tls-reports", "%s: can't be written: %s", path, strerror(errno));
     else if (json_array_size(reports) && ok)

@@ -19,15 +19,18 @@ struct packed {
     struct rmd_buf bytes; /* be32 length, record; again */
 };
 
+void rmd_tls_pack(const Remuda__TlsDayRecord *r, struct rmd_buf *out) {
+    size_t at = out->len;
+    rmd_buf_add(out, "\0\0\0", 4);
+    rmd_pb_encode(r, out);
+    if (!out->overflow)
+        rmd_put_be32(out->p + at, (uint32_t)(out->len - at - 4));
+}
+
 static void pack(void *ctx, const Remuda__TlsDayRecord *r) {
     struct packed *p = ctx;
-    if (r->day != p->day || (p->domain && strcmp(r->domain, p->domain) != 0))
-        return;
-    size_t at = p->bytes.len;
-    rmd_buf_add(&p->bytes, "\0\0\0", 4);
-    rmd_pb_encode(r, &p->bytes);
-    if (!p->bytes.overflow)
-        rmd_put_be32(p->bytes.p + at, (uint32_t)(p->bytes.len - at - 4));
+    if (r->day == p->day && (!p->domain || strcmp(r->domain, p->domain) == 0))
+        rmd_tls_pack(r, &p->bytes);
 }
 
 static void pack_all(void *ctx, struct rmd_coord *core, struct rmd_time now) {
@@ -124,15 +127,15 @@ static json_t *report_json(const struct rmd_tls_who *who, uint32_t day, const ch
     return o;
 }
 
-static json_t *unpack(const struct rmd_tls_who *who, uint32_t day, const struct rmd_buf *bytes) {
+json_t *rmd_tls_reports_of(const struct rmd_tls_who *who, uint32_t day, struct rmd_slice packed) {
     json_t *all = json_array(), *by_domain = json_object();
     struct rmd_arena a = {0};
-    for (size_t at = 0; at + 4 <= bytes->len;) {
-        size_t n = rmd_get_be32(bytes->p + at);
+    for (size_t at = 0; at + 4 <= packed.n;) {
+        size_t n = rmd_get_be32(packed.p + at);
         rmd_arena_reset(&a);
-        const Remuda__TlsDayRecord *r = n <= bytes->len - at - 4 ? rmd_pb_decode(&remuda__tls_day_record__descriptor,
-                                                                                 rmd_slice(bytes->p + at + 4, n), &a)
-                                                                 : NULL;
+        const Remuda__TlsDayRecord *r = n <= packed.n - at - 4 ? rmd_pb_decode(&remuda__tls_day_record__descriptor,
+                                                                               rmd_slice(packed.p + at + 4, n), &a)
+                                                               : NULL;
         if (!r)
             break;
         json_t *report = json_object_get(by_domain, r->domain);
@@ -154,7 +157,7 @@ int rmd_tls_reports(struct rmd_shell *s, const struct rmd_tls_who *who, uint32_t
     struct packed p = {.day = day, .domain = domain, .bytes = {.limit = 256 << 20}};
     int rc = rmd_shell_call(s, pack_all, &p);
     if (rc == RMD_OK)
-        *out = unpack(who, day, &p.bytes);
+        *out = rmd_tls_reports_of(who, day, rmd_buf_slice(&p.bytes));
     rmd_buf_release(&p.bytes);
     return rc;
 }

@@ -16,11 +16,17 @@ struct rmd_tls_who {
     const char *organization, *contact; /* as reports name us */
 };
 
+/* An array of reports made of records of one day; each record comes behind its length, in 4 bytes. */
+void rmd_tls_pack(const Remuda__TlsDayRecord *r, struct rmd_buf *out);
+json_t *rmd_tls_reports_of(const struct rmd_tls_who *who, uint32_t day, struct rmd_slice packed);
 /* An array of reports of the day; domain NULL: of every domain. RMD_ECLOSED: the shell is stopping. */
 int rmd_tls_reports(struct rmd_shell *s, const struct rmd_tls_who *who, uint32_t day, const char *domain,
                     json_t **out) RMD_CHECKED;
 /* The same of a day that is in a file only. RMD_ENOTFOUND. */
 int rmd_tls_reports_of_file(const char *folder, uint32_t day, const char *domain, json_t **out) RMD_CHECKED;
+
+/* Writes them into the day's file, whole or not at all. */
+int rmd_tls_reports_write(const char *folder, uint32_t day, const json_t *reports) RMD_CHECKED;
 
 struct rmd_tls_files;
 struct rmd_tls_files_options {
