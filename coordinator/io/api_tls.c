@@ -1,4 +1,6 @@
 /* Transport security: what is known of domains' policies and sessions, and reports about them. */
+#include <stdlib.h>
+
 #include <base/text.h>
 
 #include "coordinator/io/api_request.h"
@@ -60,6 +62,28 @@ static void domains_in_core(void *ctx, struct rmd_coord *core, struct rmd_time n
     v->dropped = rmd_coord_tls_days(core, add_day, v);
 }
 
+static int by_name(const void *a, const void *b) {
+    const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+    int rc = strcmp(json_string_value(json_object_get(x, "domain")), json_string_value(json_object_get(y, "domain")));
+    return rc ? rc
+              : strcmp(json_string_value(json_object_get(x, "policy")),
+                       json_string_value(json_object_get(y, "policy")));
+}
+
+/* The same list in order of names. */
+static json_t *sorted(json_t *list) {
+    size_t n = json_array_size(list);
+    json_t **v = rmd_alloc((n + 1) * sizeof *v), *out = json_array();
+    for (size_t i = 0; i < n; i++)
+        v[i] = json_array_get(list, i);
+    qsort(v, n, sizeof *v, by_name);
+    for (size_t i = 0; i < n; i++)
+        json_array_append(out, v[i]);
+    free(v);
+    json_decref(list);
+    return out;
+}
+
 void rmd_api_tls(struct rmd_api_request *r) {
     struct view v = {.list = json_array(), .by_key = json_object(), .domain = rmd_api_query(r, "domain")};
     int rc = rmd_shell_call(r->http->o.shell, domains_in_core, &v);
@@ -69,7 +93,7 @@ void rmd_api_tls(struct rmd_api_request *r) {
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
         return;
     }
-    r->out = json_pack("{s:o, s:I}", "domains", v.list, "dropped", (json_int_t)v.dropped);
+    r->out = json_pack("{s:o, s:I}", "domains", sorted(v.list), "dropped", (json_int_t)v.dropped);
 }
 
 void rmd_api_tls_reports(struct rmd_api_request *r) {
