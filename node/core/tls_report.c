@@ -77,8 +77,10 @@ void rmd_tls_report_add(struct rmd_tls_report *r, struct rmd_slice encoded_row, 
             k->sessions += row->sessions;
             k->resumed += row->resumed;
             k->last_wall_ms = row->last_wall_ms;
-            if (row->downgrade_until_wall_ms)
+            if (row->downgrade_until_wall_ms) {
                 k->downgrade_until_wall_ms = row->downgrade_until_wall_ms;
+                r->since_ms = now_ms - RMD_TLS_REPORT_DELAY_MS + RMD_TLS_REPORT_SOON_MS;
+            }
         } else {
             r->dropped += row->sessions;
         }

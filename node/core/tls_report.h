@@ -15,7 +15,8 @@ enum {
     RMD_TLS_ROW_BYTES_MAX = 16 << 10,
     RMD_TLS_REPORT_ROWS = 500,
     RMD_TLS_REPORT_BYTES = 256 << 10,
-    RMD_TLS_REPORT_DELAY_MS = 2000,
+    RMD_TLS_REPORT_DELAY_MS = 10000,
+    RMD_TLS_REPORT_SOON_MS = 1000, /* when a host is spoken to in the clear from now on: that is news */
     RMD_TLS_REPORT_REPEAT_MS = 5000,
 };
 

@@ -86,7 +86,7 @@ static void a_new_session_hears_what_is_out(void **state) {
     world_start(&w);
     world_welcome(&w, NULL, 0);
     told(&w, "a.example", RMD_TLS_R_VALIDATION_FAILURE, false, 12345);
-    world_tick(&w, RMD_TLS_REPORT_DELAY_MS);
+    world_tick(&w, RMD_TLS_REPORT_SOON_MS);
     assert_int_equal(next(&w)->row[0]->downgrade_until_wall_ms, 12345);
     w.epoch++;
     world_frame(&w, REMUDA__FRAME__BODY_HEARTBEAT_ECHO, &(Remuda__HeartbeatEcho)REMUDA__HEARTBEAT_ECHO__INIT);
