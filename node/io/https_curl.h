@@ -8,7 +8,7 @@
 
 #include "proto/tls.h"
 
-enum { RMD_HTTPS_AT_ONCE = 16, RMD_HTTPS_ADDRESSES_MAX = 16 };
+enum { RMD_HTTPS_AT_ONCE = 64, RMD_HTTPS_ADDRESSES_MAX = 16 };
 
 struct rmd_https_options {
     const char *ca_file; /* "": the system's */

@@ -3,6 +3,8 @@
 
 #include "node/io/shell_state.h"
 
+enum { DNS_CACHE_ENTRIES = 1000 }; /* the policies themselves are what is kept */
+
 static void answer(void *ctx, uint32_t worker, const char *domain, const struct rmd_sts_answer *a) {
     struct rmd_node_shell *s = ctx;
     if (worker < s->workers)
@@ -21,6 +23,7 @@ int node_shell_sts_open(struct rmd_node_shell *s, const struct rmd_dns_cares_opt
                                 .clock = s->clock,
                                 .answer = answer,
                                 .ctx = s};
+    o.dns.cache_entries = DNS_CACHE_ENTRIES;
     int rc = rmd_sts_start(&o, &s->sts, err, err_n);
     rmd_buf_release(&file);
     return rc;
