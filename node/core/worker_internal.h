@@ -139,7 +139,7 @@ struct rmd_wsite {
     uint64_t id;
     struct rmd_list queue, urgent;
     uint32_t urgent_run, bulk_open; /* worker_priority.c */
-    bool tls_required; /* by the stream whose messages wait here */
+    bool tls_required;              /* by the stream whose messages wait here */
     uint32_t queued, conns, dialing, ready;
     struct rmd_list idle; /* connections */
     struct rmd_pacer pacer;
@@ -236,6 +236,7 @@ struct rmd_wconn {
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
     bool bulk;           /* its open transaction is of bulk mail */
     bool tls_verified;   /* TLS to a peer whose name is authenticated (MTA-STS or DANE); REQUIRETLS needs it */
+    bool bulk; /* its open transaction is of bulk mail */
     struct rmd_wconn_tls tls;
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;
