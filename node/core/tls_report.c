@@ -3,6 +3,8 @@
 
 #include <base/text.h>
 
+#include "proto/tls.h"
+
 /* A kind of session; what they have in common is the encoded row without what is counted here. */
 struct kind {
     struct rmd_list link;
@@ -69,6 +71,8 @@ void rmd_tls_report_add(struct rmd_tls_report *r, struct rmd_slice encoded_row, 
         Remuda__TlsRow common = *row;
         common.sessions = common.resumed = 0;
         common.last_wall_ms = common.downgrade_until_wall_ms = 0;
+        if (row->result == RMD_TLS_R_OK) /* reports name addresses of failures alone */
+            common.sending_ip = common.receiving_ip = (char *)(uintptr_t) "";
         rmd_pb_encode(&common, &bytes);
         if (rmd_list_empty(&r->waiting) && !r->dropped)
             r->since_ms = now_ms;

@@ -16,6 +16,7 @@ static void told(struct world *w, const char *domain, enum rmd_tls_result result
     row.day = 20000;
     row.domain = (char *)(uintptr_t)domain;
     row.result = result;
+    row.receiving_ip = (char *)(uintptr_t)(resumed ? "198.51.100.1" : "198.51.100.2"); /* of good ones nobody asks */
     row.sessions = 1;
     row.resumed = resumed;
     row.last_wall_ms = w->now.wall_ms;
