@@ -422,9 +422,8 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
     take_numbers(r, &f.rec, &bad);
     if (!bad && !*f.rec.return_domain)
         f.rec.return_domain = f.rec.sending_domain;
-    bool fine =
-        !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec) && take_esmtp(r, &f.rec) &&
-        take_tls(r, &f.rec);
+    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec) &&
+                take_esmtp(r, &f.rec) && take_tls(r, &f.rec);
     if (fine && f.rec.n_key == 0) { /* it would leave unsigned */
         rmd_api_fail(r, 400, RMD_EINVAL, "keys: at least one DKIM key is needed (--key SELECTOR=PATH)");
         fine = false;

@@ -75,7 +75,7 @@ enum rmd_worker_event_kind {
     RMD_WE_STS,       /* name, sts */
     RMD_WE_CONNECTED, /* conn */
     RMD_WE_FAILED,    /* conn: dial failed or connection lost; error (own error), text */
-    RMD_WE_TLS,   /* conn: ok, verified (the peer is who MTA-STS or DANE say), text, tls (protocol and cipher, or why it
+    RMD_WE_TLS, /* conn: ok, verified (the peer is who MTA-STS or DANE say), text, tls (protocol and cipher, or why it
                          failed) */
     RMD_WE_BYTES, /* conn, bytes */
     RMD_WE_SENT,  /* conn: everything given to SEND so far has left */

@@ -518,7 +518,9 @@ void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *
     case RMD_WE_TLS:
         c->tls.info = e->tls ? *e->tls : (struct rmd_tls_info){0};
         (void)rmd_copy(c->tls.text, sizeof c->tls.text, e->text ? e->text : "");
-        c->tls_verified = e->ok && (e->verified || (c->tls.decision.level >= RMD_TLS_L_PKIX && c->tls.info.verified >= RMD_TLS_V_PKIX));
+        c->tls_verified =
+            e->ok &&
+            (e->verified || (c->tls.decision.level >= RMD_TLS_L_PKIX && c->tls.info.verified >= RMD_TLS_V_PKIX));
         rmd_smtp_tls_done(c->smtp, e->ok, e->text ? e->text : "", now);
         break;
     case RMD_WE_BYTES:

@@ -76,8 +76,6 @@ struct world {
     const char *ehlo;
     bool tls_fails, tls_verified, hold_mx;
     struct rmd_buf sent; /* the last that was sent with its dot */
-    int count, flag;     /* for scripts */
-    bool tls_fails, hold_mx;
     /* transport security; NULL: none of it */
     bool (*tlsa)(struct world *, const char *name, struct rmd_tlsa_answer *a);
     struct rmd_sts_policy *(*sts)(struct world *, const char *domain); /* given away */
@@ -319,6 +317,7 @@ static void world_handshake(struct world *x, const struct rmd_worker_effect *f) 
                                                         : RMD_TLS_V_ENCRYPTED;
     e->e.conn = f->conn;
     e->e.ok = ok;
+    e->e.verified = x->tls_verified;
     e->e.text = ok ? "TLSv1.3" : "handshake failure";
     if (x->n_asked < 64)
         x->asked[x->n_asked++] = f->tls->level;
@@ -370,12 +369,6 @@ static void world_carry_out(struct world *x) {
         case RMD_WF_STS:
             world_policy_of(x, f);
             break;
-        case RMD_WF_TLS: {
-            struct world_event *e = world_push(x, RMD_WE_TLS);
-            e->e.conn = f->conn;
-            e->e.ok = !x->tls_fails;
-            e->e.verified = x->tls_verified;
-            e->e.text = x->tls_fails ? "handshake failure" : "TLSv1.3";
         case RMD_WF_TLS:
             world_handshake(x, f);
             break;
