@@ -17,7 +17,7 @@ LDFLAGS_ALL = $(SAN) -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS_BASE := -lprotobuf-c
 LIBS_IO := $(shell pkg-config --libs libzmq openssl libcares libidn2 2>/dev/null) -lrocksdb
 LIBS_COORD := $(shell pkg-config --libs libmicrohttpd jansson libpq gmime-3.0 2>/dev/null)
-LIBS_NODE := -lopendkim
+LIBS_NODE := -lopendkim -lcurl
 LIBS_TEST := -lcmocka -ljansson
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard $(1))))
@@ -89,7 +89,7 @@ $(BUILD)/remuda-coordinator: $(BUILD)/obj/coordinator/main.o $(LIB_CIO) $(LIB_CC
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_COORD) $(LIBS_IO) $(LIBS_BASE)
 $(BUILD)/remuda-node: $(BUILD)/obj/node/main.o $(LIB_NIO) $(LIB_NCORE) $(LIB_PIO) $(LIB_BASE)
 	@echo '  LD   $@'
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_IO) $(LIBS_BASE)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcurl $(LIBS_IO) $(LIBS_BASE)
 $(BUILD)/remuda: $(BUILD)/obj/coordinator/ctl/main.o $(LIB_CTL) $(LIB_PIO) $(LIB_BASE)
 	@echo '  LD   $@'
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ -ljansson -lcurl $(LIBS_IO) $(LIBS_BASE)

@@ -18,6 +18,7 @@
 #include "coordinator/io/shell.h"
 #include "coordinator/io/store_pg.h"
 #include "coordinator/io/store_rocks.h"
+#include "coordinator/io/tls_report.h"
 #include "proto/io/blocklists_file.h"
 #include "proto/io/clock.h"
 #include "proto/io/notify.h"
@@ -102,6 +103,8 @@ struct parts {
     struct rmd_reload reload;
     struct rmd_shell *shell;
     struct rmd_http *http;
+    struct rmd_tls_files *tls_files;
+    char tls_reports[1024]; /* their folder */
     uint8_t secret_key[RMD_KEY_BYTES];
     uint8_t boot_id[RMD_UUID_BYTES];
     uint64_t epoch;
@@ -149,6 +152,7 @@ static int open_store(struct parts *p, bool takeover) {
 static int open_history(struct parts *p) {
     char err[512] = "", path[1024];
     rmd_format(path, sizeof path, "%s/history", p->conf.data);
+    rmd_format(p->tls_reports, sizeof p->tls_reports, "%s/tls-reports", p->conf.data);
     struct rmd_history_options o = {.directory = path,
                                     .keep_ms = p->conf.history_keep_ms,
                                     .max_bytes = p->conf.history_max_bytes,
@@ -236,8 +240,19 @@ static int open_http(struct parts *p) {
                                  .tls_certificate = p->conf.api_tls_certificate,
                                  .tls_key = p->conf.api_tls_key,
                                  .token_file = p->conf.api_token_file,
+                                 .tls_reports = p->tls_reports,
+                                 .organization = p->conf.tls_organization,
+                                 .contact = p->conf.tls_contact,
                                  .tenant = 1};
     return rmd_http_open(&o, &p->http, err, sizeof err) < 0 ? complain("api", err) : RMD_OK;
+}
+
+static int open_tls_files(struct parts *p) {
+    struct rmd_tls_files_options o = {.shell = p->shell,
+                                      .folder = p->tls_reports,
+                                      .who = {p->conf.tls_organization, p->conf.tls_contact},
+                                      .clock = rmd_clock_host()};
+    return rmd_tls_files_start(&o, &p->tls_files) < 0 ? complain("tls-reports", "no thread could be made") : RMD_OK;
 }
 
 static struct parts *serving;
@@ -272,6 +287,7 @@ static void *wait_for_signals(void *arg) {
 static void close_parts(struct parts *p) {
     if (p->http)
         rmd_http_close(p->http);
+    rmd_tls_files_stop(p->tls_files);
     rmd_shell_close(p->shell);
     if (p->store.ops)
         p->store.ops->close(p->store.s);
@@ -298,7 +314,7 @@ static int serve(struct parts *p, bool takeover) {
     struct rmd_watch_settings watch = watch_settings(&p->conf);
     rmd_reload_open(&p->reload, NULL, &paths, &watch, &p->files);
     if (settle_down(&p->conf) < 0 || open_store(p, takeover) < 0 || open_history(p) < 0 || open_shell(p) < 0 ||
-        open_http(p) < 0)
+        open_http(p) < 0 || open_tls_files(p) < 0)
         return RMD_EINVAL;
     p->reload.shell = p->shell;
     serving = p;

@@ -115,6 +115,8 @@ void rmd_rules_model(struct rmd_rules *r, struct rmd_model *m);
     X(SOURCE_ADDRESS, "own:source-address") /* bind failed: not on this host */          \
     X(TLS_HANDSHAKE, "own:tls-handshake")                                                \
     X(TLS_NOT_OFFERED, "own:tls-not-offered")                                            \
+    X(TLS_CERTIFICATE, "own:tls-certificate")                                            \
+    X(TLS_POLICY, "own:tls-policy") /* DANE or MTA-STS forbids the host */               \
     X(REPLY_TIMEOUT, "own:reply-timeout")                                                \
     X(CONNECTION_LOST, "own:connection-lost")                                            \
     X(REPLY_MALFORMED, "own:reply-malformed")                                            \

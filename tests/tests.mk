@@ -4,7 +4,7 @@
 DEPS_BUILD := gcc make pkg-config libc6-dev librocksdb-dev libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libssl-dev libc-ares-dev \
               libopendkim-dev libmicrohttpd-dev libjansson-dev libidn2-dev libpq-dev libgmime-3.0-dev libcurl4-openssl-dev
 DEPS_TEST := libcmocka-dev python3 knot knot-dnsutils nsd rbldnsd postfix opendkim opendkim-tools postgresql openssl curl procps iproute2 \
-             bind9-dnsutils python3-dkim libmail-dkim-perl
+             bind9-dnsutils unbound python3-dkim libmail-dkim-perl
 DEPS_LINT := clang clang-format clang-tidy libclang-rt-14-dev valgrind
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

@@ -249,6 +249,8 @@ Remuda__EventRecord *rmd_event_message(struct rmd_coord *c, const char *type, co
     if (o) {
         e->took_ms = o->took_ms;
         e->tls = o->tls;
+        e->tls_suite = o->tls_suite;
+        e->tls_verified = o->tls_verified;
         if (o->reply)
             e->reply = reply_dup(a, o->reply);
         if (o->verdict)

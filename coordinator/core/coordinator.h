@@ -408,6 +408,9 @@ struct rmd_list_view {
     size_t n_health;
 };
 void rmd_coord_lists(struct rmd_coord *c, void (*fn)(void *, const struct rmd_list_view *), void *ctx);
+/* TLS sessions, a record for each UTC day, domain and kind of policy, oldest day first. Returns how many sessions found no
+ * room since the start. */
+uint64_t rmd_coord_tls_days(struct rmd_coord *c, void (*fn)(void *, const Remuda__TlsDayRecord *), void *ctx);
 struct rmd_check_view {
     const char *list, *state, *text; /* text: what the codes mean, or why it is unknown */
     const char *evidence, *codes, *tier;

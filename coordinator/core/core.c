@@ -283,6 +283,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_campaigns_flush(c);
     rmd_surges_flush(c);
     rmd_listings_flush(c);
+    rmd_tls_flush(c);
     rmd_incidents_flush(c);
     rmd_registry_flush(c);
     rmd_warm_flush(c);
@@ -539,6 +540,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     rmd_reload_init(c);
     rmd_watchers_init(c);
     rmd_surges_init(c);
+    rmd_tls_init(c);
     return c;
 }
 
@@ -566,6 +568,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_suppress_free(c);
     rmd_surges_free(c);
     rmd_watchers_free(c);
+    rmd_tls_free(c);
     rmd_incidents_free(c);
     rmd_warm_free(c);
     rmd_book_free(c);

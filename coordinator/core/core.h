@@ -513,6 +513,7 @@ struct rmd_coord {
     uint32_t n_incidents;
     uint32_t peak_bucket;          /* lanes' recent hours were looked at */
     struct rmd_watchers *watchers; /* blocklists: listing.h */
+    struct rmd_tls_book *tls;      /* tls.c */
 
     struct rmd_warming warm;
     struct rmd_book book; /* reputations */
@@ -917,6 +918,20 @@ void rmd_listings_flush(struct rmd_coord *c);
 bool rmd_listing_confirmed(struct rmd_coord *c, const struct rmd_source *s); /* on a list of the acting tier */
 bool rmd_listing_snowshoe(struct rmd_coord *c, const struct rmd_source *s);  /* on one that never moves work */
 uint32_t rmd_listing_pace(struct rmd_coord *c, const struct rmd_source *s);  /* per cent, 0: all */
+
+/* ---- tls.c */
+enum {
+    RMD_TLS_DAYS = 3,
+    RMD_TLS_RECORDS_MAX = 60000,
+    RMD_TLS_FAILURES_MAX = 32, /* kinds of failure kept apart, of a record */
+    RMD_TLS_MX_HOSTS_MAX = 32,
+    RMD_TLS_DOMAIN_BYTES = 253,
+};
+void rmd_tls_init(struct rmd_coord *c);
+void rmd_tls_free(struct rmd_coord *c);
+void rmd_tls_restore(struct rmd_coord *c, Remuda__TlsDayRecord *r);
+void rmd_tls_report(struct rmd_coord *c, struct rmd_node *n, const Remuda__TlsReport *m);
+void rmd_tls_flush(struct rmd_coord *c);
 
 /* ---- restore.c */
 int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value) RMD_CHECKED;

@@ -123,6 +123,13 @@ struct rmd_key rmd_key_surge(uint32_t tenant, uint32_t provider, uint64_t site) 
     add64(&k, site);
     return k;
 }
+struct rmd_key rmd_key_tls(uint32_t day, uint8_t kind, const char *domain) {
+    struct rmd_key k = rmd_key_table('X');
+    add32(&k, day);
+    add(&k, &kind, 1);
+    add64(&k, rmd_fnv64(rmd_slice_str(domain)));
+    return k;
+}
 struct rmd_key rmd_key_events(uint64_t first_origin) {
     struct rmd_key k = rmd_key_table('V');
     add64(&k, first_origin);

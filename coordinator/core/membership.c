@@ -401,6 +401,9 @@ static void session_frame(struct rmd_coord *c, struct rmd_node *n, const Remuda_
     case REMUDA__FRAME__BODY_PACE:
         rmd_pace_told(c, n, f->pace);
         break;
+    case REMUDA__FRAME__BODY_TLS_REPORT:
+        rmd_tls_report(c, n, f->tls_report);
+        break;
     case REMUDA__FRAME__BODY_FETCH:
         fetch(c, n, f->fetch);
         break;

@@ -42,6 +42,7 @@ static Remuda__StreamPolicy *stream_policy(const struct rmd_stream *s, struct rm
     p->dsn = r->dsn;
     p->requiretls = r->requiretls;
     p->one_signature = r->one_signature;
+    p->tls_required = r->tls_required;
     p->verp_secret.data = rmd_arena_dup(a, s->verp, sizeof s->verp);
     p->verp_secret.len = sizeof s->verp;
     p->key = rmd_arena_alloc(a, 8 * sizeof *p->key);

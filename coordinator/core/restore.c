@@ -124,6 +124,13 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
             rmd_listing_restore(c, r);
         break;
     }
+    case 'X': {
+        KEEP(TlsDayRecord, tls_day_record);
+        ok = r;
+        if (r)
+            rmd_tls_restore(c, r);
+        break;
+    }
     default: /* Q and D are counted by scans of our own */
         break;
     }

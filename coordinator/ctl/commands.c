@@ -117,6 +117,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "  --domain-warm-as N       the sending domain is warm: so many recipients a day at each provider\n"
      "  --domain-since DATE      since when (default: today)\n"
      "  --cold-lanes yes|never   whether sources that warm up may send its mail (yes)\n"
+     "  --tls may|required       required: nothing of it leaves in the clear (may)\n"
      "\n"
      "  remuda stream set bulk --pool bulk --sending-domain news.example.net --key s1=/etc/remuda/keys/s1.pem\n", rmd_ctl_stream_set},
     {"stream", "list", "", "Streams", "", rmd_ctl_stream_list},
@@ -155,6 +156,12 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "TIER tells what a listing does: act stops a source everywhere (a domain: pauses its bulk streams), slow halves a\n"
      "source's pace, snowshoe pauses bulk streams and moves nothing, alert is told only.\n", rmd_ctl_listings},
+    {"tls", NULL, "[DOMAIN]", "TLS towards receivers: policies, sessions, what failed, what goes in the clear",
+     "Of the last three UTC days. POLICY: DANE or MTA-STS, as the domain publishes it; MODE: enforce or testing; EXPIRES: until\n"
+     "when the fetched policy holds. A failed handshake sends mail IN THE CLEAR only where neither they nor you require TLS.\n", rmd_ctl_tls},
+    {"tls-report", NULL, "[--day YYYY-MM-DD] [DOMAIN]", "Reports about TLS sessions as RFC 8460 writes them (JSON)",
+     "Of a UTC day, today when none is named; one report a domain. Reports of finished days are also in the coordinator's data\n"
+     "folder, tls-reports/DAY.jsonl, for 30 days. They are not mailed to anybody.\n", rmd_ctl_tls_report},
     {"suppress", "add", "ADDRESS [--stream NAME] [--reason TEXT]", "Never contact an address again", "In force at once for whatever no node holds; returns when every node that holds leases has confirmed it, or\n"
      "after 30 s with exit code 5 and the names of those that have not.\nWithout --reason one that is known stays, unless it was a bounce.\n", rmd_ctl_suppress_add},
     {"suppress", "remove", "ADDRESS [--stream NAME]", "Allow an address again", "", rmd_ctl_suppress_remove},

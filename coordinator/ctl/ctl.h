@@ -153,6 +153,8 @@ int rmd_ctl_suppress_decide(struct rmd_ctl *c);
 int rmd_ctl_classify(struct rmd_ctl *c);
 int rmd_ctl_rules_check(struct rmd_ctl *c);
 int rmd_ctl_rules_reload(struct rmd_ctl *c);
+int rmd_ctl_tls(struct rmd_ctl *c);
+int rmd_ctl_tls_report(struct rmd_ctl *c);
 int rmd_ctl_listings(struct rmd_ctl *c);
 int rmd_ctl_listings_lists(struct rmd_ctl *c);
 int rmd_ctl_listings_check(struct rmd_ctl *c);

@@ -35,6 +35,17 @@ static const char *own_text(const json_t *e) {
     return text;
 }
 
+/* " tls=TLSv1.3/TLS_AES_256_GCM_SHA384,dane" */
+static void print_tls(const json_t *e) {
+    const char *session = rmd_json_s(e, "tls_session");
+    if (!*session)
+        return;
+    printf(" tls=");
+    for (const char *p = session; *p; p++)
+        putchar(*p == ' ' ? '/' : *p);
+    printf(",%s", rmd_json_s(e, "tls_verified"));
+}
+
 /* One line a delivery, as Postfix has taught everybody to read them. */
 static void print_event(const json_t *e) {
     static const char *const keys[][2] = {{"to", "recipient"}, {"source", "source"}, {"provider", "provider"},
@@ -46,6 +57,7 @@ static void print_event(const json_t *e) {
         if (*rmd_json_s(e, keys[i][1]))
             printf(" %s=%s", keys[i][0], rmd_json_s(e, keys[i][1]));
     print_subject(e);
+    print_tls(e);
     if (rmd_json_i(e, "attempt"))
         printf(" attempt=%" PRId64, rmd_json_i(e, "attempt"));
     if (rmd_json_i(e, "incident"))

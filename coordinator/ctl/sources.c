@@ -410,7 +410,7 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     const char *name, *pool = NULL, *sending = NULL, *ret = NULL, *key = NULL, *url = NULL, *mailto = NULL,
                       *priority = NULL, *age = NULL;
     const char *warmup = NULL, *warm_as = NULL, *since = NULL, *cold = NULL;
-    const char *dsn = NULL, *tls = NULL, *one = NULL;
+    const char *dsn = NULL, *requiretls = NULL, *tls = NULL, *one = NULL;
     const char *rmin = NULL, *rmax = NULL, *uncertain = NULL, *wait = NULL, *cap = NULL, *canon = NULL;
     const struct rmd_ctl_option opt[] = {{"pool", &pool, NULL},
                                          {"sending-domain", &sending, NULL},
@@ -431,8 +431,9 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
                                          {"domain-since", &since, NULL},
                                          {"cold-lanes", &cold, NULL},
                                          {"dsn", &dsn, NULL},
-                                         {"requiretls", &tls, NULL},
+                                         {"requiretls", &requiretls, NULL},
                                          {"one-signature", &one, NULL},
+                                         {"tls", &tls, NULL},
                                          {0}};
     int rc = rmd_ctl_options(c, opt, &name, 1, 1);
     if (rc >= 0)
@@ -449,8 +450,9 @@ int rmd_ctl_stream_set(struct rmd_ctl *c) {
     set_text(o, "domain_since", since);
     set_text(o, "cold_lanes", cold);
     set_text(o, "dsn", dsn);
-    set_text(o, "requiretls", tls);
+    set_text(o, "requiretls", requiretls);
     set_text(o, "one_signature", one);
+    set_text(o, "tls", tls);
     bool fine = set_count(c, o, "priority", "priority", priority) &&
                 set_count(c, o, "domain_cap_per_day", "domain-cap", cap) &&
                 set_count(c, o, "domain_warm_as", "domain-warm-as", warm_as) &&
@@ -543,6 +545,7 @@ static void show_stream(const json_t *s) {
     duration_row("age-limit", s, "age_limit_ms", "then a recipient is given up");
     duration_row("retry-min", s, "retry_min_ms", "");
     duration_row("retry-max", s, "retry_max_ms", "");
+    text_row("tls", s, "tls", "may");
     text_row("uncertain", s, "uncertain_policy", "-");
     duration_row("node-return-wait", s, "node_return_wait_ms", "");
     rmd_format_count((uint64_t)rmd_json_i(s, "domain_cap_per_day"), cap);

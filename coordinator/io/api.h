@@ -54,7 +54,7 @@
  * GET  /v1/streams                 {"streams":[T]}  T = {"id","name","pool","sending_domain","return_domain","unsubscribe_url","unsubscribe_mailto","priority",
  *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization","dsn","requiretls","one_signature",
  *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day",
- *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never"}
+ *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never","tls":"may|required"}
  * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
  * POST /v1/streams/NAME/pause | resume {"reason"}
  * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused","unsorted_later"}
@@ -64,6 +64,10 @@
  *                                  itself; null: only by resolving)
  * POST /v1/incidents/N/resolve     {"reason"}
  * POST /v1/incidents/N/undo | confirm  {"reason"}: of a surge -> {"incident","addresses","text"}
+ * GET  /v1/tls[?domain=D]          {"domains":[{"domain","policy":"tlsa|sts|no-policy-found","mode":"enforce|testing|none" or null,"id","records","expires",
+ *                                  "good","failed","resumed","last","last_failure","last_failure_at","in_the_clear_until"}],"dropped"}; of three UTC days
+ * GET  /v1/tls/reports[?day=YYYY-MM-DD][&domain=D]
+ *                                  {"reports":[a report of RFC 8460, section 4.4, for each domain]}; today when no day is named
  * GET  /v1/listings[?all=1][&history=1][&subject=ADDRESS|DOMAIN]
  *                                  {"listings":[{"id","list","tier":"act|slow|alert|snowshoe","subject","kind":"source|domain|neighbour","network",
  *                                  "state":"listed|clean once|removed","since","last_seen","removed","for_ms","expected_ms","relisted","codes","meaning",
@@ -80,7 +84,7 @@
  *                                  pending: denied in a surge (incident), and not in force
  * GET  /v1/events?after=SEQ&last=N&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR
  *                                  application/x-ndjson: one event a line {"seq","at","type","message","campaign","recipient","source","provider","node","stream",
- *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","incident","campaign_name"}; members
+ *                                  "attempt","code","enhanced","reply","stage","mx","class","scope","action","rule","text","not_before","took_ms","tls","tls_session","tls_verified","incident","campaign_name"}; members
  *                                  without a meaning for the event are absent. follow=1 keeps the connection open. after=-N: the last N events of all;
  *                                  last=N: the last N that the other filters let through.
  * GET  /v1/explain?address=A | ?message=ID

@@ -390,6 +390,20 @@ static bool take_warmup(struct rmd_api_request *r, Remuda__StreamRecord *s) {
     return true;
 }
 
+static bool take_tls(struct rmd_api_request *r, Remuda__StreamRecord *s) {
+    bool bad = false;
+    const char *tls = rmd_api_string(r, "tls", &bad);
+    if (bad)
+        return false;
+    if (tls && strcmp(tls, "may") != 0 && strcmp(tls, "required") != 0) {
+        rmd_api_fail(r, 400, RMD_EINVAL, "tls: must be may or required");
+        return false;
+    }
+    if (tls)
+        s->tls_required = strcmp(tls, "required") == 0;
+    return true;
+}
+
 void rmd_api_stream_put(struct rmd_api_request *r) {
     bool bad = false;
     struct stream_fields f = {0};
@@ -408,8 +422,8 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
     take_numbers(r, &f.rec, &bad);
     if (!bad && !*f.rec.return_domain)
         f.rec.return_domain = f.rec.sending_domain;
-    bool fine =
-        !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec) && take_esmtp(r, &f.rec);
+    bool fine = !bad && check_stream(r, &f.rec) && take_keys(r, &f) && take_warmup(r, &f.rec) &&
+                take_esmtp(r, &f.rec) && take_tls(r, &f.rec);
     if (fine && f.rec.n_key == 0) { /* it would leave unsigned */
         rmd_api_fail(r, 400, RMD_EINVAL, "keys: at least one DKIM key is needed (--key SELECTOR=PATH)");
         fine = false;

@@ -3,6 +3,7 @@
 #include <base/text.h>
 
 #include "coordinator/io/api_request.h"
+#include "proto/tls.h"
 
 enum { EVENTS_A_READ = 500, FOLLOW_WAIT_MS = 1000 };
 
@@ -66,6 +67,8 @@ static const char *const types[] = {
     "stream.paused",
     "suppression.added",
     "suppression.removed",
+    "tls.downgraded",
+    "tls.failed",
     "warmup.advanced",
     "warmup.held",
     "warmup.back",
@@ -108,6 +111,16 @@ static void set_verdict(json_t *o, const Remuda__Verdict *v) {
     set_text(o, "scope", rmd_scope_format(v->scope, scope, sizeof scope));
     json_object_set_new(o, "action", json_string(rmd_action_name(v->action)));
     set_text(o, "rule", v->rule);
+}
+
+static void set_tls(json_t *o, const Remuda__EventRecord *e) {
+    char text[64];
+    json_object_set_new(o, "tls", json_true());
+    if (!e->tls_suite)
+        return;
+    rmd_tls_suite_format(e->tls_suite, text);
+    set_text(o, "tls_session", text);
+    set_text(o, "tls_verified", rmd_tls_verified_name(e->tls_verified));
 }
 
 struct names {
@@ -154,7 +167,7 @@ static json_t *event_json(const Remuda__EventRecord *e) {
         json_object_set_new(o, "not_before", rmd_json_time(e->not_before_wall_ms));
     set_int(o, "took_ms", e->took_ms);
     if (e->tls)
-        json_object_set_new(o, "tls", json_true());
+        set_tls(o, e);
     set_int(o, "incident", (int64_t)e->incident);
     set_int(o, "lease", (int64_t)e->lease);
     return o;

@@ -111,6 +111,8 @@ void rmd_api_queue(struct rmd_api_request *r);
 void rmd_api_incidents(struct rmd_api_request *r);
 void rmd_api_incident_resolve(struct rmd_api_request *r);
 void rmd_api_incident_ticket(struct rmd_api_request *r);
+void rmd_api_tls(struct rmd_api_request *r);
+void rmd_api_tls_reports(struct rmd_api_request *r);
 void rmd_api_listings(struct rmd_api_request *r);
 void rmd_api_lists(struct rmd_api_request *r);
 void rmd_api_listing_check(struct rmd_api_request *r);

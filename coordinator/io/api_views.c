@@ -195,6 +195,7 @@ static json_t *stream_json(const Remuda__StreamRecord *s) {
     json_object_set_new(o, "requiretls", json_string(s->requiretls ? "yes" : "no"));
     json_object_set_new(o, "one_signature", json_string(s->one_signature ? "yes" : "no"));
     json_object_set_new(o, "cold_lanes", json_string(s->no_cold_lanes ? "never" : "yes"));
+    json_object_set_new(o, "tls", json_string(s->tls_required ? "required" : "may"));
     return o;
 }
 

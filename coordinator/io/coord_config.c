@@ -40,6 +40,8 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"smtp.port", RMD_CONFIG_INT, AT(smtp_port), "25", 1, 65535, false, "where receivers listen"},
     {"smtp.starttls", RMD_CONFIG_BOOL, AT(smtp_starttls), "true", 0, 0, false, "use TLS where it is offered"},
     {"smtp.allow_special", RMD_CONFIG_LIST, AT(allow_special), "", 0, 0, false, "networks of private or loopback addresses that may be dialled all the same"},
+    {"tls_report.organization", RMD_CONFIG_STRING, AT(tls_organization), "Remuda", 0, 0, false, "who we are, in reports about TLS sessions (RFC 8460)"},
+    {"tls_report.contact", RMD_CONFIG_STRING, AT(tls_contact), "", 0, 0, false, "and whom to write to about them"},
     {"providers", RMD_CONFIG_PATH, AT(providers), "", 0, 0, false, "file of provider rules over the shipped ones"},
     {"rules", RMD_CONFIG_PATH, AT(rules), "", 0, 0, false, "file of verdict rules before the shipped ones"},
     {"warmup.plans", RMD_CONFIG_PATH, AT(warmup_plans), "", 0, 0, false, "file of warm-up plans over the shipped ones"},

@@ -18,6 +18,7 @@ struct rmd_coord_config {
     int64_t lease_valid_ms, transaction_deadline_ms, heartbeat_lost_ms;
     char **retry_class;
     int64_t lane_per_day, source_per_day, network_per_day, domain_per_day;
+    char *tls_organization, *tls_contact;
     int64_t smtp_port;
     bool smtp_starttls;
     char **allow_special;

@@ -52,6 +52,8 @@ static const struct route routes[] = {
     {"POST", "incidents/*/resolve", rmd_api_incident_resolve},
     {"POST", "incidents/*/ticket", rmd_api_incident_ticket},
     {"POST", "incidents/*/*", rmd_api_incident_decide},
+    {"GET", "tls", rmd_api_tls},
+    {"GET", "tls/reports", rmd_api_tls_reports},
     {"GET", "listings", rmd_api_listings},
     {"GET", "listings/lists", rmd_api_lists},
     {"POST", "listings/check", rmd_api_listing_check},

@@ -14,6 +14,8 @@ struct rmd_http_options {
     const char *listen;        /* "" = Unix socket only */
     const char *tls_certificate, *tls_key, *token_file;
     uint32_t tenant;
+    const char *tls_reports;            /* folder of reports about TLS sessions */
+    const char *organization, *contact; /* as such reports name us */
 };
 
 int rmd_http_open(const struct rmd_http_options *o, struct rmd_http **out, char *err, size_t err_n) RMD_CHECKED;

@@ -13,6 +13,8 @@ enum {
     RMD_DNS_ADDR_MAX = 16,
     RMD_DNS_TXT_MAX = 8,
     RMD_DNS_TXT_BYTES = 512,
+    RMD_DNS_TLSA_MAX = 16,
+    RMD_DNS_TLSA_BYTES = 4096, /* association data of all records of an answer together */
     RMD_DOMAIN_MAX = 253
 };
 
@@ -31,6 +33,7 @@ struct rmd_mx {
 struct rmd_mx_answer {
     enum rmd_dns_status status;
     bool implicit; /* no MX, but an address: the domain itself is its host */
+    bool secure;   /* validated by DNSSEC, as a resolver says that the configuration trusts in this */
     uint32_t ttl_s;
     int n;
     struct rmd_mx mx[RMD_DNS_MX_MAX]; /* sorted by preference, then host */
@@ -39,6 +42,7 @@ struct rmd_mx_answer {
 
 struct rmd_addr_answer {
     enum rmd_dns_status status;
+    bool secure; /* each family that was answered */
     uint32_t ttl_s;
     int n;
     struct rmd_addr addr[RMD_DNS_ADDR_MAX];
@@ -55,9 +59,26 @@ struct rmd_txt_answer {
     char detail[96];
 };
 
+/* TLSA records (RFC 6698), as they came; whether they can be used is decided elsewhere. */
+struct rmd_tlsa {
+    uint8_t usage, selector, matching;
+    uint16_t at, n; /* in data of the answer */
+};
+struct rmd_tlsa_answer {
+    enum rmd_dns_status status;
+    bool secure;
+    uint32_t ttl_s;
+    int n;
+    int lost; /* records that didn't fit */
+    struct rmd_tlsa tlsa[RMD_DNS_TLSA_MAX];
+    uint8_t data[RMD_DNS_TLSA_BYTES];
+    char detail[96];
+};
+
 typedef void (*rmd_mx_fn)(void *ctx, const char *domain, const struct rmd_mx_answer *a);
 typedef void (*rmd_addr_fn)(void *ctx, const char *host, const struct rmd_addr_answer *a);
 typedef void (*rmd_txt_fn)(void *ctx, const char *name, const struct rmd_txt_answer *a);
+typedef void (*rmd_tlsa_fn)(void *ctx, const char *name, const struct rmd_tlsa_answer *a);
 
 struct rmd_dns_ops {
     /* The callback comes exactly once, from within process(), or at once when the answer is cached. */
@@ -68,6 +89,7 @@ struct rmd_dns_ops {
      * kept back as rewritten: who asks a list finds out about that by himself. */
     void (*codes)(void *d, const char *name, rmd_addr_fn fn, void *ctx);
     void (*txt)(void *d, const char *name, rmd_txt_fn fn, void *ctx);
+    void (*tlsa)(void *d, const char *name, rmd_tlsa_fn fn, void *ctx); /* "_25._tcp.mx.example.com" */
 };
 
 struct rmd_dns {

@@ -191,6 +191,10 @@ bool rmd_mxplan_other_family(const struct rmd_mxplan *p) {
     return p->other_family;
 }
 
+void rmd_mxplan_next_host(struct rmd_mxplan *p) {
+    next_host(p);
+}
+
 enum rmd_own_error rmd_mxplan_error(const struct rmd_mxplan *p, char *detail, size_t n) {
     const char *host = p->n_hosts ? p->name[0] : "";
     if (p->tempfail) {

@@ -51,6 +51,7 @@ void rmd_mxplan_addresses(struct rmd_mxplan *p, const struct rmd_addr_answer *a,
                           struct rmd_rng *rng);
 const struct rmd_addr *rmd_mxplan_address(const struct rmd_mxplan *p); /* NULL: the host must be resolved first */
 void rmd_mxplan_next(struct rmd_mxplan *p);                            /* the current address failed */
+void rmd_mxplan_next_host(struct rmd_mxplan *p);                       /* nothing of the current host is to be used */
 /* Why no address could be dialled at all, when the plan is exhausted without a single dial; detail is for people. */
 enum rmd_own_error rmd_mxplan_error(const struct rmd_mxplan *p, char *detail, size_t n);
 /* Some host has addresses that only a source of the other family can dial. */

@@ -104,6 +104,7 @@ struct rmd_node *rmd_node_new(const struct rmd_node_options *o) {
     n->stop_at = RMD_NEVER;
     n->next_token = 1;
     n->watch = rmd_watch_new();
+    n->tls = rmd_tls_report_new();
     return n;
 }
 
@@ -123,6 +124,7 @@ void rmd_node_free(struct rmd_node *n) {
     node_recall_free(n);
     node_report_free(n);
     rmd_watch_free(n->watch);
+    rmd_tls_report_free(n->tls);
     rmd_map_release(&n->leases);
     rmd_map_release(&n->partials);
     rmd_map_release(&n->templates);
@@ -259,6 +261,9 @@ static void frame(struct rmd_node *n, const Remuda__Frame *f) {
     case REMUDA__FRAME__BODY_FINDINGS_ACK:
         node_watch_ack(n, f->findings_ack);
         break;
+    case REMUDA__FRAME__BODY_TLS_REPORT_ACK:
+        rmd_tls_report_acked(n->tls, f->tls_report_ack);
+        break;
     default:
         n->malformed_frames++; /* a body that only a node sends */
         break;
@@ -290,6 +295,9 @@ static void mail(struct rmd_node *n, const struct rmd_mail *m) {
     case RMD_MAIL_PACE:
         node_pace(n, m->bytes);
         break;
+    case RMD_MAIL_TLS:
+        node_tls_session_told(n, m);
+        break;
     case RMD_MAIL_STOPPED:
         if (n->stop_workers_left)
             n->stop_workers_left--;
@@ -317,6 +325,7 @@ static void due(struct rmd_node *n) {
         if (now >= n->heartbeat_at)
             node_heartbeat(n);
         node_watch_due(n);
+        node_tls_due(n);
     } else {
         node_recall_due(n); /* syncs go on; answers wait */
     }
@@ -406,6 +415,7 @@ int64_t rmd_node_deadline(const struct rmd_node *n) {
         EARLIER(node_recall_deadline(n));
         EARLIER(node_template_deadline(n));
         EARLIER(node_watch_deadline(n));
+        EARLIER(rmd_tls_report_deadline(n->tls));
     }
     if (n->stopping && n->state != NODE_STOPPED)
         EARLIER(n->stop_at);

@@ -173,6 +173,7 @@ static void welcome(struct rmd_node *n, uint64_t epoch, const Remuda__Welcome *w
     log_welcome(n, epoch, w);
     learn_ledger_time(n, w->ledger_time_ms);
     node_watch_session(n);
+    rmd_tls_report_session(n->tls);
     apply_policy(n, w->policy, true);
     int64_t before = n->valid_until;
     renew_validity(n, w->echo_mono_ms, w->lease_valid_ms);

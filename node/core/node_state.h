@@ -6,6 +6,7 @@
  *   node_template.c  Fetch and Template, hash check, forgetting
  *   node_report.c    outcomes into Reports, alarms, acknowledgements
  *   node_watch.c     the blocklist watch (watch.h)
+ *   node_tls.c       counts of TLS sessions (tls_report.h)
  *   node_recall.c    recalls and their answers, suppressions and their answers
  *
  * Ownership: every struct below belongs to struct rmd_node. Frames and mails of a step live in the effects' arena,
@@ -14,6 +15,7 @@
 #define REMUDA_NODE_STATE_H
 
 #include "node/core/node.h"
+#include "node/core/tls_report.h"
 #include "node/core/watch.h"
 
 enum node_state { NODE_START, NODE_HELLO, NODE_SERVING, NODE_STOPPED };
@@ -175,6 +177,9 @@ struct rmd_node {
     struct rmd_watch *watch;
     uint64_t watch_revision;
 
+    struct rmd_tls_report *tls;
+    uint64_t tls_run;
+
     struct rmd_list recalls, suppresses;
     uint64_t next_token, next_internal;
 
@@ -205,6 +210,10 @@ void node_disconnect(struct rmd_node *n, int64_t pause_ms);
 bool node_session_frame(struct rmd_node *n, const Remuda__Frame *f); /* false: not a frame of the session itself */
 void node_heartbeat(struct rmd_node *n);
 void node_trouble(struct rmd_node *n, const struct rmd_mail *mail);
+
+/* node_tls.c */
+void node_tls_session_told(struct rmd_node *n, const struct rmd_mail *m);
+void node_tls_due(struct rmd_node *n);
 
 /* node_watch.c */
 void node_watch_frame(struct rmd_node *n, const Remuda__Watch *m);

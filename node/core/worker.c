@@ -129,6 +129,9 @@ void rmd_worker_free(struct rmd_worker *w) {
     it = 0;
     while (rmd_map_next(&w->hosts, &it, NULL, &v))
         free(v);
+    it = 0;
+    while (rmd_map_next(&w->tlsa_hosts, &it, NULL, &v))
+        free(v);
     free_lanes(w);
     rmd_list_for_safe(s, &w->suppressing) {
         struct rmd_wsuppress *p = rmd_container(s, struct rmd_wsuppress, link);
@@ -136,10 +139,12 @@ void rmd_worker_free(struct rmd_worker *w) {
         free(p);
     }
     rmd_worker_policy_release(w);
-    struct rmd_map *maps[] = {&w->sources, &w->lanes, &w->leases, &w->templates, &w->domains, &w->hosts};
+    struct rmd_map *maps[] = {&w->sources, &w->lanes, &w->leases,    &w->templates,
+                              &w->domains, &w->hosts, &w->tlsa_hosts};
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         rmd_map_release(maps[i]);
     rmd_mxfail_release(&w->fail);
+    rmd_tls_broken_release(&w->tls_broken);
     rmd_set64_release(&w->suppressed[0]);
     rmd_set64_release(&w->suppressed[1]);
     rmd_arena_release(&w->scratch);
@@ -215,6 +220,12 @@ int rmd_worker_step(struct rmd_worker *w, const struct rmd_worker_event *e, stru
         break;
     case RMD_WE_ADDR:
         rmd_worker_addr(w, e->name, e->addr);
+        break;
+    case RMD_WE_TLSA:
+        rmd_worker_tlsa(w, e->name, e->tlsa);
+        break;
+    case RMD_WE_STS:
+        rmd_worker_sts(w, e->name, e->sts);
         break;
     case RMD_WE_CONNECTED:
     case RMD_WE_FAILED:

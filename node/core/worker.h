@@ -21,6 +21,7 @@
 
 #include "node/core/render.h"
 #include "node/core/smtp.h"
+#include "node/core/tls_policy.h"
 #include "proto/site.h"
 
 /* Messages between a node's core and its workers (a mailbox each way; in the simulator a plain queue). */
@@ -41,6 +42,7 @@ enum rmd_mail_kind {
                          ... */
     RMD_MAIL_PACE,    /* bytes: Pace, of lanes that changed */
     RMD_MAIL_STOPPED,
+    RMD_MAIL_TLS, /* bytes: an encoded TlsRow of one session */
 };
 
 struct rmd_mail {
@@ -55,14 +57,25 @@ struct rmd_mail {
     const char *text;
 };
 
+/* What is known of a domain's MTA-STS policy. */
+struct rmd_sts_answer {
+    const struct rmd_sts_policy *policy; /* NULL: none */
+    int64_t expires_wall_ms;
+    enum rmd_tls_result
+        result; /* why there is none although the domain announces one; OK: it doesn't, or there is one */
+    char why[RMD_STS_WHY];
+};
+
 enum rmd_worker_event_kind {
     RMD_WE_TICK,
     RMD_WE_MAIL,      /* mail */
     RMD_WE_MX,        /* name, mx */
     RMD_WE_ADDR,      /* name, addr */
+    RMD_WE_TLSA,      /* name, tlsa */
+    RMD_WE_STS,       /* name, sts */
     RMD_WE_CONNECTED, /* conn */
     RMD_WE_FAILED,    /* conn: dial failed or connection lost; error (own error), text */
-    RMD_WE_TLS,   /* conn: ok, verified (the peer is who MTA-STS or DANE say), text (protocol and cipher, or why it
+    RMD_WE_TLS, /* conn: ok, verified (the peer is who MTA-STS or DANE say), text, tls (protocol and cipher, or why it
                          failed) */
     RMD_WE_BYTES, /* conn, bytes */
     RMD_WE_SENT,  /* conn: everything given to SEND so far has left */
@@ -79,6 +92,9 @@ struct rmd_worker_event {
     const char *name;
     const struct rmd_mx_answer *mx;
     const struct rmd_addr_answer *addr;
+    const struct rmd_tlsa_answer *tlsa;
+    const struct rmd_sts_answer *sts;
+    const struct rmd_tls_info *tls;
     const struct rmd_mail *mail;
 };
 
@@ -88,8 +104,10 @@ enum rmd_worker_effect_kind {
     RMD_WF_ALARM,   /* alarm (without n) */
     RMD_WF_MX,      /* name */
     RMD_WF_ADDR,    /* name */
+    RMD_WF_TLSA,    /* name */
+    RMD_WF_STS,     /* name: what is known of the domain's MTA-STS policy; answered once */
     RMD_WF_DIAL,    /* conn, source_addr (bind), dest_addr, port */
-    RMD_WF_TLS,     /* conn, name (SNI host); resume sessions by (source, host) */
+    RMD_WF_TLS,     /* conn, tls; resume sessions by (source, host, what is verified) */
     RMD_WF_SEND,    /* conn, bytes, dot */
     RMD_WF_CLOSE,   /* conn; its number may be used again for another DIAL. Exactly one for each DIAL, also after
                        RMD_WE_FAILED */
@@ -107,6 +125,7 @@ struct rmd_worker_effect {
     struct rmd_addr source_addr, dest_addr;
     struct rmd_slice bytes;
     const char *name;
+    const struct rmd_tls_spec *tls;
     const Remuda__Outcome *outcome;
     const Remuda__Alarm *alarm;
     struct rmd_mail mail;
@@ -132,6 +151,9 @@ struct rmd_worker_options {
     int64_t connect_timeout_ms;
     bool
         without_pace; /* measurements alone: verdicts of rate, rests and idleness change no pace. No configuration can */
+    bool dane, mta_sts; /* are looked at; without: no TLSA and no STS effects */
+    int64_t
+        tls_downgrade_ms; /* how long a host whose TLS failed is spoken to in the clear; 0: RMD_TLS_DOWNGRADE_MS */
 };
 
 struct rmd_worker;

@@ -20,6 +20,7 @@ void rmd_worker_conn_free(struct rmd_wconn *c) {
     rmd_smtp_free(c->smtp);
     rmd_mxplan_free(c->plan);
     free(c->last);
+    rmd_worker_tls_release(c);
     rmd_buf_release(&c->content);
     free(c);
 }
@@ -135,6 +136,7 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_copy(c->host, sizeof c->host, rmd_mxplan_host(c->plan));
     rmd_addr_format(&c->addr, c->addr_text);
     c->tls_verified = false;
+    c->tls.info = (struct rmd_tls_info){0};
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
     c->identity = c->site->lane->source->identity;
@@ -147,33 +149,63 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_worker_conn_arm(w, c);
 }
 
-/* From where the plan stands: the next address, or the next host's addresses, or the end. */
-static void advance(struct rmd_worker *w, struct rmd_wconn *c) {
-    const char *host = rmd_mxplan_host(c->plan);
-    if (!host) {
-        exhausted(w, c);
-        return;
-    }
-    if (rmd_mxplan_address(c->plan)) {
-        dial_address(w, c);
-        return;
-    }
+/* Waits for an answer about the name, with all others that do. */
+static void look_up(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_map *waits,
+                    enum rmd_worker_effect_kind kind, const char *name) {
     c->phase = RMD_CONN_RESOLVING;
     c->due_ms = w->now.mono_ms + RMD_WORKER_DNS_WAIT_MS;
-    struct host_wait *wait = rmd_map_get_str(&w->hosts, host);
+    struct host_wait *wait = rmd_map_get_str(waits, name);
     if (!wait) {
         wait = rmd_alloc(sizeof *wait);
         rmd_list_init(&wait->conns);
-        rmd_map_set(&w->hosts, rmd_slice_str(host), wait);
-        rmd_worker_effect(w, RMD_WF_ADDR)->name = rmd_arena_str(&w->out->arena, rmd_slice_str(host));
+        rmd_map_set(waits, rmd_slice_str(name), wait);
+        rmd_worker_effect(w, kind)->name = rmd_arena_str(&w->out->arena, rmd_slice_str(name));
     }
     rmd_list_push(&wait->conns, &c->resolving);
     rmd_worker_conn_arm(w, c);
 }
 
+static void look_up_tlsa(struct rmd_worker *w, struct rmd_wconn *c, const char *host) {
+    char name[RMD_DOMAIN_MAX + 32];
+    unsigned port = w->policy->smtp_port ? w->policy->smtp_port : 25;
+    (void)rmd_format(name, sizeof name, "_%u._tcp.%s", port, host);
+    look_up(w, c, &w->tlsa_hosts, RMD_WF_TLSA, name);
+}
+
+static void forbidden(struct rmd_wconn *c, const char *host);
+
+/* From where the plan stands: the next address, or the next host's addresses, or the end. */
+static void advance(struct rmd_worker *w, struct rmd_wconn *c) {
+    for (;;) {
+        const char *host = rmd_mxplan_host(c->plan);
+        if (!host) {
+            exhausted(w, c);
+            return;
+        }
+        if (!rmd_mxplan_address(c->plan)) {
+            look_up(w, c, &w->hosts, RMD_WF_ADDR, host);
+            return;
+        }
+        switch (rmd_worker_tls_host(w, c)) {
+        case RMD_TLS_STEP_DIAL:
+            dial_address(w, c);
+            return;
+        case RMD_TLS_STEP_ASK_TLSA:
+            look_up_tlsa(w, c, host);
+            return;
+        case RMD_TLS_STEP_SKIP:
+            forbidden(c, host);
+            rmd_mxplan_next_host(c->plan);
+        }
+    }
+}
+
 bool rmd_worker_dial(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *d) {
     struct rmd_wconn *c = conn_new(w, site);
     c->plan = rmd_mxplan_new(d->mx, d->n_mx, &w->rng);
+    c->tls.domain = rmd_strdup(d->name);
+    c->tls.sts = rmd_wsts_dup(d->sts);
+    c->tls.mx_secure = d->mx_secure;
     advance(w, c);
     return true;
 }
@@ -200,7 +232,26 @@ static void host_answer(struct rmd_worker *w, struct rmd_wconn *c, const struct 
                                        .fail = &w->fail,
                                        .now_ms = w->now.mono_ms};
     rmd_mxplan_addresses(c->plan, addr, &filter, &w->rng);
+    rmd_worker_tls_new_host(c, addr->secure);
     advance(w, c);
+}
+
+static void host_tlsa(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_tlsa_answer *tlsa) {
+    free(c->tls.tlsa);
+    c->tls.tlsa = rmd_memdup(tlsa, sizeof *tlsa);
+    advance(w, c);
+}
+
+void rmd_worker_tlsa(struct rmd_worker *w, const char *name, const struct rmd_tlsa_answer *tlsa) {
+    struct host_wait *wait = rmd_map_remove(&w->tlsa_hosts, rmd_slice_str(name));
+    if (!wait)
+        return;
+    while (!rmd_list_empty(&wait->conns)) {
+        struct rmd_wconn *c = rmd_container(wait->conns.next, struct rmd_wconn, resolving);
+        rmd_list_remove(&c->resolving);
+        host_tlsa(w, c, tlsa);
+    }
+    free(wait);
 }
 
 void rmd_worker_addr(struct rmd_worker *w, const char *name, const struct rmd_addr_answer *addr) {
@@ -231,10 +282,21 @@ static void remember(struct rmd_wconn *c, const struct rmd_reply *reply, const s
     rmd_copy(s->mx_addr, sizeof s->mx_addr, c->addr_text);
 }
 
+/* The TLS policy forbids the host that the plan stands at. */
+static void forbidden(struct rmd_wconn *c, const char *host) {
+    struct rmd_verdict v;
+    char text[160];
+    (void)rmd_format(text, sizeof text, "%s isn't used: %s", host, c->tls.decision.reason);
+    struct rmd_reply reply = {.text = rmd_slice_str(text), .stage = RMD_STAGE_DNS};
+    rmd_copy(c->host, sizeof c->host, host);
+    rmd_addr_format(rmd_mxplan_address(c->plan), c->addr_text);
+    rmd_rules_own(RMD_OWN_TLS_POLICY, &v);
+    remember(c, &reply, &v);
+}
+
 static void next_address(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_mxfail_add(&w->fail, c->site->lane->source->id, &c->addr, w->now.mono_ms);
     hang_up(w, c);
-    c->plain = false;
     rmd_mxplan_next(c->plan);
     advance(w, c);
 }
@@ -243,13 +305,12 @@ static void own_failure(struct rmd_worker *w, struct rmd_wconn *c, enum rmd_own_
                         struct rmd_slice detail) {
     struct rmd_verdict v;
     struct rmd_reply reply = {.text = detail, .stage = stage};
-    bool required = c->site->lane->policy && c->site->lane->policy->tls_required;
-    if (error == RMD_OWN_TLS_HANDSHAKE && !required && !c->plain) {
-        c->plain = true; /* RFC 7435: opportunistic means that a broken TLS is no worse than none */
+    if (error == RMD_OWN_TLS_HANDSHAKE && rmd_worker_tls_fall_back(w, c, detail)) {
         hang_up(w, c);
-        dial_address(w, c);
+        advance(w, c);
         return;
     }
+    error = rmd_worker_tls_failed(w, c, error, detail);
     rmd_rules_own(error, &v);
     remember(c, &reply, &v);
     next_address(w, c);
@@ -284,6 +345,8 @@ static void refused_connection(struct rmd_worker *w, struct rmd_wconn *c, const 
 
 static void never_ready(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_smtp_result *r) {
     if (!r->own) {
+        if (r->reply.stage == RMD_STAGE_STARTTLS)
+            (void)rmd_worker_tls_failed(w, c, RMD_OWN_TLS_NOT_OFFERED, r->reply.text);
         refused_connection(w, c, &r->reply);
         return;
     }
@@ -302,12 +365,9 @@ static void dial_failed(struct rmd_worker *w, struct rmd_wconn *c, enum rmd_own_
 
 static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     struct rmd_lane *lane = c->site->lane;
-    struct rmd_smtp_options o = {.helo = lane->source->helo, .timeouts = &w->o.timeouts, .tls = RMD_TLS_NEVER};
+    struct rmd_smtp_options o = {
+        .helo = lane->source->helo, .timeouts = &w->o.timeouts, .tls = rmd_worker_tls_option(c)};
     o.chunking = lane->policy && lane->policy->chunking != RMD_CHUNKING_OFF;
-    if (lane->policy && lane->policy->tls_required)
-        o.tls = RMD_TLS_REQUIRED;
-    else if (w->policy->starttls && !c->plain)
-        o.tls = RMD_TLS_OPPORTUNISTIC;
     rmd_smtp_free(c->smtp);
     c->smtp = rmd_smtp_new(&o, w->now.mono_ms);
     c->phase = RMD_CONN_OPEN;
@@ -339,6 +399,7 @@ static void idle(struct rmd_worker *w, struct rmd_wconn *c) {
         site->dialing--;
         site->ready++;
         site->dial_after_ms = 0;
+        rmd_worker_tls_ready(w, c);
         rmd_mxfail_clear(&w->fail, site->lane->source->id, &c->addr);
         rmd_mxplan_free(c->plan);
         c->plan = NULL;
@@ -407,12 +468,9 @@ void rmd_worker_conn_drive(struct rmd_worker *w, struct rmd_wconn *c) {
         case RMD_SMTP_SEND:
             send_bytes(w, c, &a);
             break;
-        case RMD_SMTP_START_TLS: {
-            struct rmd_worker_effect *f = rmd_worker_effect(w, RMD_WF_TLS);
-            f->conn = c->number;
-            f->name = rmd_arena_str(&w->out->arena, rmd_slice_str(c->host));
+        case RMD_SMTP_START_TLS:
+            rmd_worker_tls_start(w, c);
             break;
-        }
         case RMD_SMTP_IDLE:
             c->driving = false;
             idle(w, c);
@@ -458,7 +516,11 @@ void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *
         rmd_smtp_lost(c->smtp, e->text && *e->text ? e->text : "connection lost", now);
         break;
     case RMD_WE_TLS:
-        c->tls_verified = e->ok && e->verified;
+        c->tls.info = e->tls ? *e->tls : (struct rmd_tls_info){0};
+        (void)rmd_copy(c->tls.text, sizeof c->tls.text, e->text ? e->text : "");
+        c->tls_verified =
+            e->ok &&
+            (e->verified || (c->tls.decision.level >= RMD_TLS_L_PKIX && c->tls.info.verified >= RMD_TLS_V_PKIX));
         rmd_smtp_tls_done(c->smtp, e->ok, e->text ? e->text : "", now);
         break;
     case RMD_WE_BYTES:
@@ -503,8 +565,12 @@ void rmd_worker_conn_timer(struct rmd_worker *w, struct rmd_wconn *c) {
     }
     if (c->phase == RMD_CONN_RESOLVING) {
         struct rmd_addr_answer none = {.status = RMD_DNS_TEMPFAIL};
+        struct rmd_tlsa_answer no_tlsa = {.status = RMD_DNS_TEMPFAIL};
         rmd_list_remove(&c->resolving);
-        host_answer(w, c, &none);
+        if (rmd_mxplan_address(c->plan))
+            host_tlsa(w, c, &no_tlsa);
+        else
+            host_answer(w, c, &none);
     } else if (c->phase == RMD_CONN_DIALING) {
         own_failure(w, c, RMD_OWN_CONNECT_TIMEOUT, RMD_STAGE_CONNECT, rmd_slice_str("no answer to the connection"));
     } else if (c->is_idle) {

@@ -6,7 +6,7 @@
  *
  * worker.c          step, timers, effects          worker_mail.c     policy, templates, leases, recall, suppress,
  * stop worker_lane.c     lanes, sites, pump, stopping   worker_conn.c     dialling, connections worker_route.c domain
- * -> MX -> site           worker_message.c  one message: start, end, outcome verdict.c         what a verdict does
+ * -> MX -> site           worker_tls.c  TLS policy of a host, its reports           worker_message.c  one message: start, end, outcome verdict.c         what a verdict does
  * here
  *
  * Whoever ends a message calls rmd_worker_outcome, which may free its lease. Connections are freed at the begin of
@@ -139,6 +139,7 @@ struct rmd_wsite {
     uint64_t id;
     struct rmd_list queue, urgent;
     uint32_t urgent_run, bulk_open; /* worker_priority.c */
+    bool tls_required;              /* by the stream whose messages wait here */
     uint32_t queued, conns, dialing, ready;
     struct rmd_list idle; /* connections */
     struct rmd_pacer pacer;
@@ -147,6 +148,14 @@ struct rmd_wsite {
     struct rmd_saved *saved;
     char *label; /* a domain of it, once it was slowed */
     struct rmd_timer timer;
+};
+
+/* A domain's MTA-STS policy, or why there is none. */
+struct rmd_wsts {
+    struct rmd_sts_policy *policy; /* NULL: none */
+    int64_t expires_wall_ms;
+    enum rmd_tls_result result;
+    char why[RMD_STS_WHY];
 };
 
 struct rmd_wdomain {
@@ -159,6 +168,10 @@ struct rmd_wdomain {
     uint32_t provider;
     struct rmd_mx *mx;
     size_t n_mx;
+    bool mx_secure;
+    bool asking_sts;      /* the MX answer is here, the policy is awaited */
+    int64_t hold_ms;      /* of that MX answer */
+    struct rmd_wsts *sts; /* NULL: no policy, and nothing to say of it */
     struct rmd_list waiting;
 };
 
@@ -200,6 +213,17 @@ struct rmd_wlease {
     struct rmd_timer timer;
 };
 
+/* TLS of a connection: what is known of the host that it is dialled to, and what came of it. */
+struct rmd_wconn_tls {
+    char *domain; /* for which it was dialled: reports name it, DANE usage 2 takes its name */
+    struct rmd_wsts *sts;
+    bool mx_secure, addr_secure, decided, told;
+    struct rmd_tlsa_answer *tlsa;
+    struct rmd_tls_decision decision;
+    struct rmd_tls_info info;
+    char text[160]; /* what the handshake said */
+};
+
 enum rmd_conn_phase { RMD_CONN_RESOLVING, RMD_CONN_DIALING, RMD_CONN_OPEN };
 
 struct rmd_wconn {
@@ -210,9 +234,9 @@ struct rmd_wconn {
     enum rmd_conn_phase phase;
     bool ready; /* has been ready for mail */
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
-    bool bulk;           /* its open transaction is of bulk mail */
-    bool tls_verified;   /* TLS to a peer whose name is authenticated (MTA-STS or DANE); REQUIRETLS needs it */
-    bool plain;          /* no TLS on this attempt: the handshake failed, and the policy is opportunistic */
+    bool bulk;         /* its open transaction is of bulk mail */
+    bool tls_verified; /* TLS to a peer whose name is authenticated (MTA-STS or DANE); REQUIRETLS needs it */
+    struct rmd_wconn_tls tls;
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;
     struct rmd_mxplan *plan;
@@ -268,10 +292,11 @@ struct rmd_worker {
     size_t n_allow;
     struct rmd_map keys; /* by domain, selector and PEM */
 
-    struct rmd_map sources, lanes, leases, templates, domains, hosts;
+    struct rmd_map sources, lanes, leases, templates, domains, hosts, tlsa_hosts;
     struct rmd_list lease_list, template_lru, domain_lru, site_lru, dirty, starved, idle, suppressing, graveyard;
     uint32_t n_sites;
     struct rmd_mxfail fail;
+    struct rmd_tls_broken tls_broken;
     struct rmd_set64 suppressed[2];
     uint64_t suppressed_before; /* leases from this id on were built knowing them all */
     struct rmd_heap timers;
@@ -362,7 +387,29 @@ void rmd_conn_began(struct rmd_wconn *c, const struct rmd_wmessage *m);
 void rmd_conn_ended(struct rmd_worker *w, struct rmd_wconn *c);
 struct rmd_wsite *rmd_lane_urgent_site(const struct rmd_lane *lane);
 
+/* --- worker_tls.c */
+/* What messages to this domain must have in common to share connections, beside the MX hosts. */
+uint64_t rmd_worker_tls_site(const struct rmd_wdomain *d, bool required);
+void rmd_worker_sts(struct rmd_worker *w, const char *name, const struct rmd_sts_answer *sts);
+bool rmd_worker_sts_ask(struct rmd_worker *w, struct rmd_wdomain *d); /* false: nothing to ask */
+struct rmd_wsts *rmd_wsts_dup(const struct rmd_wsts *s);
+void rmd_wsts_free(struct rmd_wsts *s);
+/* The plan stands at an address of the host whose addresses are secure or not. */
+enum rmd_tls_step { RMD_TLS_STEP_DIAL, RMD_TLS_STEP_ASK_TLSA, RMD_TLS_STEP_SKIP };
+enum rmd_tls_step rmd_worker_tls_host(struct rmd_worker *w, struct rmd_wconn *c);
+void rmd_worker_tls_new_host(struct rmd_wconn *c, bool addr_secure);
+enum rmd_smtp_tls rmd_worker_tls_option(const struct rmd_wconn *c);
+void rmd_worker_tls_start(struct rmd_worker *w, struct rmd_wconn *c); /* the effect that starts the handshake */
+/* The handshake failed: true when the address is to be dialled again without TLS. */
+bool rmd_worker_tls_fall_back(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_slice detail);
+/* The connection ended by this error before it was ready: reported when TLS is the reason; the error as it is told. */
+enum rmd_own_error rmd_worker_tls_failed(struct rmd_worker *w, struct rmd_wconn *c, enum rmd_own_error error,
+                                         struct rmd_slice detail);
+void rmd_worker_tls_ready(struct rmd_worker *w, struct rmd_wconn *c); /* it can be used: reports */
+void rmd_worker_tls_release(struct rmd_wconn *c);                     /* all but what outcomes tell */
+
 /* --- worker_conn.c */
+void rmd_worker_tlsa(struct rmd_worker *w, const char *name, const struct rmd_tlsa_answer *tlsa);
 bool rmd_worker_dial(struct rmd_worker *w, struct rmd_wsite *site, const struct rmd_wdomain *domain);
 void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *e);
 void rmd_worker_addr(struct rmd_worker *w, const char *name, const struct rmd_addr_answer *addr);

@@ -70,6 +70,10 @@ void rmd_worker_outcome(struct rmd_worker *w, struct rmd_wmessage *m, const stru
     if (f->conn) {
         o->took_ms = w->now.mono_ms - f->conn->started_ms;
         o->tls = f->conn->smtp && rmd_smtp_is_tls(f->conn->smtp);
+        if (o->tls) {
+            o->tls_suite = f->conn->tls.info.suite;
+            o->tls_verified = f->conn->tls.info.verified;
+        }
         o->connection = f->conn->serial;
     }
     rmd_worker_effect(w, RMD_WF_OUTCOME)->outcome = o;

@@ -8,6 +8,7 @@ void rmd_worker_domain_free(struct rmd_worker *w, struct rmd_wdomain *d) {
     (void)w;
     free(d->name);
     free(d->mx);
+    rmd_wsts_free(d->sts);
     free(d);
 }
 
@@ -66,11 +67,14 @@ static void enqueue(struct rmd_worker *w, struct rmd_wmessage *m, bool front) {
         rmd_worker_return(w, m, RMD_RETURN_PROVIDER_CHANGED);
         return;
     }
-    struct rmd_wsite *site = rmd_worker_site(w, lane, d->site);
+    const struct rmd_wstream *stream = rmd_worker_stream(w, m->lease->pb->stream);
+    bool tls_required = stream && stream->pb->tls_required;
+    struct rmd_wsite *site = rmd_worker_site(w, lane, rmd_worker_tls_site(d, tls_required));
     if (!site) {
         rmd_worker_return(w, m, RMD_RETURN_OVERLOAD);
         return;
     }
+    site->tls_required = tls_required;
     if (w->now.mono_ms < site->down_until_ms) {
         rmd_worker_defer_saved(w, m, site->saved);
         return;
@@ -113,6 +117,7 @@ static void keep_answer(struct rmd_worker *w, struct rmd_wdomain *d, const struc
     int64_t hold = (int64_t)mx->ttl_s * 1000;
     hold = hold < MX_HOLD_MIN_MS ? MX_HOLD_MIN_MS : hold > MX_HOLD_MAX_MS ? MX_HOLD_MAX_MS : hold;
     d->until_ms = w->now.mono_ms + hold;
+    d->mx_secure = mx->secure;
     d->site = rmd_site_id(mx, d->name);
     size_t n_provider = w->policy ? w->policy->n_provider : 0;
     int i = rmd_site_provider(mx, d->name, n_provider ? w->policy->provider : NULL, n_provider);
@@ -126,15 +131,8 @@ static void keep_answer(struct rmd_worker *w, struct rmd_wdomain *d, const struc
         memcpy(d->mx, mx->mx, d->n_mx * sizeof *d->mx);
 }
 
-void rmd_worker_mx(struct rmd_worker *w, const char *name, const struct rmd_mx_answer *mx) {
-    struct rmd_wdomain *d = rmd_map_get_str(&w->domains, name);
-    if (!d || !d->asked)
-        return;
-    d->asked = false;
-    enum rmd_own_error error = dns_error(mx);
-    d->until_ms = 0;
-    if (error == RMD_OWN_COUNT)
-        keep_answer(w, d, mx);
+/* All that is asked about the domain is answered. detail: of the error; RMD_OWN_COUNT: none. */
+static void release(struct rmd_worker *w, struct rmd_wdomain *d, enum rmd_own_error error, const char *detail) {
     struct rmd_list waiting; /* what a message's end makes wait again is not of this answer */
     rmd_list_init(&waiting);
     while (!rmd_list_empty(&d->waiting)) {
@@ -149,10 +147,40 @@ void rmd_worker_mx(struct rmd_worker *w, const char *name, const struct rmd_mx_a
         if (error == RMD_OWN_COUNT)
             rmd_worker_route(w, m, false);
         else
-            rmd_worker_own(w, m, error, RMD_STAGE_DNS,
-                           mx->detail[0]                  ? mx->detail
-                           : error == RMD_OWN_DNS_NULL_MX ? "null MX (RFC 7505)"
-                                                          : "");
+            rmd_worker_own(w, m, error, RMD_STAGE_DNS, detail);
     }
     rmd_worker_domain_unref(w, d);
+}
+
+void rmd_worker_mx(struct rmd_worker *w, const char *name, const struct rmd_mx_answer *mx) {
+    struct rmd_wdomain *d = rmd_map_get_str(&w->domains, name);
+    if (!d || !d->asked || d->asking_sts)
+        return;
+    enum rmd_own_error error = dns_error(mx);
+    d->until_ms = 0;
+    if (error == RMD_OWN_COUNT) {
+        keep_answer(w, d, mx);
+        if (rmd_worker_sts_ask(w, d))
+            return;
+    }
+    d->asked = false;
+    release(w, d, error, mx->detail[0] ? mx->detail : error == RMD_OWN_DNS_NULL_MX ? "null MX (RFC 7505)" : "");
+}
+
+void rmd_worker_sts(struct rmd_worker *w, const char *name, const struct rmd_sts_answer *sts) {
+    struct rmd_wdomain *d = rmd_map_get_str(&w->domains, name);
+    if (!d || !d->asking_sts)
+        return;
+    d->asking_sts = d->asked = false;
+    d->until_ms = w->now.mono_ms + d->hold_ms;
+    rmd_wsts_free(d->sts);
+    d->sts = NULL;
+    if (sts->policy || sts->result != RMD_TLS_R_OK) {
+        d->sts = rmd_alloc(sizeof *d->sts);
+        d->sts->policy = rmd_sts_dup(sts->policy);
+        d->sts->expires_wall_ms = sts->expires_wall_ms;
+        d->sts->result = sts->result;
+        memcpy(d->sts->why, sts->why, sizeof d->sts->why);
+    }
+    release(w, d, RMD_OWN_COUNT, "");
 }

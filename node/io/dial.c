@@ -211,10 +211,14 @@ long rmd_dial_read(struct rmd_dial *d, void *buf) {
     return fail(d, RMD_OWN_CONNECTION_LOST, "connection lost", errno);
 }
 
-int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const char *host) {
-    d->tls = c ? rmd_tls_new(c, d->fd, &d->source, host) : NULL;
+int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const struct rmd_tls_spec *spec) {
+    d->tls = c ? rmd_tls_new(c, d->fd, &d->source, spec) : NULL;
     if (!d->tls) {
-        (void)rmd_copy(d->text, sizeof d->text, "TLS can't be set up here");
+        d->tls_info = (struct rmd_tls_info){.result = spec->level == RMD_TLS_L_DANE ? RMD_TLS_R_TLSA_INVALID
+                                                                                    : RMD_TLS_R_VALIDATION_FAILURE};
+        (void)rmd_copy(d->text, sizeof d->text,
+                       spec->level == RMD_TLS_L_DANE ? "none of the TLSA records can be read"
+                                                     : "TLS can't be set up here");
         return RMD_EIO;
     }
     d->state = RMD_DIAL_HANDSHAKE;
@@ -222,7 +226,7 @@ int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const char
 }
 
 int rmd_dial_handshake(struct rmd_dial *d) {
-    int rc = rmd_tls_handshake(d->tls, d->text, sizeof d->text);
+    int rc = rmd_tls_handshake(d->tls, &d->tls_info, d->text, sizeof d->text);
     if (rc == RMD_OK)
         d->state = RMD_DIAL_OPEN;
     else if (rc != RMD_EAGAIN)

@@ -26,6 +26,7 @@ struct rmd_dial {
     enum rmd_dial_state state;
     struct rmd_addr source;
     struct rmd_tls *tls;
+    struct rmd_tls_info tls_info; /* of the handshake that ended */
     struct rmd_buf out;
     size_t out_at;
     bool cut; /* sending failed: only reading goes on */
@@ -47,8 +48,8 @@ int rmd_dial_flush(struct rmd_dial *d) RMD_CHECKED;
 long rmd_dial_read(struct rmd_dial *d, void *buf);
 /* Anything in the buffers before the handshake is an injection (CVE-2011-0411): the core has read all of it by then.
  */
-int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const char *host) RMD_CHECKED;
-/* RMD_OK with text in d->text; RMD_EAGAIN; RMD_EIO with text. */
+int rmd_dial_start_tls(struct rmd_dial *d, struct rmd_tls_context *c, const struct rmd_tls_spec *spec) RMD_CHECKED;
+/* RMD_OK with d->text and d->tls_info; RMD_EAGAIN; RMD_EIO with both. */
 int rmd_dial_handshake(struct rmd_dial *d) RMD_CHECKED;
 /* Which of EPOLLIN and EPOLLOUT to wait for. */
 uint32_t rmd_dial_events(const struct rmd_dial *d);

@@ -29,6 +29,7 @@ struct loop_later *loop_later(struct rmd_loop *l, enum loop_later_kind kind) {
 static void later_free(struct loop_later *x) {
     free(x->mx);
     free(x->addr);
+    free(x->tlsa);
     free(x);
 }
 
@@ -45,17 +46,15 @@ static void step_once(struct rmd_loop *l, struct rmd_worker_event *e) {
 }
 
 static bool still_there(const struct rmd_loop *l, const struct loop_later *x) {
-    return x->kind == LATER_MX || x->kind == LATER_ADDR ||
+    return x->kind == LATER_MX || x->kind == LATER_ADDR || x->kind == LATER_TLSA ||
            (x->conn < l->conns && l->conn[x->conn].generation == x->generation &&
             l->conn[x->conn].dial.state != RMD_DIAL_CLOSED);
 }
 
 static void do_later(struct rmd_loop *l, struct loop_later *x) {
-    static const enum rmd_worker_event_kind kind[] = {[LATER_FAILED] = RMD_WE_FAILED,
-                                                      [LATER_SENT] = RMD_WE_SENT,
-                                                      [LATER_TLS] = RMD_WE_TLS,
-                                                      [LATER_MX] = RMD_WE_MX,
-                                                      [LATER_ADDR] = RMD_WE_ADDR};
+    static const enum rmd_worker_event_kind kind[] = {
+        [LATER_FAILED] = RMD_WE_FAILED, [LATER_SENT] = RMD_WE_SENT, [LATER_TLS] = RMD_WE_TLS,
+        [LATER_MX] = RMD_WE_MX,         [LATER_ADDR] = RMD_WE_ADDR, [LATER_TLSA] = RMD_WE_TLSA};
     struct rmd_worker_event e = {.kind = kind[x->kind],
                                  .conn = x->conn,
                                  .ok = x->ok,
@@ -63,7 +62,9 @@ static void do_later(struct rmd_loop *l, struct loop_later *x) {
                                  .text = x->text,
                                  .name = x->name,
                                  .mx = x->mx,
-                                 .addr = x->addr};
+                                 .addr = x->addr,
+                                 .tlsa = x->tlsa,
+                                 .tls = &x->tls};
     if (still_there(l, x))
         step_once(l, &e);
 }
@@ -82,12 +83,42 @@ void loop_step(struct rmd_loop *l, struct rmd_worker_event *e) {
 
 /* ---------------------------------------------------------------- letters */
 
+/* An answer of the MTA-STS service on its way between two threads of one process; the policy follows. */
+struct packed_sts {
+    struct rmd_sts_answer answer; /* its pointer means nothing here */
+    char domain[RMD_DOMAIN_MAX + 1];
+    size_t policy_n;
+};
+
+void rmd_loop_sts(struct rmd_loop *l, const char *domain, const struct rmd_sts_answer *a) {
+    struct rmd_buf bytes = {0};
+    struct packed_sts p = {.answer = *a};
+    p.policy_n = a->policy ? sizeof *a->policy + a->policy->mx_n + 1u : 0;
+    rmd_copy(p.domain, sizeof p.domain, domain);
+    rmd_buf_add(&bytes, &p, sizeof p);
+    if (p.policy_n)
+        rmd_buf_add(&bytes, a->policy, p.policy_n);
+    rmd_mailbox_put(l->inbox, rmd_letter_number(RMD_LETTER_STS, 0, rmd_buf_slice(&bytes)), false);
+    rmd_buf_release(&bytes);
+}
+
+static void sts_letter(struct rmd_loop *l, struct rmd_slice bytes) {
+    struct packed_sts p;
+    memcpy(&p, bytes.p, sizeof p);
+    struct rmd_sts_policy *policy = p.policy_n ? rmd_memdup(bytes.p + sizeof p, p.policy_n) : NULL;
+    p.answer.policy = policy;
+    loop_step(l, &(struct rmd_worker_event){.kind = RMD_WE_STS, .name = p.domain, .sts = &p.answer});
+    free(policy);
+}
+
 static void letter(struct rmd_loop *l, struct rmd_letter *x) {
     if (x->kind == RMD_LETTER_RULES) {
         rmd_worker_rules(l->worker, x->rules->rules);
         rmd_rules_ref_drop(l->rules);
         l->rules = x->rules;
         x->rules = NULL;
+    } else if (x->kind == RMD_LETTER_STS) {
+        sts_letter(l, x->bytes);
     } else if (x->kind == RMD_LETTER_MAIL) {
         loop_step(l, &(struct rmd_worker_event){.kind = RMD_WE_MAIL, .mail = &x->mail});
     }
@@ -179,12 +210,13 @@ static bool watch(const struct rmd_loop *l, int fd, uint64_t tag) {
 static int set_up(struct rmd_loop *l, char *err, size_t err_n) {
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->inbox = rmd_mailbox_new();
-    l->tls = rmd_tls_context_new();
-    if (l->epoll < 0 || !l->inbox || !l->tls) {
-        (void)rmd_format(err, err_n, "can't set up a worker: %s",
-                         l->tls ? strerror(errno) : "OpenSSL has no TLS client");
+    if (l->epoll < 0 || !l->inbox) {
+        (void)rmd_format(err, err_n, "can't set up a worker: %s", strerror(errno));
         return RMD_EIO;
     }
+    l->tls = rmd_tls_context_new(l->o.ca_file ? l->o.ca_file : "", err, err_n);
+    if (!l->tls)
+        return RMD_EIO;
     int rc = rmd_dns_cares_open(&l->o.dns, &l->dns_object, err, err_n);
     if (rc)
         return rc;

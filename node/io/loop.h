@@ -12,6 +12,7 @@
 
 #include "node/io/journal.h"
 #include "node/io/mailbox.h"
+#include "node/io/sts.h"
 #include "proto/io/dns_cares.h"
 
 struct rmd_loop_options {
@@ -20,7 +21,9 @@ struct rmd_loop_options {
     struct rmd_dns_cares_options dns;
     struct rmd_journal *journal;
     const struct rmd_clock *clock;
-    struct rmd_mailbox *core; /* letters to the node core */
+    struct rmd_mailbox *core;    /* letters to the node core */
+    const char *ca_file;         /* authorities for verified TLS; "": the system's */
+    struct rmd_sts_service *sts; /* NULL: MTA-STS isn't looked at */
 };
 
 struct rmd_loop;
@@ -28,6 +31,8 @@ struct rmd_loop;
 /* Starts the thread. RMD_EIO with err for the operator. */
 int rmd_loop_start(const struct rmd_loop_options *o, struct rmd_loop **out, char *err, size_t err_n) RMD_CHECKED;
 void rmd_loop_mail(struct rmd_loop *l, const struct rmd_mail *mail);
+/* From any thread: what the MTA-STS service knows. */
+void rmd_loop_sts(struct rmd_loop *l, const char *domain, const struct rmd_sts_answer *a);
 void rmd_loop_rules(struct rmd_loop *l, struct rmd_rules_ref *rules); /* a use of it passes to the loop */
 bool rmd_loop_full(struct rmd_loop *l);                               /* its mailbox is */
 void rmd_loop_stats(struct rmd_loop *l, struct rmd_worker_stats *out);

@@ -198,6 +198,7 @@ static void tls_done(struct rmd_loop *l, uint32_t number, bool ok) {
     x->conn = number;
     x->generation = c->generation;
     x->ok = ok;
+    x->tls = c->dial.tls_info;
     (void)rmd_copy(x->text, sizeof x->text, c->dial.text);
     if (!ok && c->registered && c->dial.fd >= 0) {
         epoll_ctl(l->epoll, EPOLL_CTL_DEL, c->dial.fd, NULL);
@@ -220,7 +221,7 @@ static void start_tls(struct rmd_loop *l, const struct rmd_worker_effect *x) {
     struct loop_conn *c = conn_at(l, x->conn);
     if (c->dial.state != RMD_DIAL_OPEN)
         return;
-    if (rmd_dial_start_tls(&c->dial, l->tls, x->name ? x->name : "") != RMD_OK)
+    if (rmd_dial_start_tls(&c->dial, l->tls, x->tls) != RMD_OK)
         tls_done(l, x->conn, false);
     else
         handshake(l, x->conn);
@@ -240,6 +241,12 @@ static void addr_answer(void *ctx, const char *host, const struct rmd_addr_answe
     x->addr = rmd_memdup(a, sizeof *a);
 }
 
+static void tlsa_answer(void *ctx, const char *name, const struct rmd_tlsa_answer *a) {
+    struct loop_later *x = loop_later(ctx, LATER_TLSA);
+    (void)rmd_copy(x->name, sizeof x->name, name);
+    x->tlsa = rmd_memdup(a, sizeof *a);
+}
+
 /* ---------------------------------------------------------------- all effects */
 
 static void carry_out_one(struct rmd_loop *l, const struct rmd_worker_effect *x, bool *opens) {
@@ -255,6 +262,12 @@ static void carry_out_one(struct rmd_loop *l, const struct rmd_worker_effect *x,
         break;
     case RMD_WF_ADDR:
         l->dns.ops->addr(l->dns.d, x->name, true, true, addr_answer, l);
+        break;
+    case RMD_WF_TLSA:
+        l->dns.ops->tlsa(l->dns.d, x->name, tlsa_answer, l);
+        break;
+    case RMD_WF_STS:
+        rmd_sts_ask(l->o.sts, l->o.worker.index, x->name);
         break;
     case RMD_WF_DIAL:
         dial(l, x);

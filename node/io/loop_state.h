@@ -15,7 +15,7 @@ struct loop_conn {
 };
 
 /* Something that happened while effects were carried out: it becomes an event when they are done. */
-enum loop_later_kind { LATER_FAILED, LATER_SENT, LATER_TLS, LATER_MX, LATER_ADDR };
+enum loop_later_kind { LATER_FAILED, LATER_SENT, LATER_TLS, LATER_MX, LATER_ADDR, LATER_TLSA };
 struct loop_later {
     struct loop_later *next;
     enum loop_later_kind kind;
@@ -23,9 +23,11 @@ struct loop_later {
     bool ok;
     enum rmd_own_error error;
     char text[160];
-    char name[RMD_DOMAIN_MAX + 1];
+    char name[RMD_DOMAIN_MAX + 32];
     struct rmd_mx_answer *mx;
     struct rmd_addr_answer *addr;
+    struct rmd_tlsa_answer *tlsa;
+    struct rmd_tls_info tls;
 };
 
 struct rmd_loop {

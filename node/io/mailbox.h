@@ -26,6 +26,7 @@ enum rmd_letter_kind {
     RMD_LETTER_OUTCOME, /* n, bytes: encoded Outcome that is in the journal */
     RMD_LETTER_ALARM,   /* n, bytes: encoded Alarm that is in the journal */
     RMD_LETTER_RULES,   /* rules: a use of it passes with the letter */
+    RMD_LETTER_STS,     /* bytes: an answer of the MTA-STS service, packed by loop.c */
     RMD_LETTER_FAILED,  /* the worker can't go on; text in mail.text */
 };
 

@@ -35,6 +35,10 @@ const struct rmd_config_row rmd_node_config_rows[] = {
         "\"no such name\" is kept so long when the zone doesn't say"),
     ROW("dns.cache_entries", INT, dns_cache_entries, "50000", 100, 10000000, false,
         "names kept in each worker's cache"),
+    ROW("dns.validating", LIST, dns_validating, "127.0.0.1,::1", 0, 0, false,
+        "resolvers that check DNSSEC and are reached by a path nobody can tamper with; DANE is used when all servers "
+        "are "
+        "among them"),
     TIMEOUT(greeting, "5min", "wait for the receiver's greeting"),
     TIMEOUT(helo, "5min", "wait for the reply to EHLO or HELO"),
     TIMEOUT(starttls, "2min", "wait for the reply to STARTTLS and for the handshake"),
@@ -49,6 +53,15 @@ const struct rmd_config_row rmd_node_config_rows[] = {
         "until a receiver counts as not answering"),
     ROW("smtp.idle_close", DURATION, idle_close_ms, "5s", 0, 300000, false,
         "how long a connection without work is kept"),
+    ROW("tls.ca_file", PATH, tls_ca_file, NULL, 0, 0, false,
+        "PEM file of the authorities to trust where certificates are verified; empty: the system's"),
+    ROW("tls.dane", BOOL, tls_dane, "true", 0, 0, false, "verify receivers by their TLSA records (RFC 7672)"),
+    ROW("tls.mta_sts", BOOL, tls_mta_sts, "true", 0, 0, false, "fetch and follow MTA-STS policies (RFC 8461)"),
+    ROW("tls.downgrade", DURATION, tls_downgrade_ms, "1h", 1000, 604800000, false,
+        "a host whose handshake failed, and that needn't have TLS, is spoken to in the clear for so long"),
+    ROW("tls.mta_sts_timeout", DURATION, mta_sts_timeout_ms, "20s", 1000, 60000, false,
+        "until an MTA-STS policy counts as not to be had"),
+    ROW("tls.mta_sts_port", INT, mta_sts_port, "443", 1, 65535, false, "of policy hosts; another one only in tests"),
     ROW("journal.keep", DURATION, journal_keep_ms, "48h", 0, INT64_C(31536000000), false,
         "outcomes are kept so long after the coordinator has them; longer than the interval of its backups"),
     ROW("log.level", STRING, log_level, "info", 0, 0, false, "debug, info, warning or error"),
@@ -91,6 +104,11 @@ static void check(const void *conf, struct rmd_config_loader *l) {
         rmd_config_finding(l, "dns.ttl_min", "is longer than dns.ttl_max");
     rmd_config_check_endpoint(l, "bus.coordinator", c->coordinator, false);
     rmd_config_check_servers(l, "dns.servers", c->dns_servers);
+    for (char **a = c->dns_validating; *a; a++) {
+        struct rmd_addr addr;
+        if (rmd_addr_parse(*a, &addr) != RMD_OK)
+            rmd_config_finding(l, "dns.validating", "\"%.64s\" is not an IP address", *a);
+    }
 }
 
 static void check_with_files(const void *conf, struct rmd_config_loader *l) {
@@ -103,6 +121,7 @@ static void check_with_files(const void *conf, struct rmd_config_loader *l) {
         rmd_config_finding(l, "bus.coordinator_key", "%s", why);
     explicit_bzero(&keys, sizeof keys);
     rmd_config_try_folder(l, "data", c->data);
+    rmd_config_try_file(l, "tls.ca_file", c->tls_ca_file);
     rmd_config_try_user(l, "user", c->user);
 }
 

@@ -15,6 +15,10 @@ struct rmd_node_config {
     int64_t dns_timeout_ms, dns_tries, dns_ttl_min_ms, dns_ttl_max_ms, dns_negative_ttl_ms, dns_cache_entries;
     struct rmd_smtp_timeouts_ms timeout;
     int64_t connect_timeout_ms, idle_close_ms;
+    char **dns_validating;
+    char *tls_ca_file;
+    bool tls_dane, tls_mta_sts;
+    int64_t tls_downgrade_ms, mta_sts_timeout_ms, mta_sts_port;
     int64_t journal_keep_ms;
     char *log_level;
     char *user;

@@ -125,10 +125,13 @@ static void frame(struct rmd_node_shell *s, struct rmd_slice bytes) {
     node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_FRAME, .frame = f});
     if (!f || !rmd_node_serving(s->node))
         return;
-    if (f->body_case == REMUDA__FRAME__BODY_POLICY)
-        node_shell_sources_learn(s, f->policy);
-    else if (f->body_case == REMUDA__FRAME__BODY_WELCOME && f->welcome->policy)
-        node_shell_sources_learn(s, f->welcome->policy);
+    const Remuda__Policy *p = f->body_case == REMUDA__FRAME__BODY_POLICY    ? f->policy
+                              : f->body_case == REMUDA__FRAME__BODY_WELCOME ? f->welcome->policy
+                                                                            : NULL;
+    if (!p)
+        return;
+    node_shell_sources_learn(s, p);
+    node_shell_sts_learn(s, p);
 }
 
 enum wait { WAIT, WAIT_BRIEFLY, GO_ON };
@@ -338,16 +341,20 @@ static int64_t connections_possible(const struct rmd_node_config *c) {
 
 static int start_workers(struct rmd_node_shell *s, int64_t connections, char *err, size_t err_n) {
     const struct rmd_node_config *c = s->config;
-    char *servers = rmd_config_join(c->dns_servers);
+    char *servers = rmd_config_join(c->dns_servers), *validating = rmd_config_join(c->dns_validating);
     struct rmd_loop_options o = {
         .worker = {.workers = s->workers,
                    .sign = rmd_sign_openssl(),
                    .connection_limit = (uint32_t)((connections + s->workers - 1) / s->workers),
                    .timeouts = c->timeout,
                    .idle_close_ms = c->idle_close_ms,
-                   .connect_timeout_ms = c->connect_timeout_ms},
+                   .connect_timeout_ms = c->connect_timeout_ms,
+                   .dane = c->tls_dane,
+                   .mta_sts = c->tls_mta_sts,
+                   .tls_downgrade_ms = c->tls_downgrade_ms},
         .rules = s->rules,
         .dns = {.servers = servers,
+                .validating = validating,
                 .timeout_ms = (int)c->dns_timeout_ms,
                 .tries = (int)c->dns_tries,
                 .ttl_min_s = (uint32_t)(c->dns_ttl_min_ms / 1000),
@@ -359,8 +366,10 @@ static int start_workers(struct rmd_node_shell *s, int64_t connections, char *er
         .journal = &s->journal,
         .clock = s->clock,
         .core = s->inbox,
+        .ca_file = c->tls_ca_file,
     };
-    int rc = RMD_OK;
+    int rc = c->tls_mta_sts ? node_shell_sts_open(s, &o.dns, err, err_n) : RMD_OK;
+    o.sts = s->sts;
     for (uint32_t w = 0; w < s->workers && !rc; w++) {
         o.worker.index = w;
         o.worker.seed = rmd_random_seed();
@@ -369,6 +378,7 @@ static int start_workers(struct rmd_node_shell *s, int64_t connections, char *er
     if (rc == RMD_OK)
         rc = node_shell_watch_open(s, servers, err, err_n);
     free(servers);
+    free(validating);
     return rc;
 }
 
@@ -445,8 +455,10 @@ struct rmd_node_shell *rmd_node_shell_open(const struct rmd_node_config *c, cons
 void rmd_node_shell_close(struct rmd_node_shell *s) {
     if (s->inbox)
         rmd_mailbox_close(s->inbox); /* a worker that waits for room goes on, to its end */
+    rmd_sts_stop(s->sts);            /* it answers to workers */
     for (uint32_t w = 0; w < s->workers; w++)
         rmd_loop_stop(s->loop[w]);
+    rmd_sts_free(s->sts);
     if (s->dns)
         node_shell_watch_close(s);
     if (s->bus)

@@ -5,6 +5,7 @@
 
 #include "node/io/loop.h"
 #include "node/io/shell.h"
+#include "node/io/sts.h"
 #include "proto/io/bus.h"
 #include "proto/io/dns_cares.h"
 
@@ -48,7 +49,8 @@ struct rmd_node_shell {
     struct rmd_buf encoded;
     struct shell_source *source;
     size_t sources;
-    struct rmd_dns_cares *dns; /* of the watch */
+    struct rmd_dns_cares *dns;   /* of the watch */
+    struct rmd_sts_service *sts; /* NULL: MTA-STS isn't looked at */
     bool watch_closed;
     char bus_trouble[256];
     uint64_t unsent_frames;
@@ -73,6 +75,11 @@ void node_shell_watch_lookup(struct rmd_node_shell *s, const struct rmd_node_eff
 int node_shell_watch_fd(const struct rmd_node_shell *s);
 int64_t node_shell_watch_deadline(const struct rmd_node_shell *s);
 void node_shell_watch_process(struct rmd_node_shell *s);
+
+/* shell_sts.c */
+int node_shell_sts_open(struct rmd_node_shell *s, const struct rmd_dns_cares_options *dns, char *err,
+                        size_t err_n) RMD_CHECKED;
+void node_shell_sts_learn(struct rmd_node_shell *s, const Remuda__Policy *p);
 
 /* shell_sources.c */
 char **node_shell_addresses(void); /* plumbed addresses, as text, NULL-terminated; the caller frees */

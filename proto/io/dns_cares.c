@@ -1,14 +1,8 @@
 /* DNS over c-ares (see dns_cares.h). c-ares sends, times out, retries and changes to TCP; what an answer says is read
  * by dns_message.c, because c-ares 1.18 doesn't hand out the TTL of an MX.
  *
- *   request (a caller waits)  --  1..3 lookups, by name and type:  cache | joined to a query in flight | a query of
- * its own mx():    MX -> found | NXDOMAIN | no data: A and AAAA of the domain -> implicit MX, checked against a
- * rewriting resolver addr():  A and AAAA at once -> together
- *
- * A request is freed before its callback runs; callbacks may start further requests. A resolver that answers every
- * unknown name with an address of its own ("NXDOMAIN rewriting") would give each mistyped domain an implicit MX:
- * before an implicit MX is believed, a name under .invalid (RFC 6761), which can't exist, is looked up, and addresses
- * that it has too are no answer. */
+ *   request (dns_cares_requests.c: a caller waits)  --  1..3 lookups, by name and type:
+ *                                                       cache | joined to a query in flight | a query of its own */
 #include "proto/io/dns_cares.h"
 
 #include <arpa/nameser.h>
@@ -17,6 +11,7 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <ares.h>
@@ -24,52 +19,17 @@
 #include <base/coll.h>
 #include <base/text.h>
 
-#include "proto/io/dns_cache.h"
-#include "proto/io/dns_message.h"
+#include "proto/io/dns_cares_internal.h"
 
 enum {
     DNS_QUEUE_MAX = 65536, /* queries in flight or waiting; beyond: TEMPFAIL at once */
     DNS_EDNS_BYTES = 1232, /* fits one datagram everywhere (DNS flag day 2020) */
     DNS_ROUNDS_MAX = 16,   /* of epoll in one process() */
-    DNS_CANARY_QUIET_MS = 60000,
     DNS_TIMEOUT_DEFAULT_MS = 3000,
     DNS_TRIES_DEFAULT = 3,
     DNS_NEGATIVE_TTL_DEFAULT_S = 300,
     DNS_TTL_MAX_DEFAULT_S = 86400,
     DNS_IN_FLIGHT_DEFAULT = 256,
-};
-
-#define CANARY_NAME "remuda-nxdomain-check.invalid"
-
-enum slot { SLOT_A, SLOT_AAAA, SLOT_OTHER, SLOTS }; /* OTHER: the MX, later the check of the resolver */
-
-struct request;
-
-struct waiter {
-    struct rmd_list link; /* in query.waiters */
-    struct request *request;
-};
-
-struct part {
-    bool wanted, known;
-    enum rmd_dns_status status;
-    uint32_t ttl_s;
-    int n;
-    struct rmd_addr addr[RMD_DNS_ADDR_MAX];
-    char detail[96];
-};
-
-struct request {
-    struct rmd_dns_cares *d;
-    struct waiter waiter[SLOTS];
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_mx_fn mx_fn; /* one of these; codes_fn takes A records as they are */
-    rmd_addr_fn addr_fn, codes_fn;
-    rmd_txt_fn txt_fn;
-    void *ctx;
-    bool checking;     /* the resolver, before an implicit MX */
-    uint32_t mx_ttl_s; /* how long there is no MX */
-    struct part part[2];
 };
 
 struct query {
@@ -79,23 +39,10 @@ struct query {
     uint16_t type;
     int hops;
     bool has_ttl;
+    bool insecure;                 /* a CNAME on the way was */
     uint32_t ttl_s;                /* least of the CNAMEs on the way */
     char name[RMD_DOMAIN_MAX + 1]; /* asked for */
     char at[RMD_DOMAIN_MAX + 1];   /* where the CNAMEs led */
-};
-
-struct rmd_dns_cares {
-    ares_channel channel;
-    int epoll_fd;
-    bool closing, one_server;
-    struct rmd_dns_cares_options o;
-    struct rmd_dns_cache cache;
-    struct rmd_map queries; /* key -> query */
-    struct rmd_list waiting;
-    uint32_t in_flight, n_queries;
-    int64_t canary_quiet_until_ms;
-    int n_rewritten;
-    struct rmd_addr rewritten[RMD_DNS_ADDR_MAX];
 };
 
 struct key {
@@ -103,10 +50,9 @@ struct key {
     size_t n;
 };
 
-static void on_result(struct request *r, enum slot slot, const struct rmd_dns_reply *reply);
 static void start_waiting(struct rmd_dns_cares *d);
 
-static int64_t now_ms(const struct rmd_dns_cares *d) {
+int64_t dns_cares_now_ms(const struct rmd_dns_cares *d) {
     return d->o.clock->now(d->o.clock->ctx).mono_ms;
 }
 
@@ -127,7 +73,8 @@ static void reply_fail(struct rmd_dns_reply *reply, const char *detail) {
 /* --- cache: packed replies */
 
 static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
-    uint8_t head[4] = {(uint8_t)reply->status, (uint8_t)reply->n_mx, (uint8_t)reply->n_addr, (uint8_t)reply->n_txt};
+    uint8_t head[6] = {(uint8_t)reply->status, (uint8_t)reply->n_mx,   (uint8_t)reply->n_addr,
+                       (uint8_t)reply->n_txt,  (uint8_t)reply->n_tlsa, reply->secure};
     rmd_buf_add(out, head, sizeof head);
     for (int i = 0; i < reply->n_mx; i++) {
         uint8_t preference[2];
@@ -139,6 +86,14 @@ static void pack(const struct rmd_dns_reply *reply, struct rmd_buf *out) {
         rmd_buf_add(out, reply->addr, (size_t)reply->n_addr * sizeof reply->addr[0]);
     for (int i = 0; i < reply->n_txt; i++)
         rmd_buf_add(out, reply->txt[i], strlen(reply->txt[i]) + 1);
+    if (reply->n_tlsa || reply->tlsa_lost) {
+        uint8_t n[4];
+        rmd_put_be16(n, (uint16_t)reply->tlsa_bytes);
+        rmd_put_be16(n + 2, (uint16_t)reply->tlsa_lost);
+        rmd_buf_add(out, n, sizeof n);
+        rmd_buf_add(out, reply->tlsa, (size_t)reply->n_tlsa * sizeof reply->tlsa[0]);
+        rmd_buf_add(out, reply->tlsa_data, reply->tlsa_bytes);
+    }
 }
 
 static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *reply) {
@@ -148,9 +103,11 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
     reply->n_mx = s.p[1];
     reply->n_addr = s.p[2];
     reply->n_txt = s.p[3];
+    reply->n_tlsa = s.p[4];
+    reply->secure = s.p[5];
     reply->has_ttl = true;
     reply->ttl_s = (uint32_t)((left_ms + 999) / 1000);
-    const uint8_t *p = s.p + 4;
+    const uint8_t *p = s.p + 6;
     for (int i = 0; i < reply->n_mx; i++) {
         reply->mx[i].preference = rmd_get_be16(p);
         rmd_copy(reply->mx[i].host, sizeof reply->mx[i].host, (const char *)p + 2);
@@ -163,6 +120,12 @@ static void unpack(struct rmd_slice s, int64_t left_ms, struct rmd_dns_reply *re
         rmd_copy(reply->txt[i], sizeof reply->txt[i], (const char *)p);
         p += strlen(reply->txt[i]) + 1;
     }
+    if (p == s.p + s.n)
+        return;
+    reply->tlsa_bytes = rmd_get_be16(p);
+    reply->tlsa_lost = rmd_get_be16(p + 2);
+    memcpy(reply->tlsa, p + 4, (size_t)reply->n_tlsa * sizeof reply->tlsa[0]);
+    memcpy(reply->tlsa_data, p + 4 + (size_t)reply->n_tlsa * sizeof reply->tlsa[0], reply->tlsa_bytes);
 }
 
 /* --- queries */
@@ -212,22 +175,35 @@ static void query_finish(struct query *q, struct rmd_dns_reply *reply) {
         reply->has_ttl = true;
         struct rmd_buf packed = {0};
         pack(reply, &packed);
-        rmd_dns_cache_put(&d->cache, rmd_slice(key.b, key.n), rmd_buf_slice(&packed), now_ms(d),
+        rmd_dns_cache_put(&d->cache, rmd_slice(key.b, key.n), rmd_buf_slice(&packed), dns_cares_now_ms(d),
                           (int64_t)reply->ttl_s * 1000);
         rmd_buf_release(&packed);
     }
     while (!rmd_list_empty(&q->waiters)) {
         struct waiter *w = rmd_container(q->waiters.next, struct waiter, link);
         rmd_list_remove(&w->link);
-        on_result(w->request, (enum slot)(w - w->request->waiter), reply);
+        dns_cares_result(w->request, (enum slot)(w - w->request->waiter), reply);
     }
     free(q);
 }
 
 static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, int answer_n);
 
+/* What ares_query() does, with the AD bit set: "tell me whether you validated it" (RFC 6840, section 5.7). */
 static void query_send(struct query *q) {
-    ares_query(q->d->channel, q->at, ns_c_in, q->type, on_ares, q); /* q may be gone behind this line */
+    enum { FLAGS = 3, AD = 0x20 };
+    unsigned char *bytes;
+    int n;
+    uint16_t id;
+    (void)!getrandom(&id, sizeof id, 0);
+    int rc = ares_create_query(q->at, ns_c_in, q->type, id, 1, &bytes, &n, DNS_EDNS_BYTES);
+    if (rc != ARES_SUCCESS) {
+        on_ares(q, rc, 0, NULL, 0);
+        return;
+    }
+    bytes[FLAGS] |= AD;
+    ares_send(q->d->channel, bytes, n, on_ares, q); /* q may be gone behind this line */
+    ares_free_string(bytes);
 }
 
 static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, int answer_n) {
@@ -240,6 +216,8 @@ static void on_ares(void *arg, int status, int timeouts, unsigned char *answer, 
         rmd_dns_reply_parse(rmd_slice(answer, (size_t)answer_n), q->at, q->type, &reply);
     else
         reply_fail(&reply, status_text(d, status, text));
+    q->insecure |= !reply.secure;
+    reply.secure = d->validating && !q->insecure;
     if (reply.alias[0] && !d->closing) { /* the server knows the CNAME only: the chain goes on elsewhere */
         if (++q->hops <= RMD_DNS_CHAIN_MAX) {
             rmd_copy(q->at, sizeof q->at, reply.alias);
@@ -277,22 +255,20 @@ static struct query *query_new(struct rmd_dns_cares *d, const char *name, uint16
     return q;
 }
 
-/* Answers the request's slot at once (cache, limits) or when the query is through. The request may be gone
- * afterwards. */
-static void lookup(struct rmd_dns_cares *d, struct request *r, enum slot slot, const char *name, uint16_t type) {
+void dns_cares_lookup(struct rmd_dns_cares *d, struct request *r, enum slot slot, const char *name, uint16_t type) {
     struct key key = make_key(name, type);
     struct rmd_slice packed;
     int64_t left_ms;
     struct rmd_dns_reply reply;
-    if (rmd_dns_cache_get(&d->cache, rmd_slice(key.b, key.n), now_ms(d), &packed, &left_ms)) {
+    if (rmd_dns_cache_get(&d->cache, rmd_slice(key.b, key.n), dns_cares_now_ms(d), &packed, &left_ms)) {
         unpack(packed, left_ms, &reply);
-        on_result(r, slot, &reply);
+        dns_cares_result(r, slot, &reply);
         return;
     }
     struct query *q = rmd_map_get(&d->queries, rmd_slice(key.b, key.n));
     if (!q && (d->closing || d->n_queries >= DNS_QUEUE_MAX)) {
         reply_fail(&reply, d->closing ? "shutting down" : "too many DNS queries are waiting");
-        on_result(r, slot, &reply);
+        dns_cares_result(r, slot, &reply);
         return;
     }
     if (!q)
@@ -300,263 +276,6 @@ static void lookup(struct rmd_dns_cares *d, struct request *r, enum slot slot, c
     r->waiter[slot].request = r;
     rmd_list_push(&q->waiters, &r->waiter[slot].link);
     start_waiting(d);
-}
-
-/* --- requests */
-
-static void answer_mx(struct request *r, const struct rmd_mx_answer *a) {
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_copy(name, sizeof name, r->name);
-    rmd_mx_fn fn = r->mx_fn;
-    void *ctx = r->ctx;
-    free(r);
-    fn(ctx, name, a);
-}
-
-static void answer_mx_status(struct request *r, enum rmd_dns_status status, uint32_t ttl_s, const char *detail) {
-    struct rmd_mx_answer a = {.status = status, .ttl_s = ttl_s};
-    rmd_copy(a.detail, sizeof a.detail, detail);
-    answer_mx(r, &a);
-}
-
-static bool is_rewritten(const struct rmd_dns_cares *d, const struct rmd_addr_answer *a) {
-    for (int i = 0; i < a->n; i++)
-        for (int k = 0; k < d->n_rewritten; k++)
-            if (rmd_addr_eq(&a->addr[i], &d->rewritten[k]))
-                return true;
-    return false;
-}
-
-static void refuse_rewritten(struct rmd_addr_answer *a) {
-    *a = (struct rmd_addr_answer){.status = RMD_DNS_TEMPFAIL};
-    rmd_copy(a->detail, sizeof a->detail,
-             "the resolver invents addresses for names that don't exist; use another one");
-}
-
-/* Both families: found if either is; else the worse of what is known. When there are too many, each family keeps a
- * half. */
-static void join_parts(const struct request *r, struct rmd_addr_answer *out) {
-    *out = (struct rmd_addr_answer){.status = RMD_DNS_NODATA, .ttl_s = UINT32_MAX};
-    const struct part *fail = NULL;
-    int nxdomain = 0, wanted = 0;
-    for (int i = 0; i < 2; i++) {
-        const struct part *p = &r->part[i], *other = &r->part[1 - i];
-        if (!p->wanted)
-            continue;
-        wanted++;
-        nxdomain += p->status == RMD_DNS_NXDOMAIN;
-        if (p->status == RMD_DNS_TEMPFAIL) {
-            fail = p;
-            continue;
-        }
-        int spare = RMD_DNS_ADDR_MAX / 2 > other->n ? RMD_DNS_ADDR_MAX / 2 - other->n : 0;
-        for (int k = 0; k < p->n && k < RMD_DNS_ADDR_MAX / 2 + spare; k++)
-            out->addr[out->n++] = p->addr[k];
-        if (p->ttl_s < out->ttl_s)
-            out->ttl_s = p->ttl_s;
-    }
-    if (out->n) {
-        out->status = RMD_DNS_OK;
-    } else if (fail) {
-        out->status = RMD_DNS_TEMPFAIL;
-        rmd_copy(out->detail, sizeof out->detail, fail->detail);
-    } else if (wanted && nxdomain == wanted) {
-        out->status = RMD_DNS_NXDOMAIN;
-    }
-    if (out->ttl_s == UINT32_MAX || out->status == RMD_DNS_TEMPFAIL)
-        out->ttl_s = 0;
-}
-
-static void finish_addr(struct request *r) {
-    struct rmd_addr_answer a;
-    join_parts(r, &a);
-    if (is_rewritten(r->d, &a))
-        refuse_rewritten(&a);
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_copy(name, sizeof name, r->name);
-    rmd_addr_fn fn = r->addr_fn;
-    void *ctx = r->ctx;
-    free(r);
-    fn(ctx, name, &a);
-}
-
-/* The domain has no MX; its addresses are known, and so is whether the resolver invents some. */
-static void finish_implicit(struct request *r) {
-    struct rmd_addr_answer addr;
-    join_parts(r, &addr);
-    if (is_rewritten(r->d, &addr))
-        refuse_rewritten(&addr);
-    if (addr.status == RMD_DNS_TEMPFAIL) {
-        answer_mx_status(r, RMD_DNS_TEMPFAIL, 0, addr.detail);
-        return;
-    }
-    uint32_t ttl = addr.ttl_s < r->mx_ttl_s ? addr.ttl_s : r->mx_ttl_s;
-    if (addr.status != RMD_DNS_OK) { /* the MX query said that the name exists */
-        answer_mx_status(r, RMD_DNS_NODATA, ttl, "neither MX nor address");
-        return;
-    }
-    struct rmd_mx_answer a = {.status = RMD_DNS_OK, .implicit = true, .ttl_s = ttl, .n = 1};
-    rmd_copy(a.mx[0].host, sizeof a.mx[0].host, r->name);
-    answer_mx(r, &a);
-}
-
-static void on_mx(struct request *r, const struct rmd_dns_reply *reply) {
-    if (reply->status == RMD_DNS_NODATA) {
-        r->mx_ttl_s = reply->ttl_s;
-        r->part[SLOT_A].wanted = r->part[SLOT_AAAA].wanted = true;
-        struct rmd_dns_cares *d = r->d;
-        char name[RMD_DOMAIN_MAX + 1]; /* r may be answered within the second call */
-        rmd_copy(name, sizeof name, r->name);
-        lookup(d, r, SLOT_A, name, RMD_DNS_TYPE_A);
-        lookup(d, r, SLOT_AAAA, name, RMD_DNS_TYPE_AAAA);
-        return;
-    }
-    if (reply->status != RMD_DNS_OK) {
-        answer_mx_status(r, reply->status, reply->status == RMD_DNS_TEMPFAIL ? 0 : reply->ttl_s, reply->detail);
-        return;
-    }
-    struct rmd_mx_answer a = {.status = RMD_DNS_OK, .ttl_s = reply->ttl_s, .n = reply->n_mx};
-    memcpy(a.mx, reply->mx, (size_t)reply->n_mx * sizeof a.mx[0]);
-    answer_mx(r, &a);
-}
-
-static void on_check(struct request *r, const struct rmd_dns_reply *reply) {
-    struct rmd_dns_cares *d = r->d;
-    if (reply->status == RMD_DNS_TEMPFAIL) {
-        d->canary_quiet_until_ms = now_ms(d) + DNS_CANARY_QUIET_MS; /* nothing learned; not with every domain again */
-    } else {
-        d->n_rewritten = reply->n_addr;
-        memcpy(d->rewritten, reply->addr, (size_t)reply->n_addr * sizeof d->rewritten[0]);
-    }
-    finish_implicit(r);
-}
-
-static void on_codes(struct request *r, const struct rmd_dns_reply *reply) {
-    struct rmd_addr_answer a = {.status = reply->status, .n = reply->n_addr};
-    if (a.status != RMD_DNS_TEMPFAIL)
-        a.ttl_s = reply->ttl_s;
-    memcpy(a.addr, reply->addr, (size_t)reply->n_addr * sizeof a.addr[0]);
-    rmd_copy(a.detail, sizeof a.detail, reply->detail);
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_copy(name, sizeof name, r->name);
-    rmd_addr_fn fn = r->codes_fn;
-    void *ctx = r->ctx;
-    free(r);
-    fn(ctx, name, &a);
-}
-
-static void on_txt(struct request *r, const struct rmd_dns_reply *reply) {
-    struct rmd_txt_answer a = {.status = reply->status, .n = reply->n_txt};
-    if (a.status != RMD_DNS_TEMPFAIL)
-        a.ttl_s = reply->ttl_s;
-    memcpy(a.txt, reply->txt, (size_t)reply->n_txt * sizeof a.txt[0]);
-    rmd_copy(a.detail, sizeof a.detail, reply->detail);
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_copy(name, sizeof name, r->name);
-    rmd_txt_fn fn = r->txt_fn;
-    void *ctx = r->ctx;
-    free(r);
-    fn(ctx, name, &a);
-}
-
-static void on_result(struct request *r, enum slot slot, const struct rmd_dns_reply *reply) {
-    if (slot == SLOT_OTHER) {
-        if (r->codes_fn)
-            on_codes(r, reply);
-        else if (r->txt_fn)
-            on_txt(r, reply);
-        else if (r->checking)
-            on_check(r, reply);
-        else
-            on_mx(r, reply);
-        return;
-    }
-    struct part *p = &r->part[slot];
-    p->known = true;
-    p->status = reply->status;
-    p->ttl_s = reply->ttl_s;
-    p->n = reply->n_addr;
-    memcpy(p->addr, reply->addr, (size_t)reply->n_addr * sizeof p->addr[0]);
-    rmd_copy(p->detail, sizeof p->detail, reply->detail);
-    for (int i = 0; i < 2; i++)
-        if (r->part[i].wanted && !r->part[i].known)
-            return;
-    if (!r->mx_fn) {
-        finish_addr(r);
-    } else if ((r->part[0].n || r->part[1].n) && now_ms(r->d) >= r->d->canary_quiet_until_ms) {
-        r->checking = true;
-        lookup(r->d, r, SLOT_OTHER, CANARY_NAME, RMD_DNS_TYPE_A);
-    } else {
-        finish_implicit(r);
-    }
-}
-
-static struct request *request_new(struct rmd_dns_cares *d, const char *name, void *ctx) {
-    struct request *r = rmd_alloc(sizeof *r);
-    r->d = d;
-    r->ctx = ctx;
-    rmd_copy(r->name, sizeof r->name, name);
-    rmd_lower_str(r->name);
-    return r;
-}
-
-static void cares_mx(void *dns, const char *domain, rmd_mx_fn fn, void *ctx) {
-    struct request *r = request_new(dns, domain, ctx);
-    r->mx_fn = fn;
-    if (rmd_dns_name_ok(domain))
-        lookup(dns, r, SLOT_OTHER, r->name, RMD_DNS_TYPE_MX);
-    else
-        answer_mx_status(r, RMD_DNS_NXDOMAIN, 0, "not a domain name");
-}
-
-static void cares_addr(void *dns, const char *host, bool want4, bool want6, rmd_addr_fn fn, void *ctx) {
-    struct request *r = request_new(dns, host, ctx);
-    r->addr_fn = fn;
-    if (!rmd_dns_name_ok(host) || (!want4 && !want6)) {
-        struct rmd_addr_answer a = {.status = want4 || want6 ? RMD_DNS_NXDOMAIN : RMD_DNS_NODATA};
-        rmd_copy(a.detail, sizeof a.detail, want4 || want6 ? "not a host name" : "no address family wanted");
-        free(r);
-        fn(ctx, host, &a);
-        return;
-    }
-    r->part[SLOT_A].wanted = want4;
-    r->part[SLOT_AAAA].wanted = want6;
-    char name[RMD_DOMAIN_MAX + 1];
-    rmd_copy(name, sizeof name, r->name);
-    if (want4) /* r lives on when the other family is still to come */
-        lookup(dns, r, SLOT_A, name, RMD_DNS_TYPE_A);
-    if (want6)
-        lookup(dns, r, SLOT_AAAA, name, RMD_DNS_TYPE_AAAA);
-}
-
-static void cares_codes(void *dns, const char *name, rmd_addr_fn fn, void *ctx) {
-    struct request *r = request_new(dns, name, ctx);
-    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
-    r->codes_fn = fn;
-    char lower[RMD_DOMAIN_MAX + 1];
-    rmd_copy(lower, sizeof lower, r->name);
-    if (rmd_dns_name_ok(name))
-        lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_A);
-    else
-        on_codes(r, &no);
-}
-
-static void cares_txt(void *dns, const char *name, rmd_txt_fn fn, void *ctx) {
-    struct request *r = request_new(dns, name, ctx);
-    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
-    r->txt_fn = fn;
-    char lower[RMD_DOMAIN_MAX + 1];
-    rmd_copy(lower, sizeof lower, r->name);
-    if (rmd_dns_name_ok(name))
-        lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_TXT);
-    else
-        on_txt(r, &no);
-}
-
-struct rmd_dns rmd_dns_cares_port(struct rmd_dns_cares *d) {
-    static const struct rmd_dns_ops ops = {
-        .mx = cares_mx, .addr = cares_addr, .codes = cares_codes, .txt = cares_txt};
-    return (struct rmd_dns){.ops = &ops, .d = d};
 }
 
 /* --- sockets and time */
@@ -578,7 +297,7 @@ int64_t rmd_dns_cares_deadline(const struct rmd_dns_cares *d) {
     struct timeval tv;
     if (!ares_timeout(d->channel, NULL, &tv))
         return RMD_NEVER;
-    return now_ms(d) + (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1;
+    return dns_cares_now_ms(d) + (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000 + 1;
 }
 
 void rmd_dns_cares_process(struct rmd_dns_cares *d) {
@@ -603,7 +322,7 @@ static void library_init(void) {
 
 static struct rmd_dns_cares_options with_defaults(const struct rmd_dns_cares_options *o) {
     struct rmd_dns_cares_options r = *o;
-    r.servers = NULL; /* read in open() only */
+    r.servers = r.validating = NULL; /* read in open() only */
     r.timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : DNS_TIMEOUT_DEFAULT_MS;
     r.tries = o->tries > 0 ? o->tries : DNS_TRIES_DEFAULT;
     r.ttl_max_s = o->ttl_max_s ? o->ttl_max_s : DNS_TTL_MAX_DEFAULT_S;
@@ -612,7 +331,26 @@ static struct rmd_dns_cares_options with_defaults(const struct rmd_dns_cares_opt
     return r;
 }
 
-static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_flags) {
+/* Which server answered isn't told: all of them must be trusted. */
+static bool all_validate(const struct ares_addr_port_node *list, const char *validating) {
+    for (const struct ares_addr_port_node *s = list; s; s = s->next) {
+        struct rmd_addr a = {.family = s->family == AF_INET6 ? 6 : 4}, v;
+        memcpy(a.b, &s->addr, a.family == 6 ? 16 : 4);
+        bool found = false;
+        for (const char *p = validating ? validating : ""; *p && !found;) {
+            char text[64];
+            size_t n = strcspn(p, ",");
+            found = rmd_copy_slice(text, sizeof text, rmd_trim(rmd_slice(p, n))) &&
+                    rmd_addr_parse(text, &v) == RMD_OK && rmd_addr_eq(&a, &v);
+            p += n + (p[n] == ',');
+        }
+        if (!found)
+            return false;
+    }
+    return list != NULL;
+}
+
+static int init_channel(struct rmd_dns_cares *d, const char *servers, const char *validating, int more_flags) {
     struct ares_options ao = {
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS | more_flags,
         .timeout = d->o.timeout_ms,
@@ -631,6 +369,7 @@ static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_f
     struct ares_addr_port_node *list = NULL;
     if (rc == ARES_SUCCESS && ares_get_servers_ports(d->channel, &list) == ARES_SUCCESS) {
         d->one_server = list && !list->next;
+        d->validating = all_validate(list, validating);
         ares_free_data(list);
     }
     if (rc != ARES_SUCCESS)
@@ -640,12 +379,12 @@ static int init_channel(struct rmd_dns_cares *d, const char *servers, int more_f
 
 /* On SERVFAIL and the like c-ares goes on to the next server, and reports "refused" when none is left. With a single
  * server there is nowhere to go, and its own words are worth more. */
-static int set_up_channel(struct rmd_dns_cares *d, const char *servers) {
-    int rc = init_channel(d, servers, 0);
+static int set_up_channel(struct rmd_dns_cares *d, const char *servers, const char *validating) {
+    int rc = init_channel(d, servers, validating, 0);
     if (rc != ARES_SUCCESS || !d->one_server)
         return rc;
     ares_destroy(d->channel);
-    return init_channel(d, servers, ARES_FLAG_NOCHECKRESP);
+    return init_channel(d, servers, validating, ARES_FLAG_NOCHECKRESP);
 }
 
 int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_cares **out, char *err, size_t err_n) {
@@ -657,7 +396,7 @@ int rmd_dns_cares_open(const struct rmd_dns_cares_options *o, struct rmd_dns_car
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     rmd_list_init(&d->waiting);
     rmd_dns_cache_init(&d->cache, o->cache_entries);
-    int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers);
+    int rc = d->epoll_fd < 0 ? ARES_ENOMEM : set_up_channel(d, o->servers, o->validating);
     if (rc != ARES_SUCCESS) {
         rmd_format(err, err_n, "dns: servers \"%s\" can't be used: %s", o->servers ? o->servers : "",
                    ares_strerror(rc));

@@ -15,6 +15,9 @@ struct rmd_dns_cares;
 
 struct rmd_dns_cares_options {
     const char *servers; /* "host:port,host:port"; NULL or "": the system's */
+    /* Addresses of resolvers that validate by DNSSEC, and to which nobody else can put words into the mouth: "127.0.0.1,::1".
+     * When all servers are among them, their AD bit is believed (`secure` in answers); else it never is. */
+    const char *validating;
     int timeout_ms, tries;
     uint32_t ttl_min_s, ttl_max_s, negative_ttl_s;
     uint32_t cache_entries;

@@ -7,6 +7,7 @@ enum {
     HEADER_BYTES = 12,
     FLAG_QR = 0x8000,
     FLAG_TC = 0x0200,
+    FLAG_AD = 0x0020,
     RCODE_NOERROR = 0,
     RCODE_NXDOMAIN = 3,
     CLASS_IN = 1,
@@ -110,7 +111,8 @@ static bool read_record(struct cursor *c, struct record *r) {
 
 static void tempfail(struct rmd_dns_reply *out, const char *why) {
     out->status = RMD_DNS_TEMPFAIL;
-    out->n_mx = out->n_addr = out->n_txt = 0;
+    out->n_mx = out->n_addr = out->n_txt = out->n_tlsa = 0;
+    out->secure = false;
     out->alias[0] = 0;
     rmd_copy(out->detail, sizeof out->detail, why);
 }
@@ -200,6 +202,26 @@ static bool read_txt(const struct record *r, const uint8_t *data, struct rmd_dns
     return true;
 }
 
+/* RFC 6698, section 2.1. What these numbers mean, and whether the data fits them, isn't judged here. */
+static bool read_tlsa(const struct record *r, const uint8_t *data, struct rmd_dns_reply *out) {
+    if (r->data_n < 4)
+        return false;
+    size_t n = r->data_n - 3u;
+    use_ttl(out, r->ttl);
+    if (out->n_tlsa == RMD_DNS_TLSA_MAX || n > RMD_DNS_TLSA_BYTES - out->tlsa_bytes) {
+        out->tlsa_lost++;
+        return true;
+    }
+    out->tlsa[out->n_tlsa++] = (struct rmd_tlsa){.usage = data[0],
+                                                 .selector = data[1],
+                                                 .matching = data[2],
+                                                 .at = (uint16_t)out->tlsa_bytes,
+                                                 .n = (uint16_t)n};
+    memcpy(out->tlsa_data + out->tlsa_bytes, data + 3, n);
+    out->tlsa_bytes += n;
+    return true;
+}
+
 static bool read_cname(const struct cursor *c, const struct record *r, char target[RMD_DOMAIN_MAX + 1], bool *ok) {
     struct cursor d = {.start = c->start, .n = r->data + r->data_n, .at = r->data};
     return read_name(&d, target, ok) && d.at == d.n;
@@ -221,9 +243,10 @@ static int take_records(struct cursor c, int count, const char *name, uint16_t t
         if (r.class != CLASS_IN || !r.owner_ok || strcmp(r.owner, name) != 0)
             continue;
         if (r.type == type) {
-            ok = type == RMD_DNS_TYPE_MX    ? read_mx(&c, &r, out)
-                 : type == RMD_DNS_TYPE_TXT ? read_txt(&r, c.start + r.data, out)
-                                            : read_addr(&r, c.start + r.data, type, out);
+            ok = type == RMD_DNS_TYPE_MX     ? read_mx(&c, &r, out)
+                 : type == RMD_DNS_TYPE_TXT  ? read_txt(&r, c.start + r.data, out)
+                 : type == RMD_DNS_TYPE_TLSA ? read_tlsa(&r, c.start + r.data, out)
+                                             : read_addr(&r, c.start + r.data, type, out);
         } else if (r.type == RMD_DNS_TYPE_CNAME && !target[0]) {
             bool name_ok;
             ok = read_cname(&c, &r, target, &name_ok) && name_ok && target[0];
@@ -281,6 +304,10 @@ static void settle_mx(struct rmd_dns_reply *out) {
     out->n_mx = n;
 }
 
+static bool has_records(const struct rmd_dns_reply *out) {
+    return out->n_mx || out->n_addr || out->n_txt || out->n_tlsa || out->tlsa_lost;
+}
+
 /* Follows the chain from the question; status of a NOERROR answer. */
 static void read_answers(struct cursor c, const int count[4], const char *name, uint16_t type, bool nxdomain,
                          struct rmd_dns_reply *out) {
@@ -294,14 +321,14 @@ static void read_answers(struct cursor c, const int count[4], const char *name, 
             return;
         }
         taken += n;
-        if (!target[0] || out->n_mx || out->n_addr || out->n_txt)
+        if (!target[0] || has_records(out))
             break;
         rmd_copy(at, sizeof at, target);
     }
     settle_mx(out);
     struct cursor authority = c;
     bool has_soa = false;
-    if (out->n_mx || out->n_addr || out->n_txt) {
+    if (has_records(out)) {
         out->status = RMD_DNS_OK;
     } else if (!skip_records(&authority, count[1]) || !read_soa(authority, count[2], out, &has_soa)) {
         tempfail(out, "malformed answer");
@@ -332,13 +359,16 @@ void rmd_dns_reply_parse(struct rmd_slice message, const char *name, uint16_t ty
     out->has_ttl = false;
     out->ttl_s = 0;
     out->alias[0] = out->detail[0] = 0;
-    out->n_mx = out->n_addr = out->n_txt = 0;
+    out->n_mx = out->n_addr = out->n_txt = out->n_tlsa = out->tlsa_lost = 0;
+    out->tlsa_bytes = 0;
+    out->secure = false;
     struct cursor c = {.start = message.p, .n = message.n, .at = HEADER_BYTES};
     if (message.n < HEADER_BYTES) {
         tempfail(out, "malformed answer");
         return;
     }
     uint16_t flags = rmd_get_be16(message.p + 2);
+    out->secure = flags & FLAG_AD;
     int count[4];
     for (int i = 0; i < 4; i++)
         count[i] = rmd_get_be16(message.p + 4 + 2 * i);

@@ -94,6 +94,7 @@ struct seen {
     struct rmd_mx_answer mx;
     struct rmd_addr_answer addr;
     struct rmd_txt_answer txt;
+    struct rmd_tlsa_answer tlsa;
     char name[RMD_DOMAIN_MAX + 1];
     int order, *next_order;
 };
@@ -521,6 +522,10 @@ static size_t misbehave(const char *how, bool canary, uint16_t type, uint8_t *r,
         return n + put_rr(r + n, name, 5, 60, data, sizeof data);
     }
     rmd_put_be16(r + 6, 1);
+    if (type == 52) {
+        uint8_t tlsa_data[35] = {3, 1, 1, 0xaa};
+        return n + put_rr(r + n, name, 52, 60, tlsa_data, sizeof tlsa_data);
+    }
     const char *owner = strcmp(how, "wrongname") == 0 ? "elsewhere.bad" : name;
     if (strcmp(how, "badhost") == 0)
         return n + put_rr(r + n, owner, 15, 60, dotted_mx_data, sizeof dotted_mx_data - 1);
@@ -552,6 +557,8 @@ static void *bad_server_run(void *arg) {
         rmd_copy_slice(how, sizeof how, rmd_slice(name, strcspn(name, ".")));
         bool canary = rmd_has_suffix(name, ".invalid");
         atomic_fetch_add(canary ? &s->canaries : &s->queries, 1);
+        if (q[3] & 0x20 && strncmp(how, "secure", 6) == 0)
+            r[3] |= 0x20; /* AD, for those who asked for it */
         size_t r_n = misbehave(how, canary, rmd_get_be16(q + at + 1), r, q_n, name);
         if (r_n)
             sendto(s->fd, r, r_n, 0, (struct sockaddr *)&from, from_n);
@@ -618,6 +625,69 @@ static void a_bad_server_is_a_temporary_failure(void **state) {
     assert_int_equal(ask_addr(&b, "rewrite.bad", true, false).addr.status, RMD_DNS_TEMPFAIL); /* known by now */
     assert_int_equal(ask_mx(&b, "rewrite.two.bad").mx.status, RMD_DNS_TEMPFAIL);
     assert_int_equal(atomic_load(&s.canaries), 1);
+    rmd_dns_cares_close(b.cares);
+    bad_server_stop(&s);
+}
+
+static void on_tlsa(void *ctx, const char *name, const struct rmd_tlsa_answer *a) {
+    struct seen *s = ctx;
+    (void)name;
+    s->calls++;
+    s->tlsa = *a;
+}
+
+/* The same server, believed and not; the same answer, from the wire and from the cache. */
+static void only_a_trusted_resolver_makes_an_answer_secure(void **state) {
+    (void)state;
+    static const struct {
+        const char *validating;
+        bool secure;
+    } rows[] = {{NULL, false},         {"", false},
+                {"192.0.2.53", false}, {"127.0.0.2,::1", false},
+                {"127.0.0.1", true},   {"::1, 127.0.0.1", true}};
+    struct bad_server s = {0};
+    bad_server_start(&s);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char err[256];
+        struct backend b = {0};
+        struct rmd_clock clock = {.ctx = &b, .now = backend_now};
+        struct rmd_dns_cares_options o = {.servers = s.address,
+                                          .validating = rows[i].validating,
+                                          .timeout_ms = 1000,
+                                          .tries = 2,
+                                          .cache_entries = 100,
+                                          .clock = &clock};
+        assert_int_equal(rmd_dns_cares_open(&o, &b.cares, err, sizeof err), RMD_OK);
+        b.port = rmd_dns_cares_port(b.cares);
+        for (int again = 0; again < 2; again++) {
+            struct seen tlsa = {0};
+            assert_int_equal(ask_mx(&b, "secure.bad").mx.secure, rows[i].secure);
+            assert_false(ask_mx(&b, "plain.bad").mx.secure); /* it doesn't say so */
+            b.port.ops->tlsa(b.port.d, "secure.bad", on_tlsa, &tlsa);
+            turn(&b, &tlsa, 1);
+            assert_int_equal(tlsa.tlsa.status, RMD_DNS_OK);
+            assert_int_equal(tlsa.tlsa.secure, rows[i].secure);
+            assert_int_equal(tlsa.tlsa.n, 1);
+            assert_int_equal(tlsa.tlsa.tlsa[0].usage, 3);
+            assert_int_equal(tlsa.tlsa.tlsa[0].n, 32);
+            assert_int_equal(tlsa.tlsa.data[tlsa.tlsa.tlsa[0].at], 0xaa);
+        }
+        rmd_dns_cares_close(b.cares);
+    }
+    /* one server of two isn't trusted: nobody knows which of them answers */
+    char err[256], servers[64];
+    struct backend b = {0};
+    struct rmd_clock clock = {.ctx = &b, .now = backend_now};
+    rmd_format(servers, sizeof servers, "%s,127.0.0.99:5353", s.address);
+    struct rmd_dns_cares_options o = {.servers = servers,
+                                      .validating = "127.0.0.1",
+                                      .timeout_ms = 1000,
+                                      .tries = 2,
+                                      .cache_entries = 100,
+                                      .clock = &clock};
+    assert_int_equal(rmd_dns_cares_open(&o, &b.cares, err, sizeof err), RMD_OK);
+    b.port = rmd_dns_cares_port(b.cares);
+    assert_false(ask_mx(&b, "secure.bad").mx.secure);
     rmd_dns_cares_close(b.cares);
     bad_server_stop(&s);
 }
@@ -700,6 +770,7 @@ int main(void) {
         cmocka_unit_test(cares_backend_with_knot),
         cmocka_unit_test(fake_changes_show_after_the_ttl),
         cmocka_unit_test(a_bad_server_is_a_temporary_failure),
+        cmocka_unit_test(only_a_trusted_resolver_makes_an_answer_secure),
         cmocka_unit_test(answers_are_cached_joined_and_in_order),
         cmocka_unit_test(names_that_are_none_are_never_asked),
         cmocka_unit_test(servers_that_cannot_be_used_are_named),

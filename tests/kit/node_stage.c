@@ -329,6 +329,7 @@ static void take(struct stage *s, const Remuda__Frame *f) {
     Remuda__HeartbeatEcho echo = REMUDA__HEARTBEAT_ECHO__INIT;
     Remuda__RecalledAck ack = REMUDA__RECALLED_ACK__INIT;
     Remuda__AlarmAck alarm_ack = REMUDA__ALARM_ACK__INIT;
+    Remuda__TlsReportAck tls_ack = REMUDA__TLS_REPORT_ACK__INIT;
     switch (f->body_case) {
     case REMUDA__FRAME__BODY_HELLO:
         s->hellos++;
@@ -375,6 +376,11 @@ static void take(struct stage *s, const Remuda__Frame *f) {
         break;
     case REMUDA__FRAME__BODY_BYE:
         s->byes++;
+        break;
+    case REMUDA__FRAME__BODY_TLS_REPORT:
+        tls_ack.run = f->tls_report->run;
+        tls_ack.n = f->tls_report->n;
+        stage_say(s, REMUDA__FRAME__BODY_TLS_REPORT_ACK, &tls_ack);
         break;
     default:
         fail_msg("a node said frame %d", (int)f->body_case);

@@ -18,10 +18,12 @@ def _user(name):
 class Postfix:
     """A Postfix with configuration, queue, data and log of its own, as a receiving peer.
 
-    deliver: "discard", or "maildir" (all into one, read with mails()). It needs root, as Postfix does."""
+    deliver: "discard", or "maildir" (all into one, read with mails()). It needs root, as Postfix does. listeners: more
+    addresses at the same port, each with settings of its own for smtpd."""
 
     def __init__(self, work, addr, port=None, domains=("postfix.test",), deliver="discard", tls=True, name="postfix",
-                 settings=None):
+                 settings=None, listeners=None):
+        self.listeners = dict(listeners or {})
         if os.geteuid() != 0:
             raise Unavailable("Postfix needs root")
         self.work, self.addr, self.name, self.domains = work, addr, name, list(domains)
@@ -62,6 +64,8 @@ class Postfix:
                 "showq unix n - n - - showq", "error unix - - n - - error", "retry unix - - n - - error",
                 "discard unix - - n - - discard", "local unix - n n - - local", "virtual unix - n n - - virtual",
                 "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd"]
+        for addr, over in self.listeners.items():
+            rows.append(f"{addr}:{self.port} inet n - n - - smtpd " + " ".join(f"-o {k}={v}" for k, v in over.items()))
         return "\n".join(rows) + "\n"
 
     def start(self):

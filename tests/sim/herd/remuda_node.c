@@ -137,6 +137,9 @@ static void worker_effect(struct hr *h, struct hr_node *n, const struct rmd_work
         rmd_buf_addstr(&later->bytes, x->name);
         break;
     }
+    case RMD_WF_TLSA:
+    case RMD_WF_STS:
+        break; /* neither DANE nor MTA-STS is looked at here */
     case RMD_WF_DIAL:
         hr_smtp_dial(h, n, x);
         break;

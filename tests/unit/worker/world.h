@@ -37,6 +37,9 @@ struct world_event {
     char name[256];
     struct rmd_mx_answer mx;
     struct rmd_addr_answer addr;
+    struct rmd_tlsa_answer tlsa;
+    struct rmd_tls_info tls;
+    struct rmd_sts_answer sts;
 };
 
 struct world {
@@ -73,7 +76,19 @@ struct world {
     const char *ehlo;
     bool tls_fails, tls_verified, hold_mx;
     struct rmd_buf sent; /* the last that was sent with its dot */
-    int count, flag;     /* for scripts */
+    /* transport security; NULL: none of it */
+    bool (*tlsa)(struct world *, const char *name, struct rmd_tlsa_answer *a);
+    struct rmd_sts_policy *(*sts)(struct world *, const char *domain); /* given away */
+    enum rmd_tls_result (*tls)(struct world *, const struct rmd_tls_spec *spec, bool *ok);
+    struct {
+        uint32_t kind, result;
+        int64_t downgrade_until_ms;
+        char domain[64], host[64];
+    } session[256]; /* that were told */
+    size_t sessions;
+    enum rmd_tls_level asked[64]; /* of handshakes */
+    size_t n_asked;
+    int count, flag; /* for scripts */
     uint32_t max_conns, conns_now;
 };
 
@@ -259,6 +274,8 @@ static void world_pace(struct world *x, struct rmd_slice bytes) {
     rmd_arena_release(&a);
 }
 
+static void world_session(struct world *x, struct rmd_slice bytes);
+
 static void world_mail(struct world *x, const struct rmd_mail *m) {
     x->mails++;
     if (m->kind == RMD_MAIL_RECALL_DONE)
@@ -269,10 +286,55 @@ static void world_mail(struct world *x, const struct rmd_mail *m) {
         x->stopped++;
     else if (m->kind == RMD_MAIL_PACE)
         world_pace(x, m->bytes);
+    else if (m->kind == RMD_MAIL_TLS)
+        world_session(x, m->bytes);
     else if (m->kind == RMD_MAIL_TROUBLE) {
         x->troubles++;
         rmd_copy(x->trouble, sizeof x->trouble, m->text);
     }
+}
+
+static void world_policy_of(struct world *x, const struct rmd_worker_effect *f) {
+    struct world_event *e = world_push(x, f->kind == RMD_WF_TLSA ? RMD_WE_TLSA : RMD_WE_STS);
+    rmd_copy(e->name, sizeof e->name, f->name);
+    e->tlsa.status = RMD_DNS_NXDOMAIN;
+    e->tlsa.secure = true;
+    if (f->kind == RMD_WF_TLSA && x->tlsa)
+        (void)x->tlsa(x, f->name, &e->tlsa);
+    if (f->kind == RMD_WF_STS && x->sts)
+        e->sts.policy = x->sts(x, f->name);
+}
+
+static void world_handshake(struct world *x, const struct rmd_worker_effect *f) {
+    struct world_event *e = world_push(x, RMD_WE_TLS);
+    bool ok = !x->tls_fails;
+    e->tls.result = x->tls ? x->tls(x, f->tls, &ok) : RMD_TLS_R_OK;
+    if (ok || e->tls.result)
+        e->tls.suite = 0x03041302;
+    e->tls.verified = !ok                               ? RMD_TLS_V_PLAIN
+                      : f->tls->level == RMD_TLS_L_DANE ? RMD_TLS_V_DANE
+                      : f->tls->level == RMD_TLS_L_PKIX ? RMD_TLS_V_PKIX
+                                                        : RMD_TLS_V_ENCRYPTED;
+    e->e.conn = f->conn;
+    e->e.ok = ok;
+    e->e.verified = x->tls_verified;
+    e->e.text = ok ? "TLSv1.3" : "handshake failure";
+    if (x->n_asked < 64)
+        x->asked[x->n_asked++] = f->tls->level;
+}
+
+static void world_session(struct world *x, struct rmd_slice bytes) {
+    struct rmd_arena a = {0};
+    const Remuda__TlsRow *row = rmd_pb_decode(&remuda__tls_row__descriptor, bytes, &a);
+    assert_non_null(row);
+    assert_true(x->sessions < 256);
+    x->session[x->sessions].kind = row->kind;
+    x->session[x->sessions].result = row->result;
+    x->session[x->sessions].downgrade_until_ms =
+        row->downgrade_until_wall_ms ? row->downgrade_until_wall_ms - x->wall : 0;
+    rmd_copy(x->session[x->sessions].domain, 64, row->domain);
+    rmd_copy(x->session[x->sessions++].host, 64, row->mx_host);
+    rmd_arena_release(&a);
 }
 
 static void world_carry_out(struct world *x) {
@@ -303,14 +365,13 @@ static void world_carry_out(struct world *x) {
         case RMD_WF_DIAL:
             world_dial(x, f);
             break;
-        case RMD_WF_TLS: {
-            struct world_event *e = world_push(x, RMD_WE_TLS);
-            e->e.conn = f->conn;
-            e->e.ok = !x->tls_fails;
-            e->e.verified = x->tls_verified;
-            e->e.text = x->tls_fails ? "handshake failure" : "TLSv1.3";
+        case RMD_WF_TLSA:
+        case RMD_WF_STS:
+            world_policy_of(x, f);
             break;
-        }
+        case RMD_WF_TLS:
+            world_handshake(x, f);
+            break;
         case RMD_WF_SEND:
             world_send(x, f);
             break;
@@ -344,9 +405,13 @@ static bool world_one(struct world *x) {
     e.e.name = e.name;
     e.e.mx = &e.mx;
     e.e.addr = &e.addr;
+    e.e.tlsa = &e.tlsa;
+    e.e.tls = &e.tls;
+    e.e.sts = &e.sts;
     bool conn = e.e.kind >= RMD_WE_CONNECTED;
     if (!conn || x->conn[e.e.conn].open)
         world_step(x, &e.e);
+    free((void *)(uintptr_t)e.sts.policy);
     rmd_buf_release(&e.bytes);
     return true;
 }
@@ -577,7 +642,9 @@ MAYBE static struct world *world_new(uint32_t connections) {
                                                        .connection_limit = connections,
                                                        .timeouts = rmd_smtp_timeouts_rfc5321,
                                                        .idle_close_ms = 5000,
-                                                       .connect_timeout_ms = 30000});
+                                                       .connect_timeout_ms = 30000,
+                                                       .dane = true,
+                                                       .mta_sts = true});
     return x;
 }
 
