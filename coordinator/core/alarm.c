@@ -48,7 +48,7 @@ static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint
 }
 
 /* The receiver's words, code included, on one line. */
-static void cause(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a) {
+void rmd_alarm_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a) {
     size_t at = 0;
     for (size_t i = 0; a->reply && i < a->reply->text.len && i < RMD_REPLY_TEXT_MAX;
          i++) { /* a protobuf string is UTF-8 */
@@ -78,7 +78,7 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
     char text[RMD_REPLY_TEXT_MAX + 1];
-    cause(text, x->alarm);
+    rmd_alarm_words(text, x->alarm);
     i = rmd_incident_open(c, title);
     Remuda__IncidentRecord *r = i->rec;
     r->class_ = x->verdict->class;
@@ -161,7 +161,7 @@ static void pause_stream(struct rmd_coord *c, const struct scene *x) {
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(x->d.why));
 }
 
-/* The campaigns of the stream that this lane was sending. */
+/* The campaigns of the stream that this lane was sending: at this provider, or everywhere. */
 static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
     uint32_t it = 0;
     void *v;
@@ -173,7 +173,10 @@ static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct r
         char id[27];
         rmd_id_format(&l->campaign->id, id);
         rmd_str_set(&i->rec->campaign, id);
-        rmd_campaign_set_state(c, l->campaign, RMD_CAMPAIGN_PAUSED, x->d.why);
+        if (x->d.here)
+            rmd_content_stop(c, l->campaign, x->provider_id, i, x->d.why);
+        else
+            rmd_campaign_set_state(c, l->campaign, RMD_CAMPAIGN_PAUSED, x->d.why);
     }
 }
 
@@ -224,6 +227,9 @@ static void carry_out(struct rmd_coord *c, const struct scene *x) {
         i = incident(c, x, x->provider_id, x->d.why);
         pause_campaigns(c, x, i);
         break;
+    case RMD_FAILOVER_SENDER:
+        rmd_sender_alarm(c, x->stream, x->provider_id, x->verdict, x->alarm);
+        return;
     case RMD_FAILOVER_ALERT:
         i = incident(c, x, x->provider_id, x->d.why);
         break;
@@ -262,7 +268,7 @@ static void decide(struct rmd_coord *c, struct scene *x) {
         .transactional = x->stream && x->stream->rec->priority == 0,
         .dns_confirmed = rmd_listing_confirmed(c, x->source),
         .snowshoe = rmd_listing_snowshoe(c, x->source),
-        .no_breaker = (c->o.without & RMD_WITHOUT_BREAKER) != 0,
+        .no_breaker = (c->o.without & RMD_WITHOUT_BREAKER) || !x->stream, /* of no stream: nobody to stop */
     };
     x->d = rmd_failover_decide(&in);
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;

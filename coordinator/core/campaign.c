@@ -109,7 +109,7 @@ void rmd_campaign_set_state(struct rmd_coord *c, struct rmd_campaign *k, uint32_
         return;
     k->rec->state = state;
     if (state == RMD_CAMPAIGN_ACTIVE)
-        rmd_content_resumed(c, k);
+        rmd_content_reopen(c, k, 0, reason ? reason : ""); /* somebody looked at it */
     rmd_str_set(&k->rec->reason, reason ? reason : "");
     rmd_campaign_dirty(c, k);
     if (state == RMD_CAMPAIGN_PAUSED || state == RMD_CAMPAIGN_CANCELLED) {
@@ -129,6 +129,11 @@ void rmd_campaign_state(struct rmd_coord *c, const struct rmd_command *m) {
         return;
     }
     const char *is = rmd_campaign_state_name(k->rec->state);
+    if (k->rec->state == m->state && m->state == RMD_CAMPAIGN_ACTIVE &&
+        rmd_content_reopen(c, k, 0, m->reason && *m->reason ? m->reason : "the campaign was resumed")) {
+        rmd_core_reply(c, m->token, RMD_OK, 0, "the campaign goes on at every provider");
+        return;
+    }
     if (k->rec->state == m->state) {
         rmd_core_reply(c, m->token, RMD_OK, 0, "the campaign is %s already", is);
         return;

@@ -177,6 +177,7 @@ static void stream_put(struct rmd_coord *c, const struct rmd_command *m) {
     if (old) {
         r->id = old->id;
         r->state = old->state;
+        r->paused_by = old->paused_by;
         rmd_str_set(&r->reason, old->reason);
     } else {
         r->id = c->meta->next_stream++;
@@ -216,7 +217,12 @@ static void stream_state(struct rmd_coord *c, const struct rmd_command *m) {
         e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(s->rec->reason));
         c->deal = true;
     }
-    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "stream %s is %s", s->rec->name, m->state ? "paused" : "active");
+    bool by = s->rec->paused_by != 0;
+    bool back = !m->state && rmd_sender_resumed(c, s, m->reason && *m->reason ? m->reason : "the stream was resumed");
+    if (!m->state && (back || by))
+        rmd_stream_put(c, s);
+    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "stream %s is %s%s", s->rec->name, m->state ? "paused" : "active",
+                   back ? "; its sending domain is probed where it was refused" : "");
 }
 
 /* ---------------------------------------------------------------- sources */
@@ -454,9 +460,12 @@ static void incident_resolve(struct rmd_coord *c, const struct rmd_command *m) {
     rmd_incident_resolve(c, i, m->reason);
     rmd_surges_resolved(c, i);
     bool back = rmd_returning_all(c, m->number, *i->rec->resolution ? i->rec->resolution : "resolved");
+    bool sender = rmd_sender_resolved(c, i), content = rmd_content_resolved(c, m->number, i->rec->resolution);
     c->deal = true;
     rmd_core_reply(c, m->token, RMD_OK, m->number, "incident %llu is resolved%s", (unsigned long long)m->number,
-                   !back || c->o.without & RMD_WITHOUT_PROBING
+                   sender    ? ": its sending domain is probed with a few recipients, and open when they are accepted"
+                   : content ? ": the campaign goes on there"
+                   : !back || c->o.without & RMD_WITHOUT_PROBING
                        ? ""
                        : ": what it stopped is probed with single recipients, and open when " RMD_PROBES_TEXT
                          " were accepted in a row");

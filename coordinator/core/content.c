@@ -1,12 +1,14 @@
 /* Content that a provider refuses again and again: each campaign counts its last outcomes at each provider, and the
- * policy (failover.h) decides when it is enough. Carried out here: the campaign pauses, with an incident. No work
- * moves, no source is touched, nobody is suppressed: the message is at fault.
+ * policy (failover.h) decides when it is enough. Carried out here: the campaign stops at this provider, or pauses
+ * everywhere when two named ones agree, with an incident. No work moves, no source is touched, nobody is suppressed:
+ * the message is at fault.
  *
  * The same template sent by many small campaigns of a stream is one content: what each of the last day had counts for all, and all
- * that are active pause.
+ * that are active stop or pause.
  *
  * Owns the campaigns' tallies. They live in memory only, at most one a configured provider; a restart counts anew,
- * a resume as well. */
+ * a resume as well. The stops are in the campaign's record, and last until a person resolves their incident or resumes
+ * the campaign. */
 #include "coordinator/core/core.h"
 
 static size_t tally_of(struct rmd_campaign *k, uint32_t provider) {
@@ -15,7 +17,8 @@ static size_t tally_of(struct rmd_campaign *k, uint32_t provider) {
             return i;
     }
     k->tally = rmd_realloc(k->tally, (k->n_tallies + 1) * sizeof *k->tally);
-    k->tally[k->n_tallies] = (struct rmd_content_tally){.provider = provider};
+    k->tally[k->n_tallies] =
+        (struct rmd_content_tally){.provider = provider, .stopped = rmd_content_stopped(k, provider)};
     return k->n_tallies++;
 }
 
@@ -38,7 +41,8 @@ static bool same_content(const struct rmd_coord *c, const struct rmd_campaign *k
 static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_campaign *k) {
     struct rmd_content_tally *sum = rmd_arena_alloc(&c->scratch, (k->n_tallies + 1) * sizeof *sum);
     for (size_t i = 0; i < k->n_tallies; i++)
-        sum[i] = (struct rmd_content_tally){.provider = k->tally[i].provider};
+        sum[i] = (struct rmd_content_tally){.provider = k->tally[i].provider,
+                                            .stopped = rmd_content_stopped(k, k->tally[i].provider)};
     rmd_list_for(it, &c->all_campaigns) {
         const struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
         if (!x->n_tallies || !same_content(c, k, x))
@@ -72,6 +76,99 @@ void rmd_content_resumed(struct rmd_coord *c, struct rmd_campaign *k) {
     rmd_content_forget(k);
 }
 
+/* ---------------------------------------------------------------- stopped at a provider */
+
+bool rmd_content_stopped(const struct rmd_campaign *k, uint32_t provider) {
+    for (size_t i = 0; i < k->rec->n_stop; i++) {
+        if (k->rec->stop[i]->provider == provider)
+            return true;
+    }
+    return false;
+}
+
+struct at_provider {
+    const struct rmd_campaign *campaign;
+    uint32_t provider;
+};
+
+static bool of_campaign(void *ctx, const struct rmd_lease *l) {
+    const struct at_provider *x = ctx;
+    return l->campaign == x->campaign && l->provider_id == x->provider;
+}
+
+static Remuda__EventRecord *stop_event(struct rmd_coord *c, const char *type, const struct rmd_campaign *k,
+                                       const Remuda__ContentStop *s, const char *why) {
+    Remuda__EventRecord *e = rmd_core_event(c, type);
+    e->campaign.data = rmd_arena_dup(rmd_arena_after(c), k->id.b, sizeof k->id.b);
+    e->campaign.len = sizeof k->id.b;
+    e->stream = k->rec->stream;
+    e->provider = s->provider;
+    e->incident = s->incident;
+    e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(why));
+    return e;
+}
+
+void rmd_content_stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t provider, const struct rmd_incident *i,
+                      const char *why) {
+    if (k->rec->state != RMD_CAMPAIGN_ACTIVE || rmd_content_stopped(k, provider))
+        return;
+    Remuda__ContentStop *s = rmd_alloc(sizeof *s);
+    remuda__content_stop__init(s);
+    s->provider = provider;
+    s->incident = i ? i->rec->id : 0;
+    rmd_str_set(&s->reason, why);
+    k->rec->stop = rmd_realloc(k->rec->stop, (k->rec->n_stop + 1) * sizeof(Remuda__ContentStop *));
+    k->rec->stop[k->rec->n_stop++] = s; /* at most one a configured provider */
+    size_t at = tally_of(k, provider);  /* may move the tallies */
+    k->tally[at].stopped = true;
+    rmd_campaign_dirty(c, k);
+    stop_event(c, "campaign.stopped", k, s, why);
+    rmd_recall_where(c, of_campaign, &(struct at_provider){k, provider}, RMD_RETURN_PAUSED);
+}
+
+static void stop_same(struct rmd_coord *c, const struct rmd_campaign *k, uint32_t provider,
+                      const struct rmd_incident *i, const char *why) {
+    rmd_list_for_safe(it, &c->all_campaigns) {
+        struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
+        if (same_content(c, k, x))
+            rmd_content_stop(c, x, provider, i, why);
+    }
+}
+
+bool rmd_content_reopen(struct rmd_coord *c, struct rmd_campaign *k, uint64_t incident, const char *why) {
+    size_t kept = 0, had = k->rec->n_stop;
+    for (size_t n = 0; n < had; n++) {
+        Remuda__ContentStop *s = k->rec->stop[n];
+        if (incident && s->incident != incident) {
+            k->rec->stop[kept++] = s;
+            continue;
+        }
+        stop_event(c, "campaign.reopened", k, s, why);
+        struct rmd_incident *i = incident ? NULL : rmd_incident_find(c, s->incident);
+        if (i)
+            rmd_incident_resolve(c, i, why);
+        remuda__content_stop__free_unpacked(s, NULL);
+    }
+    k->rec->n_stop = kept;
+    if (kept != had || !incident)
+        rmd_content_resumed(c, k);
+    if (kept == had)
+        return false;
+    rmd_campaign_dirty(c, k);
+    c->deal = true;
+    return true;
+}
+
+bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *why) {
+    bool any = false;
+    rmd_list_for(it, &c->open_campaigns) {
+        any |= rmd_content_reopen(c, rmd_container(it, struct rmd_campaign, life), incident, why);
+    }
+    return any;
+}
+
+/* ---------------------------------------------------------------- outcomes */
+
 static struct rmd_incident *find_open(struct rmd_coord *c, const char *campaign, uint32_t provider) {
     rmd_list_for(it, &c->incidents) {
         struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
@@ -92,12 +189,13 @@ static void words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Outcome *o) {
     out[n] = 0;
 }
 
-static void tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
-                 const struct rmd_verdict *v, const struct rmd_failover_decision *d) {
+static struct rmd_incident *tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
+                                 const struct rmd_verdict *v, const struct rmd_failover_decision *d) {
     char id[27], text[RMD_REPLY_TEXT_MAX + 1];
     rmd_id_format(&l->campaign->id, id);
-    if (find_open(c, id, l->provider_id))
-        return;
+    struct rmd_incident *known = find_open(c, id, l->provider_id);
+    if (known)
+        return known;
     words(text, o);
     struct rmd_buf title = {0};
     rmd_buf_addf(&title, "campaign %s: %s", rmd_campaign_name(l->campaign), d->why);
@@ -109,6 +207,7 @@ static void tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__O
     rmd_str_set(&i->rec->campaign, id);
     rmd_str_set(&i->rec->cause, text);
     rmd_str_set(&i->rec->next_step, d->next_step);
+    return i;
 }
 
 void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
@@ -131,7 +230,11 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
         rmd_content_decide(together(c, k), k->n_tallies, at, c->other, provider, k->stream->rec->priority == 0);
     if (d.what == RMD_FAILOVER_NOTHING)
         return;
-    tell(c, l, o, v, &d);
-    count_anew(c, k, l->provider_id, d.what == RMD_FAILOVER_PAUSE_CAMPAIGN ? d.why : NULL);
-    rmd_core_warn(c, "campaign %s: %s: %s", rmd_campaign_name(k), rmd_failover_name(d.what), d.why);
+    struct rmd_incident *i = tell(c, l, o, v, &d);
+    if (d.here)
+        stop_same(c, k, l->provider_id, i, d.why);
+    else
+        count_anew(c, k, l->provider_id, d.what == RMD_FAILOVER_PAUSE_CAMPAIGN ? d.why : NULL);
+    rmd_core_warn(c, "campaign %s: %s%s: %s", rmd_campaign_name(k), rmd_failover_name(d.what),
+                  d.here ? " at this provider" : "", d.why);
 }

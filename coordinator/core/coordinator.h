@@ -421,6 +421,16 @@ bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, co
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
+/* A sending domain at a provider that refuses it, while it isn't open. */
+struct rmd_sender_view {
+    uint32_t tenant;
+    const char *domain, *provider;
+    const char *state; /* "resting", "probing", "paused" */
+    int64_t until_wall_ms;
+    uint64_t incident;
+};
+void rmd_coord_senders(struct rmd_coord *c, void (*fn)(void *, const struct rmd_sender_view *), void *ctx);
+
 /* ---- reputation (reputation_views.c) */
 struct rmd_reputation_view {
     const char *kind;     /* "source", "lane", "network", "domain" */

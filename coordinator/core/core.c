@@ -282,6 +282,7 @@ static void end_step(struct rmd_coord *c) {
     rmd_leases_flush(c, tag);
     rmd_campaigns_flush(c);
     rmd_surges_flush(c);
+    rmd_senders_flush(c);
     rmd_listings_flush(c);
     rmd_tls_flush(c);
     rmd_incidents_flush(c);
@@ -376,6 +377,7 @@ static void tick(struct rmd_coord *c) {
     rmd_membership_tick(c);
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);
+    rmd_senders_tick(c);
     rmd_moving_tick(c);
     rmd_share_tick(c);
     rmd_suppress_check(c);
@@ -532,7 +534,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
                                 &c->dirty_campaigns, &c->dirty_leases,      &c->idle_chunks,
                                 &c->idle_entries,    &c->suppressing,       &c->incidents,
                                 &c->open_campaigns,  &c->closing_campaigns, &c->finished_campaigns,
-                                &c->old_sets};
+                                &c->old_sets,        &c->sender_list};
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         rmd_list_init(heads[i]);
     rmd_warm_init_core(c);
@@ -567,6 +569,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_site_free(c);
     rmd_suppress_free(c);
     rmd_surges_free(c);
+    rmd_senders_free(c);
     rmd_watchers_free(c);
     rmd_tls_free(c);
     rmd_incidents_free(c);

@@ -21,6 +21,7 @@
 #include "coordinator/core/moving.h"
 #include "coordinator/core/reputation_book.h"
 #include "coordinator/core/retry.h"
+#include "coordinator/core/sender.h"
 #include "coordinator/core/warm.h"
 
 enum {
@@ -503,6 +504,9 @@ struct rmd_coord {
 
     struct rmd_set64 suppressed;
     struct rmd_surges *surges; /* surge_internal.h */
+    struct rmd_map senders;     /* tenant, provider, domain's hash -> place (sender_act.c) */
+    struct rmd_list sender_list;
+    bool senders_dirty;
     struct rmd_list suppressing;
     uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
     uint32_t n_bounce_suppressed;
@@ -836,7 +840,32 @@ void rmd_recall_settled(struct rmd_coord *c, struct rmd_node *n);
 void rmd_recall_tick(struct rmd_coord *c, struct rmd_node *n);
 void rmd_recall_clear(struct rmd_node *n);
 
+/* Leases at connected nodes that `which` names. */
+void rmd_recall_where(struct rmd_coord *c, bool (*which)(void *ctx, const struct rmd_lease *l), void *ctx,
+                      uint32_t reason);
+
+/* ---- sender_act.c (sender.h): sending domains at providers that refuse them */
+void rmd_sender_alarm(struct rmd_coord *c, const struct rmd_stream *s, uint32_t provider, const struct rmd_verdict *v,
+                      const Remuda__Alarm *a);
+void rmd_sender_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
+                        const struct rmd_verdict *v);
+void rmd_senders_tick(struct rmd_coord *c);
+/* A person's word; true: something is probed now. The stream's record is the caller's to write. */
+bool rmd_sender_resolved(struct rmd_coord *c, const struct rmd_incident *i);
+bool rmd_sender_resumed(struct rmd_coord *c, struct rmd_stream *s, const char *why);
+/* Recipients that its domain's state lets the queue have now; UINT32_MAX: any number. */
+uint32_t rmd_sender_room_for(struct rmd_coord *c, const struct rmd_pq *q);
+void rmd_sender_took(struct rmd_coord *c, const struct rmd_pq *q, uint32_t n);
+bool rmd_sender_stops(const struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s);
+int64_t rmd_sender_rests_ms(const struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s);
+const char *rmd_sender_why(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_arena *a); /* NULL: nothing binds */
+int64_t rmd_sender_lapses(const struct rmd_coord *c, uint64_t incident);
+bool rmd_sender_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
+void rmd_senders_flush(struct rmd_coord *c);
+void rmd_senders_free(struct rmd_coord *c);
+
 /* ---- alarm.c */
+void rmd_alarm_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a); /* the receiver's, on one line */
 void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a);
 void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n,
                         const Remuda__Alarm *a); /* without acknowledgement */
@@ -864,6 +893,12 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
 void rmd_content_forget(struct rmd_campaign *k);
 void rmd_content_resumed(struct rmd_coord *c,
                          struct rmd_campaign *k); /* somebody looked at it: all of its content counts anew */
+bool rmd_content_stopped(const struct rmd_campaign *k, uint32_t provider);
+void rmd_content_stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t provider, const struct rmd_incident *i,
+                      const char *why);
+/* incident 0: wherever it is stopped. */
+bool rmd_content_reopen(struct rmd_coord *c, struct rmd_campaign *k, uint64_t incident, const char *why);
+bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *why);
 void rmd_incidents_free(struct rmd_coord *c);
 
 /* ---- suppress.c */

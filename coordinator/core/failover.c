@@ -61,19 +61,23 @@ uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, i
     return distinct(r, &f, source_of);
 }
 
-/* Two named providers, or two networks of ours, were told the same of this sender. */
-static bool sender_corroborated(const struct rmd_failover_input *in) {
-    struct filter f = {.now_wall_ms = in->now_wall_ms, .class = &in->verdict->class};
-    if (distinct(in->of_domain, &f, network_of) >= 2)
-        return true;
-    f.not_provider = in->other_provider;
+/* The same was said of this stream's mail: at this provider to two networks of ours, so no address is meant. */
+static bool content_corroborated(const struct rmd_failover_input *in) {
+    struct filter f = {.now_wall_ms = in->now_wall_ms, .class = &in->verdict->class, .provider = in->provider};
+    return distinct(in->of_domain, &f, network_of) >= 2;
+}
+
+/* By two named providers. */
+static bool content_agreed(const struct rmd_failover_input *in) {
+    struct filter f = {
+        .now_wall_ms = in->now_wall_ms, .class = &in->verdict->class, .not_provider = in->other_provider};
     return distinct(in->of_domain, &f, provider_of) >= 2;
 }
 
 const char *rmd_failover_name(enum rmd_failover_what what) {
-    static const char *const names[] = {
-        "nothing",        "rest lane", "quarantine lane", "quarantine source", "quarantine network", "pause stream",
-        "pause campaign", "alert"};
+    static const char *const names[] = {"nothing",           "rest lane",          "quarantine lane",
+                                        "quarantine source", "quarantine network", "pause stream",
+                                        "pause campaign",    "sending domain",     "alert"};
     return what < sizeof names / sizeof names[0] ? names[what] : "?";
 }
 
@@ -127,20 +131,28 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
  * as well. */
 static void decide_sender(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
-    bool corroborated = !in->no_breaker && sender_corroborated(in);
     bool of_domain = (v->scope & RMD_SCOPE_SENDING_DOMAIN) != 0;
+    d->what = RMD_FAILOVER_ALERT;
     d->next_step = of_domain ? "mend authentication or the domain's reputation, then resume"
                              : "look at the content and the list, then resume the campaign";
-    if (!corroborated || in->transactional || v->action != RMD_ACTION_PAUSE) {
-        d->what = RMD_FAILOVER_ALERT;
+    if (of_domain && !in->no_breaker) {
+        d->what = RMD_FAILOVER_SENDER;
+        rmd_format(d->why, sizeof d->why, "%s refuses the sending domain: %s", in->provider_name,
+                   rmd_class_name(v->class));
+        return;
+    }
+    bool agreed = content_agreed(in);
+    if (in->no_breaker || in->transactional || !(agreed || content_corroborated(in))) {
         rmd_format(d->why, sizeof d->why, "%s: %s, for another reason than the IP (%s)", in->provider_name,
                    rmd_class_name(v->class),
                    in->transactional ? "transactional mail goes on" : "not corroborated yet");
         return;
     }
-    d->what = of_domain ? RMD_FAILOVER_PAUSE_STREAM : RMD_FAILOVER_PAUSE_CAMPAIGN;
-    rmd_format(d->why, sizeof d->why, "%s refused in more than one place, not for the IP's sake: %s",
-               of_domain ? "sending domain" : "content", rmd_class_name(v->class));
+    d->what = RMD_FAILOVER_PAUSE_CAMPAIGN;
+    d->here = !agreed;
+    rmd_format(d->why, sizeof d->why, "content refused %s%s, not for the IP's sake: %s",
+               agreed ? "by more than one provider" : "on more than one network by ", agreed ? "" : in->provider_name,
+               rmd_class_name(v->class));
 }
 
 struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input *in) {
@@ -204,10 +216,12 @@ struct rmd_failover_decision rmd_content_decide(const struct rmd_content_tally *
     struct rmd_failover_decision d = {.what = RMD_FAILOVER_NOTHING, .next_step = ""};
     bool agreed = false;
     for (size_t i = 0; i < n && t[at].provider != other_provider; i++)
-        agreed = agreed ||
-                 (i != at && t[i].provider != other_provider && mostly_refused(&t[i], RMD_CONTENT_REFUSALS_AGREED));
-    if (!mostly_refused(&t[at], agreed ? RMD_CONTENT_REFUSALS_AGREED : RMD_CONTENT_REFUSALS))
+        agreed = agreed || (i != at && t[i].provider != other_provider &&
+                            (t[i].stopped || mostly_refused(&t[i], RMD_CONTENT_REFUSALS_AGREED)));
+    if (!mostly_refused(&t[at], agreed ? RMD_CONTENT_REFUSALS_AGREED : RMD_CONTENT_REFUSALS) ||
+        (t[at].stopped && !agreed))
         return d;
+    d.here = !agreed;
     d.what = transactional ? RMD_FAILOVER_ALERT : RMD_FAILOVER_PAUSE_CAMPAIGN;
     d.next_step = transactional ? "look at the messages: transactional mail goes on and is refused"
                                 : "look at the message, then `remuda campaign resume`, or cancel it";

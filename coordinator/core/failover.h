@@ -2,7 +2,9 @@
  *
  * Policy (design, sections 1, 7 and 9):
  * - Only causes in the IP's own scope move work: a verdict moves when its class is ip_blocklisted, the scope holds the source or lane, and
- *   the rule says so. Content, URL, sender domain and list quality never do: they pause the campaign or stream, once corroborated.
+ *   the rule says so. Content, URL, sender domain and list quality never do. What one provider says of them stops the campaign, or the sending
+ *   domain (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that
+ *   agree on content pause the campaign everywhere.
  * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
  *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), or when the verdict itself says so and our
  *   own DNS confirmed it.
@@ -52,7 +54,7 @@ struct rmd_failover_input {
     int64_t now_wall_ms;
     const struct rmd_refusals *of_source;  /* this refusal included */
     const struct rmd_refusals *of_network; /* all our sources of the network, this refusal included */
-    const struct rmd_refusals *of_domain;  /* the sending domain and stream, this refusal included */
+    const struct rmd_refusals *of_domain;  /* the stream, this refusal included */
     bool dns_confirmed;                    /* our own DNS query found the source on a list of the acting tier */
     bool snowshoe;                         /* and on a list of senders that spread over many addresses */
     bool transactional;                    /* stream of priority 0 */
@@ -67,11 +69,13 @@ enum rmd_failover_what {
     RMD_FAILOVER_QUARANTINE_NETWORK, /* all our sources of the network, at this provider */
     RMD_FAILOVER_PAUSE_STREAM,
     RMD_FAILOVER_PAUSE_CAMPAIGN,
-    RMD_FAILOVER_ALERT, /* incident only: a person looks */
+    RMD_FAILOVER_SENDER, /* the sending domain, at this provider: sender.h */
+    RMD_FAILOVER_ALERT,  /* incident only: a person looks */
 };
 
 struct rmd_failover_decision {
     enum rmd_failover_what what;
+    bool here;             /* PAUSE_CAMPAIGN: at this provider only */
     bool network;          /* and all our sources of its network, at this provider */
     bool move;             /* its unstarted work may go to sources on disjoint networks */
     int64_t until_wall_ms; /* 0: until resolved */
@@ -83,8 +87,8 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
 const char *rmd_failover_name(enum rmd_failover_what what);
 
 /* Content that is refused again and again. One such refusal fails its message and is no alarm; a campaign that mostly
- * gets them at a provider is paused, as each further one is a recipient lost. Two named providers that agree are
- * believed earlier. Transactional mail is many different messages: it goes on, and a person is told. */
+ * gets them at a provider is stopped there, as each further one is a recipient lost. Two named providers that agree are
+ * believed earlier, and pause it everywhere. Transactional mail is many different messages: it goes on, and a person is told. */
 enum {
     RMD_CONTENT_REFUSALS = 20,
     RMD_CONTENT_REFUSALS_AGREED = 10,       /* at each of two named providers */
@@ -95,6 +99,7 @@ enum {
 /* A campaign's last outcomes at a provider: delivered, bounced and deferred ones. */
 struct rmd_content_tally {
     uint32_t provider, outcomes, refused;
+    bool stopped; /* at this provider, since it was believed */
 };
 /* The message itself is at fault: its text, links, attachment or size. */
 bool rmd_content_is_refused(const struct rmd_verdict *v);

@@ -130,6 +130,12 @@ struct rmd_key rmd_key_tls(uint32_t day, uint8_t kind, const char *domain) {
     add64(&k, rmd_fnv64(rmd_slice_str(domain)));
     return k;
 }
+struct rmd_key rmd_key_sender(uint32_t tenant, uint32_t provider, uint64_t domain) {
+    struct rmd_key k = of_tenant('H', tenant);
+    add32(&k, provider);
+    add64(&k, domain);
+    return k;
+}
 struct rmd_key rmd_key_events(uint64_t first_origin) {
     struct rmd_key k = rmd_key_table('V');
     add64(&k, first_origin);

@@ -26,6 +26,7 @@
  * X      UTC day u32, kind of policy u8, domain (hash u64)                    TlsDayRecord        yes
  * J      listing id u64                                                    ListingRecord       yes
  * Y      tenant u32, provider u32, site u64 (0: all of it)                 SurgeRecord         yes
+ * H      tenant u32, provider u32, sending domain (hash) u64                SenderRecord        yes
  * U      incident id u64                                                   IncidentRecord      open ones and the last 1000 (yes)
  *
  * All functions write into a fixed buffer and return the key's length. */
@@ -71,6 +72,7 @@ struct rmd_key rmd_key_incident(uint64_t incident);
 struct rmd_key rmd_key_listing(uint64_t listing);
 struct rmd_key rmd_key_surge(uint32_t tenant, uint32_t provider, uint64_t site);
 struct rmd_key rmd_key_tls(uint32_t day, uint8_t kind, const char *domain);
+struct rmd_key rmd_key_sender(uint32_t tenant, uint32_t provider, uint64_t domain);
 struct rmd_key rmd_key_events(uint64_t first_origin);
 /* The idempotency key is hashed with SHA-256 by the caller: 32 bytes. */
 struct rmd_key rmd_key_idempotency(uint32_t tenant, const uint8_t hash[RMD_HASH_BYTES]);

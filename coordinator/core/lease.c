@@ -245,7 +245,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         struct rmd_ditem *d = rmd_container(it, struct rmd_ditem, link);
         struct rmd_campaign *k = d->chunk->campaign;
         if (!d->chunk->has_state || (l && l->campaign != k) || (d->rec->uncertain && c->replaying) ||
-            !rmd_campaign_deals(c, k))
+            !rmd_campaign_deals(c, k) || rmd_content_stopped(k, q->pq->provider_id))
             continue;
         bool settled = rmd_bit_get(d->chunk->settled, d->rec->index);
         bool suppressed = !settled && rmd_suppress_has(c, k->rec->stream, d->rec->address_hash);
@@ -288,7 +288,9 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
 bool rmd_lease_wanted(struct rmd_coord *c, const struct rmd_lease *l) {
     return l->source && l->lane && l->source->rec->state != RMD_SOURCE_PAUSED &&
            l->source->all.state != RMD_LANE_QUARANTINED && l->lane->state != RMD_LANE_QUARANTINED &&
-           rmd_campaign_deals(c, l->campaign) && !rmd_stream_lacks_key(l->campaign->stream) && !c->meta->restored;
+           rmd_campaign_deals(c, l->campaign) && !rmd_content_stopped(l->campaign, l->provider_id) &&
+           !rmd_sender_stops(c, l->provider_id, l->campaign->stream) && !rmd_stream_lacks_key(l->campaign->stream) &&
+           !c->meta->restored;
 }
 
 static void fill_rows(struct rmd_lease *l, Remuda__Lease *m, struct rmd_arena *a) {

@@ -83,6 +83,32 @@ void rmd_recall_stream(struct rmd_coord *c, struct rmd_stream *s, uint32_t reaso
     }
 }
 
+void rmd_recall_where(struct rmd_coord *c, bool (*which)(void *ctx, const struct rmd_lease *l), void *ctx,
+                      uint32_t reason) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->nodes, &it, NULL, &v)) {
+        struct rmd_node *n = v;
+        struct rmd_recall *r = NULL;
+        uint32_t jt = 0;
+        void *w;
+        while (n->connected && rmd_map_next(&n->leases, &jt, NULL, &w)) {
+            const struct rmd_lease *l = w;
+            if (l->state != RMD_LEASE_GRANTED || !which(ctx, l))
+                continue;
+            if (!r)
+                r = rmd_recall_new(c, n, reason);
+            r->lease[r->n_leases++] = l->id;
+            if (r->n_leases < sizeof r->lease / sizeof r->lease[0])
+                continue;
+            rmd_recall_send(c, n, r, -1);
+            r = NULL;
+        }
+        if (r)
+            rmd_recall_send(c, n, r, -1);
+    }
+}
+
 void rmd_recall_lease(struct rmd_coord *c, struct rmd_lease *l, uint32_t reason) {
     if (!l->node->connected)
         return;

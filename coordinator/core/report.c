@@ -116,6 +116,8 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     struct rmd_verdict own = *v;
     if ((for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE) || v->action == RMD_ACTION_SLOW)
         own.duration_ms = 0;
+    if (rmd_sender_is_refused(v)) /* how long is said of the domain there, which has its own rest */
+        own.duration_ms = rmd_sender_rests_ms(c, l->provider_id, k->stream);
     struct rmd_retry r =
         rmd_retry_next(&k->stream->plan, &own, d->attempts, c->now.wall_ms, rmd_campaign_valid_until(k), &c->rng);
     d->not_before_wall_ms = r.not_before_wall_ms;
@@ -297,6 +299,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_book_outcome(c, l, o, &v);
     rmd_warm_outcome(c, l, o, &v, hash_of(&x));
     rmd_content_outcome(c, l, o, &v);
+    rmd_sender_outcome(c, l, o, &v);
     rmd_returning_outcome(c, l, o->kind, v.scope, v.class);
     rmd_surges_outcome(c, l, x.bytes, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {

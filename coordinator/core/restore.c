@@ -117,6 +117,9 @@ int rmd_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice 
     case 'Y':
         ok = rmd_surges_restore_row(c, key, value);
         break;
+    case 'H':
+        ok = rmd_sender_restore_row(c, key, value);
+        break;
     case 'J': {
         KEEP(ListingRecord, listing_record);
         ok = r;

@@ -343,7 +343,7 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         return 0;
     rmd_list_for_safe(it, &q->cqs) {
         struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
-        if (!x->n_entries || !rmd_campaign_deals(c, x->campaign))
+        if (!x->n_entries || !rmd_campaign_deals(c, x->campaign) || rmd_content_stopped(x->campaign, q->provider_id))
             continue;
         uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
         uint64_t released = rmd_release_room(c, x->campaign);
@@ -368,18 +368,19 @@ static bool has_entries(const struct rmd_pq *q) {
     return false;
 }
 
-static bool has_ready(const struct rmd_pq *q) {
-    if (q->provider < 0 || q->stream->rec->state != 0 || rmd_stream_lacks_key(q->stream))
+static bool has_ready(struct rmd_coord *c, const struct rmd_pq *q) {
+    if (q->provider < 0 || q->stream->rec->state != 0 || rmd_stream_lacks_key(q->stream) ||
+        !rmd_sender_room_for(c, q))
         return false;
     return retries_ready(q) || has_entries(q);
 }
 
 /* Retries that only their own lane may have. */
-static uint32_t deal_bound(struct rmd_coord *c, struct rmd_pq *q) {
+static uint32_t deal_bound(struct rmd_coord *c, struct rmd_pq *q, uint32_t most) {
     struct rmd_lane *l;
     for (struct rmd_dq *d; (d = rmd_look_bound(c, q, &l)) != NULL; rmd_list_remove(&d->in_look)) {
         uint64_t r = lane_why(c, q, l) ? 0 : room(c, q, l, false);
-        uint32_t max = r < RMD_COORD_LEASE_MESSAGES ? (uint32_t)r : RMD_COORD_LEASE_MESSAGES, moved = 0;
+        uint32_t max = r < most ? (uint32_t)r : most, moved = 0;
         uint32_t n = max ? rmd_lease_build_own(c, l, d, max, &moved) : 0;
         if (n)
             return n;
@@ -445,8 +446,8 @@ static bool has_loaded(const struct rmd_pq *q) {
     return loose_loaded(q);
 }
 
-/* One lease for this queue; 0 when no lane may take any of its ready work. */
-static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
+/* One lease for this queue, of as many recipients as its sending domain's state allows; 0 when no lane may take any of its ready work. */
+static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q, uint32_t sender) {
     rmd_sched_candidates(c, q);
     uint32_t probe = deal_probe(c, q);
     if (probe)
@@ -455,7 +456,8 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q) {
     bool found_nothing = false, round = c->o.without & RMD_WITHOUT_CONCENTRATION;
     uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
     uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
-    uint32_t bound = deal_bound(c, q);
+    most = sender < most ? sender : most;
+    uint32_t bound = deal_bound(c, q, most);
     if (bound || !has_loaded(q))
         return bound;
     struct rmd_moving_stops stops;
@@ -509,20 +511,21 @@ void rmd_sched_deal(struct rmd_coord *c) {
         any = false;
         rmd_list_for(it, &c->all_pqs) {
             struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
-            if (!has_ready(q)) {
+            if (!has_ready(c, q)) {
                 q->deficit = 0;
                 continue;
             }
             q->deficit += QUANTUM * weight(q->stream->rec->priority);
             while (q->deficit > 0) {
                 int64_t tick = rmd_look_begin(c);
-                uint32_t n = deal_one(c, q);
+                uint32_t sender = rmd_sender_room_for(c, q), n = sender ? deal_one(c, q, sender) : 0;
                 rmd_look_end(c, q, tick);
                 if (!n) {
                     q->deficit = 0;
                     break;
                 }
                 q->deficit -= n;
+                rmd_sender_took(c, q, n);
                 any = true;
                 if (++leases >= RMD_DEALS_PER_STEP) {
                     c->deal_on = c->more = true;
@@ -550,6 +553,19 @@ static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
     return true;
 }
 
+/* Whatever waits here for the first time is of campaigns that the provider refuses for their content. */
+static bool content_stopped(const struct rmd_pq *q) {
+    bool any = false;
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        bool waits = x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED;
+        if (waits && !rmd_content_stopped(x->campaign, q->provider_id))
+            return false;
+        any |= waits;
+    }
+    return any;
+}
+
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->queued && !q->deferred)
         return "";
@@ -568,6 +584,11 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     const char *later = rmd_release_binds(c, q);
     if (later)
         return later;
+    const char *sender = rmd_sender_why(c, q, &c->view);
+    if (sender)
+        return sender;
+    if (content_stopped(q))
+        return "stopped at this provider: its content is refused there";
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

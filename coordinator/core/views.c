@@ -321,7 +321,7 @@ int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
             last = l->until_wall_ms > last ? l->until_wall_ms : last;
         }
     }
-    return last;
+    return last ? last : rmd_sender_lapses(c, id);
 }
 
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx) {

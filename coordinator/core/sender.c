@@ -1,0 +1,101 @@
+/* What a provider says of a sending domain: see sender.h. */
+#include "coordinator/core/sender.h"
+
+bool rmd_sender_is_refused(const struct rmd_verdict *v) {
+    return v->action == RMD_ACTION_PAUSE && (v->scope & RMD_SCOPE_SENDING_DOMAIN);
+}
+
+bool rmd_sender_for_good(const struct rmd_verdict *v, uint32_t code) {
+    return v->class == RMD_CLASS_AUTH_FAILED || (code ? code >= 500 : v->permanent);
+}
+
+static bool mostly(const struct rmd_sender *s, uint32_t least) {
+    return s->refused >= least && s->refused > s->outcomes / 2;
+}
+
+static enum rmd_sender_what pause(struct rmd_sender *s) {
+    s->state = RMD_SENDER_PAUSED;
+    s->until_ms = 0;
+    return RMD_SENDER_PAUSE;
+}
+
+/* Doubled for each rest before it. */
+static int64_t rest_ms(const struct rmd_sender *s, int64_t duration_ms) {
+    int64_t ms = duration_ms > RMD_SENDER_REST_MIN_MS ? duration_ms : RMD_SENDER_REST_MIN_MS;
+    for (uint32_t i = 1; i < s->rests && ms < RMD_SENDER_REST_MAX_MS; i++)
+        ms *= 2;
+    return ms < RMD_SENDER_REST_MAX_MS ? ms : RMD_SENDER_REST_MAX_MS;
+}
+
+enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, int64_t now_ms) {
+    bool over = s->state == RMD_SENDER_OPEN && now_ms - s->last_ms > RMD_SENDER_FORGET_MS;
+    if (!s->since_ms || over)
+        *s = (struct rmd_sender){.since_ms = now_ms ? now_ms : 1};
+    s->last_ms = now_ms;
+    if (s->state == RMD_SENDER_OPEN)
+        s->since_ms = now_ms ? now_ms : 1;
+    if (s->state == RMD_SENDER_PAUSED || s->state == RMD_SENDER_RESTING)
+        return RMD_SENDER_NOTHING; /* mail that was under way, or transactional */
+    s->rests++;
+    s->rests_for_good = for_good ? s->rests_for_good + 1 : 0;
+    s->accepted = 0;
+    if (s->rests_for_good >= RMD_SENDER_RESTS)
+        return pause(s);
+    s->state = RMD_SENDER_RESTING;
+    s->until_ms = now_ms + rest_ms(s, duration_ms);
+    return RMD_SENDER_REST;
+}
+
+enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, bool accepted, bool refused_for_good) {
+    if (!s->since_ms || s->state == RMD_SENDER_OPEN)
+        return RMD_SENDER_NOTHING;
+    s->outcomes++;
+    s->refused += refused_for_good;
+    if (s->outcomes >= RMD_SENDER_WINDOW) {
+        s->outcomes /= 2;
+        s->refused /= 2;
+    }
+    if (refused_for_good && s->state != RMD_SENDER_PAUSED && mostly(s, RMD_SENDER_REFUSALS))
+        return pause(s);
+    if (!accepted || s->state != RMD_SENDER_PROBING || ++s->accepted < RMD_SENDER_PROBED)
+        return RMD_SENDER_NOTHING;
+    s->state = RMD_SENDER_OPEN;
+    s->accepted = s->outcomes = s->refused = 0;
+    return RMD_SENDER_REOPEN;
+}
+
+bool rmd_sender_tick(struct rmd_sender *s, int64_t now_ms) {
+    if (s->state != RMD_SENDER_RESTING || now_ms < s->until_ms)
+        return false;
+    s->state = RMD_SENDER_PROBING;
+    s->until_ms = 0;
+    s->accepted = 0;
+    return true;
+}
+
+void rmd_sender_retry(struct rmd_sender *s) {
+    *s = (struct rmd_sender){.state = s->state == RMD_SENDER_OPEN ? RMD_SENDER_OPEN : RMD_SENDER_PROBING};
+}
+
+bool rmd_sender_sure(const struct rmd_sender *s, int64_t now_ms) {
+    if (s->state == RMD_SENDER_OPEN || !s->since_ms)
+        return false;
+    return s->state == RMD_SENDER_PAUSED || mostly(s, RMD_SENDER_REFUSALS_AGREED) ||
+           (s->rests >= RMD_SENDER_RESTS && now_ms - s->since_ms >= RMD_SENDER_PERSISTS_MS);
+}
+
+uint32_t rmd_sender_room(const struct rmd_sender *s, uint64_t leased) {
+    switch (s->state) {
+    case RMD_SENDER_OPEN:
+        return UINT32_MAX;
+    case RMD_SENDER_PROBING:
+        return leased ? 0 : RMD_SENDER_PROBE + s->accepted;
+    default:
+        return 0;
+    }
+}
+
+const char *rmd_sender_state_name(enum rmd_sender_state state) {
+    static const char *const names[] = {"open", "resting", "probing", "paused"};
+    return state < sizeof names / sizeof names[0] ? names[state] : "?";
+}
