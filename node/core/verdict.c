@@ -26,10 +26,13 @@ void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane
 static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     struct rmd_walarm *last = &c->lane->alarm;
     const char *rule = c->verdict->rule ? c->verdict->rule : "";
+    uint32_t stream =
+        c->verdict->action == RMD_ACTION_PAUSE ? c->stream : 0; /* what one is told is none of another's */
     if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS &&
-        strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
+        strncmp(last->rule, rule, sizeof last->rule - 1) == 0 && last->stream == stream)
         return; /* the same words from connections that were open together */
     rmd_copy(last->rule, sizeof last->rule, rule);
+    last->stream = stream;
     last->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
     Remuda__Alarm *a = rmd_arena_alloc(&w->out->arena, sizeof *a);
     remuda__alarm__init(a);

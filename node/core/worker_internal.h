@@ -95,6 +95,7 @@ struct rmd_wsource {
 
 struct rmd_walarm {
     char rule[64];
+    uint32_t stream; /* of a verdict about the mail or its sender */
     int64_t at_ms;
 };
 

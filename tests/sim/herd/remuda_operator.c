@@ -4,7 +4,7 @@
  * Every day at operator_hour of the scenario he looks at what is open and older than operator_hours. An incident about an address: he asks the
  * receivers' forms (the world files them itself, the same for every sender) and the lists; when nobody refuses the address any more he
  * resolves it. A stream that was paused is resumed. So is a campaign, unless its content is what was refused for good reason: that stays
- * paused until it is too old. */
+ * paused until it is too old, or stopped at the provider that refused it. */
 #include "coordinator/core/intake.h"
 #include "tests/sim/herd/remuda.h"
 
@@ -445,6 +445,15 @@ static bool still_refused(struct hr *h, const Remuda__IncidentRecord *r) {
     return false;
 }
 
+/* To resolve it would let it go on. */
+static bool bad_content(struct hr *h, const Remuda__IncidentRecord *r) {
+    struct rmd_id id;
+    if (rmd_id_parse(rmd_slice_str(r->campaign), &id) < 0)
+        return false;
+    uintptr_t k = (uintptr_t)rmd_map_get(&h->ids, rmd_slice(id.b, 10));
+    return k && h->s->campaign[k - 1].bad_content;
+}
+
 static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
     struct open_incidents *x = ctx;
     struct hr *h = x->h;
@@ -454,7 +463,7 @@ static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
     if (!at)
         at = r->opened_wall_ms - HERD_WALL_START_MS + patience(h);
     if (h->now_ms >= at) {
-        if (!still_refused(h, r))
+        if (!still_refused(h, r) && !bad_content(h, r))
             x->id[x->n++] = r->id;
         at = h->now_ms + patience(h);
     }
