@@ -27,18 +27,29 @@ static int64_t rest_ms(const struct rmd_sender *s, int64_t duration_ms) {
     return ms < RMD_SENDER_REST_MAX_MS ? ms : RMD_SENDER_REST_MAX_MS;
 }
 
-enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, int64_t now_ms) {
+/* Most is accepted. This refusal isn't counted yet: an alarm comes before its outcome. */
+static bool tolerated(const struct rmd_sender *s, bool crowd) {
+    if (crowd && s->asked < RMD_SENDER_CROWD)
+        return true;
+    return s->asked && (s->denied + 1) * RMD_SENDER_TOLERATED <= s->asked + 1;
+}
+
+enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, bool crowd,
+                                     int64_t now_ms) {
     bool over = s->state == RMD_SENDER_OPEN && now_ms - s->last_ms > RMD_SENDER_FORGET_MS;
-    if (!s->since_ms || over)
-        *s = (struct rmd_sender){.since_ms = now_ms ? now_ms : 1};
+    bool first = !s->since_ms || over;
+    if (first)
+        *s = (struct rmd_sender){.state = s->state, .since_ms = now_ms ? now_ms : 1};
     s->last_ms = now_ms;
-    if (s->state == RMD_SENDER_OPEN)
-        s->since_ms = now_ms ? now_ms : 1;
     if (s->state == RMD_SENDER_PAUSED || s->state == RMD_SENDER_RESTING)
         return RMD_SENDER_NOTHING; /* mail that was under way, or transactional */
+    if (tolerated(s, crowd))
+        return first ? RMD_SENDER_TELL : RMD_SENDER_NOTHING;
+    if (s->state == RMD_SENDER_OPEN)
+        s->since_ms = now_ms ? now_ms : 1;
     s->rests++;
     s->rests_for_good = for_good ? s->rests_for_good + 1 : 0;
-    s->accepted = 0;
+    s->accepted = s->asked = s->denied = 0;
     if (s->rests_for_good >= RMD_SENDER_RESTS)
         return pause(s);
     s->state = RMD_SENDER_RESTING;
@@ -46,18 +57,27 @@ enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, 
     return RMD_SENDER_REST;
 }
 
-enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, bool accepted, bool refused_for_good) {
-    if (!s->since_ms || s->state == RMD_SENDER_OPEN)
-        return RMD_SENDER_NOTHING;
-    s->outcomes++;
-    s->refused += refused_for_good;
-    if (s->outcomes >= RMD_SENDER_WINDOW) {
-        s->outcomes /= 2;
-        s->refused /= 2;
+static void count(uint32_t *all, uint32_t *some, bool one) {
+    ++*all;
+    *some += one;
+    if (*all >= RMD_SENDER_WINDOW) { /* the past fades */
+        *all /= 2;
+        *some /= 2;
     }
-    if (refused_for_good && s->state != RMD_SENDER_PAUSED && mostly(s, RMD_SENDER_REFUSALS))
+}
+
+enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, enum rmd_sender_answer answer) {
+    bool for_good = answer == RMD_SENDER_REFUSED_FOR_GOOD;
+    if (!s->since_ms && s->state == RMD_SENDER_OPEN)
+        return RMD_SENDER_NOTHING;
+    if (s->state == RMD_SENDER_OPEN || s->state == RMD_SENDER_PROBING)
+        count(&s->asked, &s->denied, for_good || answer == RMD_SENDER_REFUSED);
+    if (s->state == RMD_SENDER_OPEN)
+        return RMD_SENDER_NOTHING;
+    count(&s->outcomes, &s->refused, for_good);
+    if (for_good && s->state != RMD_SENDER_PAUSED && mostly(s, RMD_SENDER_REFUSALS))
         return pause(s);
-    if (!accepted || s->state != RMD_SENDER_PROBING || ++s->accepted < RMD_SENDER_PROBED)
+    if (answer != RMD_SENDER_ACCEPTED || s->state != RMD_SENDER_PROBING || ++s->accepted < RMD_SENDER_PROBED)
         return RMD_SENDER_NOTHING;
     s->state = RMD_SENDER_OPEN;
     s->accepted = s->outcomes = s->refused = 0;
@@ -69,12 +89,13 @@ bool rmd_sender_tick(struct rmd_sender *s, int64_t now_ms) {
         return false;
     s->state = RMD_SENDER_PROBING;
     s->until_ms = 0;
-    s->accepted = 0;
+    s->accepted = s->asked = s->denied = 0;
     return true;
 }
 
 void rmd_sender_retry(struct rmd_sender *s) {
-    *s = (struct rmd_sender){.state = s->state == RMD_SENDER_OPEN ? RMD_SENDER_OPEN : RMD_SENDER_PROBING};
+    if (s->state != RMD_SENDER_OPEN)
+        *s = (struct rmd_sender){.state = RMD_SENDER_PROBING};
 }
 
 bool rmd_sender_sure(const struct rmd_sender *s, int64_t now_ms) {

@@ -13,6 +13,10 @@
  * RMD_SENDER_REFUSALS of such answers are most of what was answered since the trouble began, or with the RMD_SENDER_RESTS-th such rest in a
  * row. What comes while it rests, from mail that was under way, is counted and lengthens nothing.
  *
+ * Heard at once is only the first refusal of a trouble. From the probing on all answers count: while refusals are at most one in
+ * RMD_SENDER_TOLERATED, each is its own message's matter and the flow goes on. So it is at "other" from the beginning, as its receivers have
+ * nothing to do with each other: nothing rests before RMD_SENDER_CROWD of them have answered, and a person is told.
+ *
  * Probing: one lease at a time, of RMD_SENDER_PROBE recipients and as many more as were accepted since, so that the flow doubles.
  *
  * Transactional mail goes on in every state, RMD_SENDER_URGENT_PER_MINUTE at most while it isn't open: each incident is a page.
@@ -37,7 +41,9 @@ enum {
     RMD_SENDER_REFUSALS_AGREED = 3,
     RMD_SENDER_RESTS = 3,
     RMD_SENDER_PERSISTS_MS = 24 * 3600 * 1000,
-    RMD_SENDER_WINDOW = 200, /* answers; then both counters are halved */
+    RMD_SENDER_WINDOW = 200,   /* answers; then both counters are halved */
+    RMD_SENDER_TOLERATED = 10, /* answers a refusal */
+    RMD_SENDER_CROWD = 20,
     RMD_SENDER_PROBE = 5,
     RMD_SENDER_PROBED = 100,
     RMD_SENDER_URGENT_PER_MINUTE = 10,
@@ -51,19 +57,22 @@ struct rmd_sender {
     int64_t since_ms, last_ms;      /* the trouble's first and last refusal, 0: none */
     uint32_t rests, rests_for_good; /* in a row, and of them the last ones that began with a refusal for good */
     uint32_t outcomes, refused;     /* answers since it began, and of them refusals for good */
+    uint32_t asked, denied;         /* answers since it was probed, or first counted, and refusals of any kind */
     uint32_t accepted;              /* while it is probed */
 };
 
-enum rmd_sender_what { RMD_SENDER_NOTHING, RMD_SENDER_REST, RMD_SENDER_PAUSE, RMD_SENDER_REOPEN };
+enum rmd_sender_what { RMD_SENDER_NOTHING, RMD_SENDER_TELL, RMD_SENDER_REST, RMD_SENDER_PAUSE, RMD_SENDER_REOPEN };
 
 /* The verdict is about the sending domain, and asks for a pause. */
 bool rmd_sender_is_refused(const struct rmd_verdict *v);
 /* It doesn't pass by itself. code: of the reply; 0: not known, then by the verdict. */
 bool rmd_sender_for_good(const struct rmd_verdict *v, uint32_t code);
-/* An alarm. */
-enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, int64_t now_ms);
+/* An alarm. crowd: the provider is "other". */
+enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, bool crowd,
+                                     int64_t now_ms);
 /* A receiver's answer about a message of the domain. */
-enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, bool accepted, bool refused_for_good);
+enum rmd_sender_answer { RMD_SENDER_ACCEPTED, RMD_SENDER_OTHERWISE, RMD_SENDER_REFUSED, RMD_SENDER_REFUSED_FOR_GOOD };
+enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, enum rmd_sender_answer answer);
 /* A rest is over: it is probed. */
 bool rmd_sender_tick(struct rmd_sender *s, int64_t now_ms);
 /* By a person. */

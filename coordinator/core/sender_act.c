@@ -242,13 +242,20 @@ void rmd_sender_alarm(struct rmd_coord *c, const struct rmd_stream *s, uint32_t 
         return;
     }
     bool for_good = rmd_sender_for_good(v, a->reply ? a->reply->code : 0);
-    enum rmd_sender_what what = rmd_sender_told(&p->s, v->duration_ms, for_good, c->ledger.now_ms);
+    enum rmd_sender_what what =
+        rmd_sender_told(&p->s, v->duration_ms, for_good, provider == c->other, c->ledger.now_ms);
     rmd_list_remove(&p->link);
     rmd_list_push(&c->sender_list, &p->link);
     mark(c, p);
     if (what == RMD_SENDER_NOTHING)
         return;
     struct rmd_incident *i = incident_of(c, p, v, a);
+    if (what == RMD_SENDER_TELL) {
+        rmd_str_set(&i->rec->next_step, to_mend(v));
+        rmd_incident_line(c, i, NULL, "nothing stops there while most of its receivers accept");
+        rmd_core_warn(c, "%s", i->rec->title);
+        return;
+    }
     if (what == RMD_SENDER_REST)
         rests(c, p, v, for_good, i);
     else
@@ -276,10 +283,13 @@ void rmd_sender_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Re
         (o->reply && o->reply->code && (o->kind == RMD_OUTCOME_BOUNCED || o->kind == RMD_OUTCOME_DEFERRED));
     if (!p || !answered)
         return;
-    bool refused =
-        o->kind != RMD_OUTCOME_DELIVERED && rmd_sender_is_refused(v) && rmd_sender_for_good(v, o->reply->code);
-    enum rmd_sender_what what = rmd_sender_answered(&p->s, o->kind == RMD_OUTCOME_DELIVERED, refused);
-    if (p->s.state != RMD_SENDER_OPEN || what != RMD_SENDER_NOTHING)
+    enum rmd_sender_answer answer = o->kind == RMD_OUTCOME_DELIVERED         ? RMD_SENDER_ACCEPTED
+                                    : !rmd_sender_is_refused(v)              ? RMD_SENDER_OTHERWISE
+                                    : rmd_sender_for_good(v, o->reply->code) ? RMD_SENDER_REFUSED_FOR_GOOD
+                                                                             : RMD_SENDER_REFUSED;
+    bool refused = answer == RMD_SENDER_REFUSED_FOR_GOOD;
+    enum rmd_sender_what what = rmd_sender_answered(&p->s, answer);
+    if (p->s.state != RMD_SENDER_OPEN || what != RMD_SENDER_NOTHING) /* open: what most say is only memory */
         mark(c, p);
     if (what == RMD_SENDER_PAUSE)
         pauses(c, p, v, rmd_incident_find(c, p->incident));
@@ -471,6 +481,8 @@ bool rmd_sender_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rm
                                .rests_for_good = r->rests_for_good,
                                .outcomes = r->outcomes,
                                .refused = r->refused,
+                               .asked = r->asked,
+                               .denied = r->denied,
                                .accepted = r->accepted};
     p->until_wall_ms = r->until_wall_ms;
     p->incident = r->incident;
@@ -497,6 +509,8 @@ void rmd_senders_flush(struct rmd_coord *c) {
         r.rests_for_good = p->s.rests_for_good;
         r.outcomes = p->s.outcomes;
         r.refused = p->s.refused;
+        r.asked = p->s.asked;
+        r.denied = p->s.denied;
         r.accepted = p->s.accepted;
         r.incident = p->incident;
         struct rmd_key k = row_key(p);
