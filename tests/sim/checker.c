@@ -357,6 +357,10 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
         sim_say(s, "event: %s %s", e->type, e->text);
         if (strcmp(e->type, "source.quarantined") == 0)
             sim_stops_quarantined(s, e);
+        if (strcmp(e->type, "sender.resting") == 0 || strcmp(e->type, "sender.paused") == 0)
+            sim_stops_sender(s, e);
+        if (strcmp(e->type, "stream.paused") == 0)
+            sim_stops_stream_paused(s, e);
         sim_watch_event(s, e);
         sim_moves_event(s, e);
         return;

@@ -147,6 +147,7 @@ static void shun(struct sim *s) {
         return;
     st->shunned_by = 1u << sim_below(s, s->n_providers) | 1u << sim_below(s, s->n_providers);
     st->shunned_from_ms = s->now_ms;
+    st->shunned_for_good = sim_one_in(s, 3);
     st->shunned_to_ms = s->now_ms + sim_between(s, 30000, 600000);
     sim_say(s, "receivers shun stream %s", st->name);
     sim_op_resume_stream(s, n, st->shunned_to_ms - s->now_ms + sim_between(s, 1000, 60000));

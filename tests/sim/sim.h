@@ -107,6 +107,7 @@ struct sim_stream {
     int64_t paused_ack_ms;
     int64_t shunned_from_ms, shunned_to_ms; /* receivers refuse its sending domain */
     uint32_t shunned_by;                    /* bits of providers */
+    bool shunned_for_good;
 };
 
 struct sim_block { /* a receiver refuses a source */
@@ -182,6 +183,7 @@ enum sim_says {
     SIM_SAYS_NETWORK = 4,
     SIM_SAYS_SENDER = 8,
     SIM_SAYS_SPAM = 16,
+
 };
 
 /* Since when something must have stopped (0: it needn't), and who read the two refusals. */
@@ -193,11 +195,15 @@ struct sim_stop {
 /* When a node read it, 0: never; and what must have stopped. */
 struct sim_stops {
     int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS], network_ms[SIM_SOURCES][SIM_PROVIDERS];
-    int64_t sender_ms[SIM_STREAMS][SIM_SOURCES][SIM_PROVIDERS];
+
     int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
-    struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS],
-        campaign[SIM_CAMPAIGNS];
+    uint32_t lane_stream[SIM_SOURCES][SIM_PROVIDERS][2];
+    struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS][SIM_PROVIDERS],
+        campaign[SIM_CAMPAIGNS], campaign_at[SIM_CAMPAIGNS][SIM_PROVIDERS];
+    /* Said of its domain by a receiver, ever; when first, 0: never; and it has accepted since, so that a few refusals stop nothing. */
+    int64_t shunned_ms[SIM_STREAMS][SIM_PROVIDERS];
+    bool shunned_for_good[SIM_STREAMS][SIM_PROVIDERS], liked_again[SIM_STREAMS][SIM_PROVIDERS];
     bool said[SIM_SOURCES][SIM_PROVIDERS], said_network[SIM_NETS][SIM_PROVIDERS]; /* by a receiver, ever */
 };
 
@@ -512,6 +518,12 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network);
 /* The coordinator says that a source is quarantined, at a provider or (0) everywhere. */
 void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e);
+void sim_stops_accepted(struct sim *s, const struct sim_conn *c);
+/* A receiver refuses the sending domain. */
+void sim_stops_shunned(struct sim *s, const struct sim_conn *c, bool for_good);
+/* The coordinator says that a sending domain stops, at a provider; that a stream pauses. */
+void sim_stops_sender(struct sim *s, const Remuda__EventRecord *e);
+void sim_stops_stream_paused(struct sim *s, const Remuda__EventRecord *e);
 void sim_stops_stream_opened(struct sim *s, uint32_t stream); /* by the operator */
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign);
 void sim_stops_resolved(struct sim *s);

@@ -160,7 +160,10 @@ static void on_mail(struct sim *s, struct sim_conn *c) {
         return;
     const struct sim_stream *st = &s->stream[c->campaign->stream];
     if (s->now_ms >= st->shunned_from_ms && s->now_ms < st->shunned_to_ms && st->shunned_by >> c->provider & 1) {
-        say(s, c, SIM_SAYS_SENDER, "451 4.7.1 the sending domain has a poor reputation");
+        sim_stops_shunned(s, c, st->shunned_for_good);
+        say(s, c, SIM_SAYS_SENDER,
+            st->shunned_for_good ? "550 5.7.1 the sending domain has a poor reputation"
+                                 : "451 4.7.1 the sending domain has a poor reputation");
         return;
     }
     c->state = ST_MAIL;
@@ -239,6 +242,7 @@ static void on_dot(struct sim *s, struct sim_conn *c) {
             p->content_4xx ? "451 4.7.1 content judged later" : "550 5.7.1 looks like spam");
         return;
     }
+    sim_stops_accepted(s, c);
     sim_check_accepted(s, c);
     if (cut)
         server_close(s, c, 5);

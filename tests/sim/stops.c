@@ -1,11 +1,13 @@
 /* What must stop more than one lane, and stays stopped (design, sections 7 and 9): two unrelated named providers refuse a
- * source; a provider says of two of our sources that it means their network; the same of a sending domain, or of a
- * campaign's content, from two named providers or on two of our networks.
+ * source; a provider says of two of our sources that it means their network; a named provider refuses a sending domain:
+ * its bulk mail stops there; a provider refuses a campaign's content on two of our networks: it stops there; two named
+ * providers refuse its content: it stops everywhere.
  *
  * The checker knows it from what receivers said and nodes have read. It demands only what is beyond doubt: the nodes that
  * read it, and the node that sends, had been connected without a break since before the first of the two was read, so the
  * coordinator has heard both; and it allows the time that its word takes. "other" is many receivers and nobody's voice.
- * What an operator opens again, or what is older than a quarantine lasts at least, isn't judged. */
+ * And it forbids what goes further than the words: a stop at a provider that never said so, or of a whole stream unless two
+ * named providers refused its domain for good. What an operator opens again, or what is older than a quarantine lasts at least, isn't judged. */
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
@@ -53,19 +55,20 @@ static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
     t->block_ms[c->source][c->provider] = s->now_ms;
 }
 
-/* voice: of one sending domain or campaign, by source and provider. */
-static void heard_sender(struct sim *s, const struct sim_conn *c, int64_t voice[SIM_SOURCES][SIM_PROVIDERS],
-                         struct sim_stop *stop, const char *what, const char *name) {
-    const struct sim_stream *st = &s->stream[c->campaign->stream];
-    for (uint32_t i = 0; i < s->n_sources && st->priority; i++) {
+/* A campaign's content: on two networks at one provider, by two named providers. */
+static void heard_spam(struct sim *s, const struct sim_conn *c, uint32_t k, const char *name) {
+    struct sim_stops *t = &s->stops;
+    for (uint32_t i = 0; i < s->n_sources; i++) {
         for (uint32_t p = 0; p < s->n_providers; p++) {
-            bool apart = s->source[i].net != s->source[c->source].net ||
-                         (p != c->provider && !s->provider[p].other && !s->provider[c->provider].other);
-            if (apart && counts(s, i, voice[i][p], SENDER_MS))
-                told(s, c, i, stop, what, name);
+            if (!counts(s, i, t->spam_ms[k][i][p], SENDER_MS))
+                continue;
+            if (p == c->provider && s->source[i].net != s->source[c->source].net)
+                told(s, c, i, &t->campaign_at[k][p], "campaign", name);
+            if (p != c->provider && !s->provider[p].other && !s->provider[c->provider].other)
+                told(s, c, i, &t->campaign[k], "campaign", name);
         }
     }
-    voice[c->source][c->provider] = s->now_ms;
+    t->spam_ms[k][c->source][c->provider] = s->now_ms;
 }
 
 void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says) {
@@ -76,16 +79,21 @@ void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says) {
     if (!(says & (SIM_SAYS_SENDER | SIM_SAYS_SPAM)) || !c->campaign)
         return;
     bool spam = says & SIM_SAYS_SPAM;
-    bool alarm = !lane[spam] || s->now_ms - lane[spam] > ALARM_REPEAT_MS;
     uint32_t k = (uint32_t)(c->campaign - s->campaign), st = c->campaign->stream;
+    uint32_t *last = &t->lane_stream[c->source][c->provider][spam];
+    bool alarm = !lane[spam] || s->now_ms - lane[spam] > ALARM_REPEAT_MS || *last != st;
     char name[16];
     rmd_format(name, sizeof name, "%u", k);
-    if (alarm)
+    if (alarm) {
         lane[spam] = s->now_ms;
-    if (alarm && spam)
-        heard_sender(s, c, t->spam_ms[k], &t->campaign[k], "campaign", name);
-    else if (alarm)
-        heard_sender(s, c, t->sender_ms[st], &t->stream[st], "stream", s->stream[st].name);
+        *last = st;
+    }
+    if (!alarm || !s->stream[st].priority)
+        return; /* transactional mail goes on */
+    if (spam)
+        heard_spam(s, c, k, name);
+    else if (!s->provider[c->provider].other && !t->liked_again[st][c->provider])
+        told(s, c, c->source, &t->stream[st][c->provider], "the sending domain of stream", s->stream[st].name);
 }
 
 static void check(struct sim *s, const struct sim_conn *c, const struct sim_stop *stop, const char *promise,
@@ -94,7 +102,7 @@ static void check(struct sim *s, const struct sim_conn *c, const struct sim_stop
         !sim_check_steady(s, stop->node[0], stop->at_ms) || !sim_check_steady(s, stop->node[1], stop->at_ms) ||
         s->now_ms <= stop->at_ms + sim_check_grace(s, c->node, stop->at_ms))
         return;
-    sim_broken(s, promise, "%s says MAIL from %s at %s, %" PRId64 " ms after %s %s was refused for the second time",
+    sim_broken(s, promise, "%s says MAIL from %s at %s, %" PRId64 " ms after %s %s was refused",
                s->node[c->node].name, s->source[c->source].address, s->provider[c->provider].name,
                s->now_ms - stop->at_ms, what, name);
 }
@@ -108,8 +116,10 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
     check(s, c, &t->source[c->source], "a source that two refuse stops everywhere", "the source", x->address);
     check(s, c, &t->network[x->net][c->provider], "a network that is refused stops whole", "the network of",
           x->address);
-    check(s, c, &t->stream[k->stream], "a refused sending domain stops", "stream", st->name);
+    check(s, c, &t->stream[k->stream][c->provider], "a refused sending domain stops", "the sending domain of",
+          st->name);
     check(s, c, &t->campaign[k - s->campaign], "refused content stops", "campaign", name);
+    check(s, c, &t->campaign_at[k - s->campaign][c->provider], "refused content stops", "campaign", name);
 }
 
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
@@ -140,13 +150,57 @@ void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e) {
                    s->source[i].address, s->provider[p].name);
 }
 
+void sim_stops_shunned(struct sim *s, const struct sim_conn *c, bool for_good) {
+    int64_t *first = &s->stops.shunned_ms[c->campaign->stream][c->provider];
+    *first = *first ? *first : s->now_ms;
+    s->stops.shunned_for_good[c->campaign->stream][c->provider] |= for_good;
+}
+
+/* Behind a rest's shortest time: it isn't what was under way. */
+void sim_stops_accepted(struct sim *s, const struct sim_conn *c) {
+    int64_t first = s->stops.shunned_ms[c->campaign->stream][c->provider];
+    s->stops.liked_again[c->campaign->stream][c->provider] |= first && s->now_ms > first + LASTS_MS;
+}
+
+/* Somebody opened it before its time: what is accepted from now on counts. */
+static void opened(struct sim *s, uint32_t stream) {
+    memset(s->stops.stream[stream], 0, sizeof s->stops.stream[stream]);
+    for (uint32_t p = 0; p < s->n_providers; p++)
+        s->stops.liked_again[stream][p] |= s->stops.shunned_ms[stream][p] != 0;
+}
+
+/* "DOMAIN: what happens". */
+void sim_stops_sender(struct sim *s, const Remuda__EventRecord *e) {
+    int p = sim_provider_find(s, e->provider);
+    bool said = p < 0;
+    for (uint32_t i = 0; i < s->n_streams && !said; i++)
+        said = s->stops.shunned_ms[i][p] && strncmp(e->text, s->stream[i].domain, strlen(s->stream[i].domain)) == 0;
+    if (!said)
+        sim_broken(s, "one receiver cannot stop the fleet", "%s stops at %s, which never refused it", e->text,
+                   s->provider[p].name);
+}
+
+/* By the coordinator: an operator's pause has no incident, a listing's isn't a receiver's word. */
+void sim_stops_stream_paused(struct sim *s, const Remuda__EventRecord *e) {
+    uint32_t i = 0, named = 0;
+    while (i < s->n_streams && s->stream[i].id != e->stream)
+        i++;
+    if (i == s->n_streams || !e->incident || !strstr(e->text, "is refused by"))
+        return;
+    for (uint32_t p = 0; p < s->n_providers; p++)
+        named += s->stops.shunned_for_good[i][p] && !s->provider[p].other;
+    if (named < 2)
+        sim_broken(s, "one receiver cannot stop the fleet",
+                   "stream %s pauses, and %u named providers refused its domain for good", s->stream[i].name, named);
+}
+
 void sim_stops_stream_opened(struct sim *s, uint32_t stream) {
-    s->stops.stream[stream].at_ms = 0;
-    memset(s->stops.sender_ms[stream], 0, sizeof s->stops.sender_ms[stream]);
+    opened(s, stream);
 }
 
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign) {
     s->stops.campaign[campaign].at_ms = 0;
+    memset(s->stops.campaign_at[campaign], 0, sizeof s->stops.campaign_at[campaign]);
     memset(s->stops.spam_ms[campaign], 0, sizeof s->stops.spam_ms[campaign]);
 }
 
@@ -154,5 +208,8 @@ void sim_stops_resolved(struct sim *s) {
     memset(s->stops.block_ms, 0, sizeof s->stops.block_ms);
     memset(s->stops.network_ms, 0, sizeof s->stops.network_ms);
     memset(s->stops.source, 0, sizeof s->stops.source);
+    for (uint32_t i = 0; i < s->n_streams; i++)
+        opened(s, i);
+    memset(s->stops.campaign_at, 0, sizeof s->stops.campaign_at);
     memset(s->stops.network, 0, sizeof s->stops.network);
 }
