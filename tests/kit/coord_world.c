@@ -228,7 +228,7 @@ void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provide
     Remuda__Verdict x = REMUDA__VERDICT__INIT;
     Remuda__Reply r = REMUDA__REPLY__INIT;
     rmd_verdict_to_wire(v, &x);
-    r.code = 554;
+    r.code = w->alarm_code ? w->alarm_code : 554;
     r.text = bytes("Client host blocked using a list", 32);
     a.journal_uuid = bytes(n->uuid, sizeof n->uuid);
     a.n = ++n->alarm_n;
@@ -798,7 +798,8 @@ uint32_t cw_stream(struct cw *w, const char *name, const Remuda__StreamRecord *m
         r = *more;
     r.name = (char *)(uintptr_t)name;
     r.pool = (char *)(uintptr_t) "main";
-    r.sending_domain = (char *)(uintptr_t) "example.org";
+    if (!*r.sending_domain)
+        r.sending_domain = (char *)(uintptr_t) "example.org";
     r.return_domain = (char *)(uintptr_t) "r.example.org";
     if (!r.retry_min_ms)
         r.retry_min_ms = 60000;

@@ -101,6 +101,7 @@ struct cw {
     int stop_at_probe; /* the process dies instead of carrying out this effect; -1: never */
     bool died;
     uint64_t submissions, seed;
+    uint32_t alarm_code;                    /* of the reply that alarms tell; 0: 554 */
     uint32_t tenant;                        /* of submissions; 0: the default one */
     const Remuda__CampaignRecord *schedule; /* submissions take from it when they start, and how they are released */
     uint32_t row_bytes;                     /* of a merge field that each row brings along */
