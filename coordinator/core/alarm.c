@@ -161,14 +161,14 @@ static void pause_stream(struct rmd_coord *c, const struct scene *x) {
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(x->d.why));
 }
 
-/* The campaigns of the stream that this lane was sending: at this provider, or everywhere. */
-static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
+/* The campaigns of the stream that a lane is sending: they stop at this provider, or everywhere. */
+static void pause_of_lane(struct rmd_coord *c, const struct scene *x, const struct rmd_source *s, uint32_t provider,
+                          struct rmd_incident *i) {
     uint32_t it = 0;
     void *v;
-    while (x->source->node && rmd_map_next(&x->source->node->leases, &it, NULL, &v)) {
+    while (s->node && rmd_map_next(&s->node->leases, &it, NULL, &v)) {
         const struct rmd_lease *l = v;
-        if (l->source != x->source || l->provider_id != x->provider_id ||
-            (x->stream && l->campaign->stream != x->stream))
+        if (l->source != s || l->provider_id != provider || (x->stream && l->campaign->stream != x->stream))
             continue;
         char id[27];
         rmd_id_format(&l->campaign->id, id);
@@ -177,6 +177,19 @@ static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct r
             rmd_content_stop(c, l->campaign, x->provider_id, i, x->d.why);
         else
             rmd_campaign_set_state(c, l->campaign, RMD_CAMPAIGN_PAUSED, x->d.why);
+    }
+}
+
+/* Of all lanes that were told the same, as this one may have few of them. */
+static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
+    const struct rmd_refusals *r = &x->stream->refusals; /* of no stream, nothing is corroborated */
+    for (uint32_t k = 0; k < r->n; k++) {
+        const struct rmd_refusal *f = &r->v[k];
+        const struct rmd_source *s = rmd_source_find(c, f->source);
+        bool same = f->class == x->verdict->class && c->now.wall_ms - f->wall_ms <= RMD_CORROBORATION_MS &&
+                    (f->provider == x->provider_id || (!x->d.here && f->provider != c->other));
+        if (s && same)
+            pause_of_lane(c, x, s, f->provider, i);
     }
 }
 

@@ -671,7 +671,7 @@ static void start(struct cw *w) {
     w->stop_at_probe = -1;
     w->o.seed = ++w->seed;
     w->core = rmd_coord_new(&w->o, w->epoch);
-    for (const char *t = "ATPSNWJYCLGRUX"; *t; t++) {
+    for (const char *t = "ATPSNWJYHCLGRUX"; *t; t++) {
         struct rmd_key from = rmd_key_table(*t), to = rmd_key_after(&from);
         struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = 1000000};
         rc = w->store.ops->scan(w->store.s, &scan, restore_row, w);

@@ -364,7 +364,7 @@ void sim_coord_start(struct sim *s) {
     c->core = rmd_coord_new(&s->coord_options, c->epoch);
     sim_say(s, "coordinator: starts with epoch %llu", (unsigned long long)c->epoch);
     sim_check_disturbed(s, -1);
-    for (const char *t = "ATPNSWJYCGRULX"; *t; t++)
+    for (const char *t = "ATPNSWJYHCGRULX"; *t; t++)
         restore_table(s, *t);
     struct stream_ids ids = {0};
     rmd_coord_streams(c->core, collect, &ids);

@@ -156,12 +156,29 @@ static void content_never_moves_and_pauses_only_when_corroborated(void **state) 
     rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 10, RMD_CLASS_SPAM_CONTENT});
     x = rmd_failover_decide(&in);
     assert_int_equal(x.what, RMD_FAILOVER_PAUSE_CAMPAIGN);
-    assert_false(x.move);
+    assert_false(x.move || x.here);
     in.transactional = true;
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT);
     v.scope = RMD_SCOPE_SENDING_DOMAIN;
-    in.transactional = false;
-    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_STREAM);
+    assert_int_equal(rmd_failover_decide(&in).what,
+                     RMD_FAILOVER_SENDER); /* of the domain at this provider: sender.h */
+    in.no_breaker = true;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT);
+}
+
+/* Two networks at one provider show that no address is meant, and say nothing of other providers. */
+static void content_refused_on_two_networks_stops_there(void **state) {
+    (void)state;
+    struct rmd_verdict v = {.class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE};
+    struct rmd_refusals none = {0}, d = {0};
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, OTHER, 20, RMD_CLASS_SPAM_CONTENT});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT});
+    struct rmd_failover_input in = input(&v, &none, &none, &d);
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT); /* elsewhere is no corroboration */
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT});
+    struct rmd_failover_decision x = rmd_failover_decide(&in);
+    assert_int_equal(x.what, RMD_FAILOVER_PAUSE_CAMPAIGN);
+    assert_true(x.here && !x.move);
 }
 
 static void an_ip_block_elsewhere_says_nothing_of_the_content(void **state) {
@@ -202,26 +219,41 @@ static void content_that_is_refused_again_and_again_pauses_its_campaign(void **s
         struct rmd_content_tally t[2]; /* the refusal came at the first */
         bool transactional;
         enum rmd_failover_what want;
+        bool here;
     } row[] = {
-        {{{GOOGLE, 19, 19}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_NOTHING},
-        {{{GOOGLE, 20, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
-        {{{GOOGLE, 20, 20}, {YAHOO, 90, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN}, /* what others say is no excuse */
-        {{{GOOGLE, 39, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
-        {{{GOOGLE, 40, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_NOTHING}, /* half is not most */
-        {{{GOOGLE, 20, 20}, {YAHOO, 0, 0}}, true, RMD_FAILOVER_ALERT},
-        {{{OTHER, 20, 20}, {YAHOO, 0, 0}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN},
-        {{{GOOGLE, 10, 10}, {YAHOO, 10, 10}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN}, /* two agree */
-        {{{GOOGLE, 10, 10}, {YAHOO, 10, 10}}, true, RMD_FAILOVER_ALERT},
-        {{{GOOGLE, 10, 10}, {YAHOO, 9, 9}}, false, RMD_FAILOVER_NOTHING},
-        {{{GOOGLE, 9, 9}, {YAHOO, 19, 19}}, false, RMD_FAILOVER_NOTHING},
-        {{{GOOGLE, 10, 10}, {YAHOO, 20, 10}}, false, RMD_FAILOVER_NOTHING},
-        {{{GOOGLE, 10, 10}, {OTHER, 19, 19}}, false, RMD_FAILOVER_NOTHING}, /* many small ones are no second voice */
-        {{{OTHER, 10, 10}, {GOOGLE, 19, 19}}, false, RMD_FAILOVER_NOTHING},
+        {{{GOOGLE, 19, 19, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 20, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 20, 20, false}, {YAHOO, 90, 0, false}},
+         false,
+         RMD_FAILOVER_PAUSE_CAMPAIGN,
+         true}, /* what others say is no excuse */
+        {{{GOOGLE, 39, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 40, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false}, /* half is not most */
+        {{{GOOGLE, 20, 20, false}, {YAHOO, 0, 0, false}}, true, RMD_FAILOVER_ALERT, true},
+        {{{OTHER, 20, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 10, 10, false}, {YAHOO, 10, 10, false}},
+         false,
+         RMD_FAILOVER_PAUSE_CAMPAIGN,
+         false}, /* two agree */
+        {{{GOOGLE, 10, 10, false}, {YAHOO, 10, 10, false}}, true, RMD_FAILOVER_ALERT, false},
+        {{{GOOGLE, 10, 10, false}, {YAHOO, 9, 9, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 9, 9, false}, {YAHOO, 19, 19, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 10, 10, false}, {YAHOO, 20, 10, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 10, 10, false}, {OTHER, 19, 19, false}},
+         false,
+         RMD_FAILOVER_NOTHING,
+         false}, /* many small ones are no second voice */
+        {{{OTHER, 10, 10, false}, {GOOGLE, 19, 19, false}}, false, RMD_FAILOVER_NOTHING, false},
+        /* stopped at one already: a second that agrees pauses it everywhere, the same one says nothing new */
+        {{{YAHOO, 10, 10, false}, {GOOGLE, 20, 20, true}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, false},
+        {{{GOOGLE, 30, 30, true}, {YAHOO, 90, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{OTHER, 10, 10, false}, {GOOGLE, 20, 20, true}}, false, RMD_FAILOVER_NOTHING, false},
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         struct rmd_failover_decision d = rmd_content_decide(row[i].t, 2, 0, OTHER, "google", row[i].transactional);
         if (d.what != row[i].want)
             fail_msg("row %zu: %s", i, rmd_failover_name(d.what));
+        assert_int_equal(d.here, row[i].here);
         assert_false(d.move);
         assert_int_equal(strncmp(d.why, "google refuses", 14) == 0, d.what != RMD_FAILOVER_NOTHING);
         assert_true(strlen(d.why) + 1 < sizeof d.why);
@@ -272,6 +304,7 @@ int main(void) {
         cmocka_unit_test(one_provider_with_two_reasons_is_one_voice),
         cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),
         cmocka_unit_test(content_never_moves_and_pauses_only_when_corroborated),
+        cmocka_unit_test(content_refused_on_two_networks_stops_there),
         cmocka_unit_test(content_that_is_refused_again_and_again_pauses_its_campaign),
         cmocka_unit_test(what_counts_as_refused_content),
         cmocka_unit_test(the_past_fades_from_the_tally),
