@@ -167,6 +167,18 @@ bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *wh
     return any;
 }
 
+const char *rmd_content_why(const struct rmd_pq *q) {
+    bool any = false;
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        bool waits = x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED;
+        if (waits && !rmd_content_stopped(x->campaign, q->provider_id))
+            return NULL;
+        any |= waits;
+    }
+    return any ? "stopped at this provider: its content is refused there" : NULL;
+}
+
 /* ---------------------------------------------------------------- outcomes */
 
 static struct rmd_incident *find_open(struct rmd_coord *c, const char *campaign, uint32_t provider) {

@@ -899,6 +899,8 @@ void rmd_content_stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t prov
 /* incident 0: wherever it is stopped. */
 bool rmd_content_reopen(struct rmd_coord *c, struct rmd_campaign *k, uint64_t incident, const char *why);
 bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *why);
+/* Whatever waits there for the first time is of campaigns that are stopped there; NULL: it isn't. */
+const char *rmd_content_why(const struct rmd_pq *q);
 void rmd_incidents_free(struct rmd_coord *c);
 
 /* ---- suppress.c */

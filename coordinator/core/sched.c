@@ -553,19 +553,6 @@ static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
     return true;
 }
 
-/* Whatever waits here for the first time is of campaigns that the provider refuses for their content. */
-static bool content_stopped(const struct rmd_pq *q) {
-    bool any = false;
-    rmd_list_for(it, &q->cqs) {
-        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
-        bool waits = x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED;
-        if (waits && !rmd_content_stopped(x->campaign, q->provider_id))
-            return false;
-        any |= waits;
-    }
-    return any;
-}
-
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->queued && !q->deferred)
         return "";
@@ -584,11 +571,10 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     const char *later = rmd_release_binds(c, q);
     if (later)
         return later;
-    const char *sender = rmd_sender_why(c, q, &c->view);
-    if (sender)
-        return sender;
-    if (content_stopped(q))
-        return "stopped at this provider: its content is refused there";
+    const char *refused = rmd_sender_why(c, q, &c->view);
+    refused = refused ? refused : rmd_content_why(q);
+    if (refused)
+        return refused;
     rmd_sched_candidates(c, q);
     if (!q->n_candidates)
         return "no source in the pool";

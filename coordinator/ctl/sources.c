@@ -550,6 +550,10 @@ static void show_stream(const json_t *s) {
     duration_row("node-return-wait", s, "node_return_wait_ms", "");
     rmd_format_count((uint64_t)rmd_json_i(s, "domain_cap_per_day"), cap);
     printf("  %-18s %s\n", "domain-cap", rmd_json_i(s, "domain_cap_per_day") ? cap : "none of its own");
+    json_array_foreach(json_object_get(s, "refused_at"), i, k)
+        printf("  %-18s %s: %s%s%s  incident %lld\n", i ? "" : "refused-at", rmd_json_s(k, "provider"),
+               rmd_json_s(k, "state"), *rmd_json_s(k, "until") ? " until " : "", rmd_json_s(k, "until"),
+               (long long)rmd_json_i(k, "incident"));
 }
 
 int rmd_ctl_stream_show(struct rmd_ctl *c) {

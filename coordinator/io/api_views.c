@@ -199,8 +199,27 @@ static json_t *stream_json(const Remuda__StreamRecord *s) {
     return o;
 }
 
+struct refused_at {
+    const Remuda__StreamRecord *stream;
+    json_t *list;
+};
+
+/* Where its sending domain is refused. */
+static void add_refused(void *ctx, const struct rmd_sender_view *v) {
+    struct refused_at *x = ctx;
+    if (v->tenant == x->stream->tenant && strcasecmp(v->domain, x->stream->sending_domain) == 0)
+        json_array_append_new(x->list,
+                              json_pack("{s:s, s:s, s:o, s:I}", "provider", v->provider, "state", v->state, "until",
+                                        rmd_json_time(v->until_wall_ms), "incident", (json_int_t)v->incident));
+}
+
 static void add_stream(void *ctx, const Remuda__StreamRecord *s) {
-    json_array_append_new(((struct view *)ctx)->list, stream_json(s));
+    struct view *v = ctx;
+    json_t *o = stream_json(s);
+    struct refused_at x = {.stream = s, .list = json_array()};
+    rmd_coord_senders(v->core, add_refused, &x);
+    json_object_set_new(o, "refused_at", x.list);
+    json_array_append_new(v->list, o);
 }
 
 static void build_streams(struct view *v) {
