@@ -123,7 +123,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"stream", "list", "", "Streams", "", rmd_ctl_stream_list},
     {"stream", "show", "NAME", "All settings of one stream", "", rmd_ctl_stream_show},
     {"stream", "pause", "NAME [--reason TEXT]", "Stop a stream", "", rmd_ctl_stream_verb},
-    {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "", rmd_ctl_stream_verb},
+    {"stream", "resume", "NAME [--reason TEXT]", "Go on with a stream", "Its sending domain is tried again wherever it was refused, with a few recipients first.\n", rmd_ctl_stream_verb},
     {"queue", NULL, "", "What waits, by provider and stream, and for what", "", rmd_ctl_queue},
     {"events", NULL, "[-f] [--last N] [--type T] [--campaign ID] [--recipient ADDRESS]", "What happened, line by line",
      "  -f, --follow       stay and show new ones, through restarts of the coordinator\n  --last N           the last N of what the others let through (default 20; 0: all)\n"
