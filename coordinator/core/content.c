@@ -167,6 +167,15 @@ bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *wh
     return any;
 }
 
+const char *rmd_content_stops(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_arena *a) {
+    const char *at = NULL;
+    for (size_t i = 0; i < k->rec->n_stop; i++) {
+        const char *name = rmd_provider_name(c, k->rec->stop[i]->provider);
+        at = at ? rmd_arena_printf(a, "%s, %s", at, name) : name;
+    }
+    return at ? rmd_arena_printf(a, "stopped at %s: its content is refused there", at) : NULL;
+}
+
 const char *rmd_content_why(const struct rmd_pq *q) {
     bool any = false;
     rmd_list_for(it, &q->cqs) {

@@ -336,7 +336,7 @@ struct rmd_campaign_view {
     bool scheduled;                       /* it hasn't started */
     uint64_t released, next_release;      /* recipients that may be offered so far, and how many more next */
     int64_t next_release_wall_ms, all_released_wall_ms; /* 0: none; 0: at once */
-    const char *waits_for;                              /* "starts at ...", "next batch of 1,000 at ...", or "" */
+    const char *waits_for; /* "starts at ...", "next batch of 1,000 at ...", "stopped at google: ...", or "" */
 };
 struct rmd_queue_view { /* one (provider, stream) */
     const char *provider, *stream;

@@ -901,6 +901,8 @@ bool rmd_content_reopen(struct rmd_coord *c, struct rmd_campaign *k, uint64_t in
 bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *why);
 /* Whatever waits there for the first time is of campaigns that are stopped there; NULL: it isn't. */
 const char *rmd_content_why(const struct rmd_pq *q);
+const char *rmd_content_stops(struct rmd_coord *c, const struct rmd_campaign *k,
+                              struct rmd_arena *a); /* where it is stopped; NULL: nowhere */
 void rmd_incidents_free(struct rmd_coord *c);
 
 /* ---- suppress.c */

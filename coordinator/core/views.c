@@ -224,7 +224,10 @@ void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rm
         };
         rmd_arena_reset(&c->view);
         rmd_release_view(c, k, &view);
-        const char *why = k->rec->finished_wall_ms || k->draining ? NULL : rmd_release_why(c, k, &c->view);
+        bool over = k->rec->finished_wall_ms || k->draining;
+        const char *why = over ? NULL : rmd_release_why(c, k, &c->view);
+        if (!why && !over && k->rec->state == RMD_CAMPAIGN_ACTIVE)
+            why = rmd_content_stops(c, k, &c->view);
         view.waits_for = why ? why : "";
         fn(ctx, &view);
     }

@@ -69,8 +69,8 @@ static void add_deed(struct rmd_buf *b, const struct rmd_verdict *v) {
         add_time(b, v->duration_ms, "");
         break;
     case RMD_ACTION_PAUSE:
-        rmd_buf_addf(b, "Bulk mail pauses in this scope: %s", where);
-        add_time(b, v->duration_ms, "; a person looks");
+        rmd_buf_addf(b, "Bulk mail stops in this scope: %s", where);
+        add_time(b, v->duration_ms, "; a person looks when it repeats");
         break;
     case RMD_ACTION_NEXT_MX:
         rmd_buf_addstr(b, "Nothing stops; the next MX host is tried, then the message waits");

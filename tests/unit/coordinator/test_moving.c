@@ -490,7 +490,7 @@ static void refuse_content(struct cw *w, struct cw_node *n, const struct cw_leas
 }
 
 /* The same template in many small campaigns is one content. */
-static void small_campaigns_of_one_content_pause_together(void **state) {
+static void small_campaigns_of_one_content_stop_together(void **state) {
     (void)state;
     for (int breaker = 1; breaker >= 0; breaker--) {
         struct stage *x = build(breaker ? 0 : RMD_WITHOUT_BREAKER);
@@ -511,7 +511,7 @@ static void small_campaigns_of_one_content_pause_together(void **state) {
         for (int i = 0; i < SOURCES; i++)
             cw_answer_some(w, x->node[i], 1); /* the twentieth */
         cw_pass(w, 1000, 200);
-        assert_int_equal(cw_campaign(w, &id, NULL)->state, breaker ? RMD_CAMPAIGN_PAUSED : RMD_CAMPAIGN_ACTIVE);
+        assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, breaker); /* at this provider */
         for (int i = 0; i < SOURCES; i++)
             assert_int_equal(lane(x, i).state, RMD_LANE_OPEN);
         tear_down(x);
@@ -533,7 +533,7 @@ int main(void) {
         cmocka_unit_test(without_probing_it_is_open_at_once),
         cmocka_unit_test(a_whole_source_is_probed_by_one_recipient),
         cmocka_unit_test(the_time_line_is_bounded),
-        cmocka_unit_test(small_campaigns_of_one_content_pause_together),
+        cmocka_unit_test(small_campaigns_of_one_content_stop_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

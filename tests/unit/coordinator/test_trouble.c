@@ -445,8 +445,8 @@ static void refuse_content(struct cw *w, struct cw_node *n, const struct cw_leas
     cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_SPAM_CONTENT, RMD_ACTION_FAIL, RMD_SCOPE_MESSAGE, false);
 }
 
-/* Twenty are lost, not eight hundred: the campaign waits for its author, nothing moves and no source is touched. */
-static void content_that_is_refused_pauses_the_campaign(void **state) {
+/* Twenty are lost, not eight hundred: the campaign waits there for its author, nothing moves and no source is touched. */
+static void content_that_is_refused_stops_the_campaign_there(void **state) {
     (void)state;
     struct cw *w = rmd_alloc(sizeof *w);
     cw_init(w, 7);
@@ -468,8 +468,10 @@ static void content_that_is_refused_pauses_the_campaign(void **state) {
     cw_pass(w, 5000, 500); /* what the nodes hold unstarted is called back */
     struct rmd_campaign_view v;
     const Remuda__CampaignRecord *r = cw_campaign(w, &id, &v);
-    assert_int_equal(r->state, RMD_CAMPAIGN_PAUSED);
-    assert_non_null(strstr(r->reason, "google refuses its content (20 of 20): look at the message"));
+    assert_int_equal(r->state, RMD_CAMPAIGN_ACTIVE);
+    assert_int_equal(r->n_stop, 1);
+    assert_non_null(strstr(r->stop[0]->reason, "google refuses its content (20 of 20): look at the message"));
+    assert_non_null(strstr(v.waits_for, "stopped at google"));
     assert_int_equal(r->bounced, 20);
     assert_int_equal(v.leased, 0);
     assert_int_equal(v.queued, 780);
@@ -482,8 +484,8 @@ static void content_that_is_refused_pauses_the_campaign(void **state) {
     assert_string_equal(x.last.cause, "552 5.7.0 blocked because its content");
     assert_non_null(strstr(x.last.next_step, "remuda campaign resume"));
     cw_crash(w, false); /* it was durable */
-    assert_int_equal(cw_campaign(w, &id, NULL)->state, RMD_CAMPAIGN_PAUSED);
-    /* Resumed, it counts anew, and the open incident is the same one. */
+    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
+    /* Resumed, it counts anew; its incident is over, and another one opens. */
     struct rmd_command m = {
         .kind = RMD_CMD_CAMPAIGN_STATE, .tenant = 1, .id = id, .state = RMD_CAMPAIGN_ACTIVE, .reason = "mended"};
     assert_int_equal(cw_command(w, &m), RMD_OK);
@@ -491,13 +493,13 @@ static void content_that_is_refused_pauses_the_campaign(void **state) {
     n = a->n_leases ? a : b;
     cw_answer_some(w, n, 19);
     cw_pass(w, 200, 200);
-    assert_int_equal(cw_campaign(w, &id, NULL)->state, RMD_CAMPAIGN_ACTIVE);
+    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 0);
     cw_answer_some(w, n, 1);
     cw_pass(w, 5000, 500);
-    assert_int_equal(cw_campaign(w, &id, NULL)->state, RMD_CAMPAIGN_PAUSED);
+    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
     x = (struct incidents){0};
     rmd_coord_incidents(w->core, on_incident, &x);
-    assert_int_equal(x.n, 1);
+    assert_int_equal(x.n, 2);
     assert_int_equal(x.last.moved, 0);
     struct rmd_status_view s;
     rmd_coord_status(w->core, &s);
@@ -773,7 +775,7 @@ int main(void) {
         cmocka_unit_test(moved_work_is_timed_and_counted),
         cmocka_unit_test(with_nowhere_to_go_the_work_waits_and_says_so),
         cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
-        cmocka_unit_test(content_that_is_refused_pauses_the_campaign),
+        cmocka_unit_test(content_that_is_refused_stops_the_campaign_there),
         cmocka_unit_test(transactional_mail_goes_on_and_a_person_is_told),
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),
         cmocka_unit_test(refused_for_the_ips_sake_goes_to_another_network_at_once),
