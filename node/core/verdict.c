@@ -24,16 +24,21 @@ void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane
 }
 
 static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
-    struct rmd_walarm *last = &c->lane->alarm;
     const char *rule = c->verdict->rule ? c->verdict->rule : "";
-    uint32_t stream =
-        c->verdict->action == RMD_ACTION_PAUSE ? c->stream : 0; /* what one is told is none of another's */
-    if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS &&
-        strncmp(last->rule, rule, sizeof last->rule - 1) == 0 && last->stream == stream)
-        return; /* the same words from connections that were open together */
-    rmd_copy(last->rule, sizeof last->rule, rule);
-    last->stream = stream;
-    last->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
+    /* what one stream's mail or sender is told is none of another's */
+    uint32_t stream = c->verdict->action == RMD_ACTION_PAUSE ? c->stream : 0;
+    struct rmd_walarm *oldest = &c->lane->alarm[0];
+    for (size_t i = 0; i < RMD_WORKER_ALARMS_KEPT; i++) {
+        struct rmd_walarm *last = &c->lane->alarm[i];
+        if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS && last->stream == stream &&
+            strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
+            return; /* the same words from connections that were open together */
+        if (last->at_ms < oldest->at_ms)
+            oldest = last;
+    }
+    rmd_copy(oldest->rule, sizeof oldest->rule, rule);
+    oldest->stream = stream;
+    oldest->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
     Remuda__Alarm *a = rmd_arena_alloc(&w->out->arena, sizeof *a);
     remuda__alarm__init(a);
     a->source = c->lane->source->id;
@@ -89,7 +94,8 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
         halt(w, c);
         break;
     case RMD_ACTION_PAUSE:
-        alarm(w, c);
+        if (c->stream) /* 0: a connection's last words, which its message's alarm has told */
+            alarm(w, c);
         break;
     default:
         break;

@@ -93,6 +93,7 @@ struct rmd_wsource {
     struct rmd_list lanes;
 };
 
+enum { RMD_WORKER_ALARMS_KEPT = 4 };
 struct rmd_walarm {
     char rule[64];
     uint32_t stream; /* of a verdict about the mail or its sender */
@@ -116,7 +117,7 @@ struct rmd_lane {
     struct rmd_list conn_list, idle;
     struct rmd_map sites;
     struct rmd_timer timer;
-    struct rmd_walarm alarm;
+    struct rmd_walarm alarm[RMD_WORKER_ALARMS_KEPT]; /* the last ones */
     /* pace (worker_pace.c) */
     struct rmd_list told_link; /* has something to tell */
     int64_t began_ms, slowed_ms, late_ms;

@@ -197,8 +197,7 @@ struct sim_stops {
     int64_t block_ms[SIM_SOURCES][SIM_PROVIDERS], network_ms[SIM_SOURCES][SIM_PROVIDERS];
 
     int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
-    int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][2]; /* the last alarm: of the sender, of content */
-    uint32_t lane_stream[SIM_SOURCES][SIM_PROVIDERS][2];
+    int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][SIM_STREAMS][2]; /* the last alarm: of the sender, of content */
     struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS][SIM_PROVIDERS],
         campaign[SIM_CAMPAIGNS], campaign_at[SIM_CAMPAIGNS][SIM_PROVIDERS];
     /* Said of its domain by a receiver, ever; when first, 0: never; and it has accepted since, so that a few refusals stop nothing. */

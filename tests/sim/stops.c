@@ -73,21 +73,18 @@ static void heard_spam(struct sim *s, const struct sim_conn *c, uint32_t k, cons
 
 void sim_stops_heard(struct sim *s, struct sim_conn *c, unsigned says) {
     struct sim_stops *t = &s->stops;
-    int64_t *lane = t->lane_said_ms[c->source][c->provider];
     if (says & SIM_SAYS_BLOCK)
         heard_block(s, c, says & SIM_SAYS_NETWORK);
     if (!(says & (SIM_SAYS_SENDER | SIM_SAYS_SPAM)) || !c->campaign)
         return;
     bool spam = says & SIM_SAYS_SPAM;
     uint32_t k = (uint32_t)(c->campaign - s->campaign), st = c->campaign->stream;
-    uint32_t *last = &t->lane_stream[c->source][c->provider][spam];
-    bool alarm = !lane[spam] || s->now_ms - lane[spam] > ALARM_REPEAT_MS || *last != st;
+    int64_t *last = &t->lane_said_ms[c->source][c->provider][st][spam];
+    bool alarm = !*last || s->now_ms - *last > ALARM_REPEAT_MS;
     char name[16];
     rmd_format(name, sizeof name, "%u", k);
-    if (alarm) {
-        lane[spam] = s->now_ms;
-        *last = st;
-    }
+    if (alarm)
+        *last = s->now_ms;
     if (!alarm || !s->stream[st].priority)
         return; /* transactional mail goes on */
     if (spam)

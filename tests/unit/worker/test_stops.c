@@ -191,6 +191,26 @@ static void a_source_that_changes_dials_anew(void **state) {
     world_free(x);
 }
 
+static const char *domain_at_mail(struct world *x, struct world_conn *c, const char *l) {
+    (void)x;
+    (void)c;
+    return !strncmp(l, "MAIL", 4) ? "421 4.7.0 very low reputation of the sending domain\r\n" : NULL;
+}
+
+/* Each stream's sending domain is its own, so that each is told once; nothing stops here but what is said of a source. */
+static void what_is_said_of_a_sending_domain_is_told_for_each_stream(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    x->answer = domain_at_mail;
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 5});
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 5, .stream = 2});
+    world_run(x, 1000);
+    assert_int_equal(x->alarms, 2);
+    assert_int_equal(x->alarm_action, RMD_ACTION_PAUSE);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DEFERRED, 0), 10);
+    world_free(x);
+}
+
 static const char *busy_mail(struct world *x, struct world_conn *c, const char *l) {
     (void)c;
     return !strncmp(l, "RCPT", 4) && x->count++ == 5 ? "421 4.7.0 slow down\r\n" : NULL;
@@ -440,6 +460,7 @@ int main(void) {
         cmocka_unit_test(a_stop_ends_when_a_policy_lifts_it),
         cmocka_unit_test(a_source_that_changes_dials_anew),
         cmocka_unit_test(a_rate_verdict_slows_and_goes_on),
+        cmocka_unit_test(what_is_said_of_a_sending_domain_is_told_for_each_stream),
         cmocka_unit_test(one_small_site_rests_alone),
         cmocka_unit_test(recall_in_each_state),
         cmocka_unit_test(a_recall_of_something_else_takes_nothing),

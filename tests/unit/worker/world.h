@@ -458,7 +458,7 @@ struct world_policy {
     Remuda__Policy p;
     Remuda__SourcePolicy source[2], *sources[2];
     Remuda__ProviderPolicy provider[2], *providers[2];
-    Remuda__StreamPolicy stream, *streams[1];
+    Remuda__StreamPolicy stream, second, *streams[2];
     char *suffix[1], *allow[1];
     uint32_t quarantined[1];
 };
@@ -489,12 +489,16 @@ MAYBE static void world_policy_init(struct world_policy *p) {
     p->stream.return_domain = STR("r.example.org");
     p->stream.verp_secret = (ProtobufCBinaryData){.len = 6, .data = (uint8_t *)STR("secret")};
     p->streams[0] = &p->stream;
+    p->second = p->stream;
+    p->second.id = 2;
+    p->second.name = STR("offers");
+    p->streams[1] = &p->second;
     p->p.source = p->sources;
     p->p.n_source = 2;
     p->p.provider = p->providers;
     p->p.n_provider = 2;
     p->p.stream = p->streams;
-    p->p.n_stream = 1;
+    p->p.n_stream = 2;
     p->p.transaction_deadline_ms = 120000;
     p->p.smtp_port = 25;
 }
@@ -546,6 +550,7 @@ struct world_lease {
     uint32_t rate, pace, width; /* share of rate; the pace that it had before */
     bool eightbit, urgent;
     uint32_t connections, kept;
+    uint32_t stream; /* 0: 1 */
 };
 
 MAYBE static void world_lease(struct world *x, struct world_lease o) {
@@ -575,7 +580,7 @@ MAYBE static void world_lease(struct world *x, struct world_lease o) {
     l.id = o.id;
     l.source = o.source ? o.source : 1;
     l.provider = rmd_provider_id(o.provider ? o.provider : "other");
-    l.stream = 1;
+    l.stream = o.stream ? o.stream : 1;
     l.campaign = (ProtobufCBinaryData){.len = 16, .data = campaign};
     l.template_hash = (ProtobufCBinaryData){.len = sizeof hash, .data = hash};
     l.row = rows;
@@ -634,6 +639,8 @@ MAYBE static struct world *world_new(uint32_t connections) {
                0);
     world_rule(x->rules, "rdns", "reverse hostname", "450 4.7.25 no reverse hostname", "no_rdns", "source", false,
                "quarantine", 0);
+    world_rule(x->rules, "domain", "sending domain", "421 4.7.0 very low reputation of the sending domain",
+               "domain_blocklisted", "sending_domain", false, "pause", 0);
     assert_int_equal(rmd_rules_compile(x->rules, world_finding, NULL), RMD_OK);
     x->w = rmd_worker_new(&(struct rmd_worker_options){.workers = 1,
                                                        .sign = WORLD_SIGN,
