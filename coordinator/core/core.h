@@ -504,7 +504,7 @@ struct rmd_coord {
 
     struct rmd_set64 suppressed;
     struct rmd_surges *surges; /* surge_internal.h */
-    struct rmd_map senders;     /* tenant, provider, domain's hash -> place (sender_act.c) */
+    struct rmd_map senders;    /* tenant, provider, domain's hash -> place (sender_act.c) */
     struct rmd_list sender_list;
     bool senders_dirty;
     struct rmd_list suppressing;
@@ -858,7 +858,8 @@ uint32_t rmd_sender_room_for(struct rmd_coord *c, const struct rmd_pq *q);
 void rmd_sender_took(struct rmd_coord *c, const struct rmd_pq *q, uint32_t n);
 bool rmd_sender_stops(const struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s);
 int64_t rmd_sender_rests_ms(const struct rmd_coord *c, uint32_t provider, const struct rmd_stream *s);
-const char *rmd_sender_why(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_arena *a); /* NULL: nothing binds */
+const char *rmd_sender_why(struct rmd_coord *c, const struct rmd_pq *q,
+                           struct rmd_arena *a); /* NULL: nothing binds */
 int64_t rmd_sender_lapses(const struct rmd_coord *c, uint64_t incident);
 bool rmd_sender_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_slice value);
 void rmd_senders_flush(struct rmd_coord *c);
