@@ -35,6 +35,7 @@ enum {
     RMD_WORKER_SITE_DOWN_MS = 15000,   /* no new dial to a site whose hosts all failed */
     RMD_WORKER_BIND_RETRY_MS = 60000,
     RMD_WORKER_STOP_MS = 600000,       /* a stop that no policy confirmed lapses: the coordinator decided otherwise */
+    RMD_WORKER_SITE_STOPS_MAX = 512,   /* sites of a lane that are stopped; with one more, the lane is */
     RMD_WORKER_ALARM_REPEAT_MS = 5000, /* the same alarm isn't repeated sooner */
     RMD_WORKER_DNS_WAIT_MS = 60000,
     RMD_WORKER_REST_DEFAULT_MS = 1800000,
@@ -90,11 +91,13 @@ struct rmd_wsource {
     uint32_t identity; /* rises when what it is bound to, or calls itself, changes: connections of before end */
     uint32_t *quarantined_provider;
     size_t n_quarantined;
+    struct rmd_map quarantined_sites; /* of "other", as the policy says */
     struct rmd_list lanes;
 };
 
 struct rmd_walarm {
     char rule[64];
+    uint64_t site;
     int64_t at_ms;
 };
 
@@ -104,6 +107,7 @@ struct rmd_lane {
     uint32_t provider;
     const Remuda__ProviderPolicy *policy; /* of the present policy; NULL: unknown there */
     struct rmd_stop stop;
+    struct rmd_map site_stops; /* worker_stops.c */
     struct rmd_pacer pacer, connects;
     struct rmd_width width;
     uint32_t share_connections, share_rate;
@@ -137,6 +141,8 @@ struct rmd_wsite {
     struct rmd_list ring, lru; /* in lane->ring; in worker->site_lru when nobody uses it */
     struct rmd_lane *lane;
     uint64_t id;
+    uint64_t
+        mx_site; /* by its MX hosts alone (proto/site.h): some sites may have the same, and differ in what TLS they need */
     struct rmd_list queue, urgent;
     uint32_t urgent_run, bulk_open; /* worker_priority.c */
     bool tls_required;              /* by the stream whose messages wait here */
@@ -360,6 +366,20 @@ uint32_t rmd_site_limit(const struct rmd_wsite *site);
 /* Nothing more leaves from the lane: open transactions before the dot are aborted, what waits goes back. */
 void rmd_worker_stop_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
 void rmd_worker_return_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
+/* The lane's connections, or those to one site: aborted before the dot, closed behind its reply. */
+void rmd_worker_doom(struct rmd_worker *w, struct rmd_lane *lane, const struct rmd_wsite *site,
+                     enum rmd_return_reason reason);
+
+/* --- worker_stops.c */
+bool rmd_lane_is_other(const struct rmd_lane *lane);
+bool rmd_worker_site_stopped(const struct rmd_worker *w, const struct rmd_lane *lane, uint64_t site);
+/* Nothing more leaves from this lane to the site. false: too many are stopped already. */
+bool rmd_worker_stop_site(struct rmd_worker *w, struct rmd_wsite *site, int64_t until_ms);
+/* A stop of our own ends when a policy has taken it over and a later one lifts it. */
+void rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy);
+void rmd_worker_sites_given(struct rmd_wsource *s, const Remuda__SourcePolicy *pb);
+void rmd_worker_settle_sites(struct rmd_worker *w, struct rmd_lane *lane, bool lane_in_policy);
+void rmd_worker_stops_release(struct rmd_lane *lane);
 
 /* --- worker_pace.c */
 struct rmd_cause;
