@@ -160,6 +160,7 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
     struct rmd_lease *l = NULL;
     uint64_t incident = e->incident;
     size_t bytes = 0;
+    uint32_t moved = 0;
     bool choosy = rmd_sched_other_family(c, e->cq->pq, lane);
     e->refs++;
     for (uint32_t i = 0; i < ch->n; i++) {
@@ -178,11 +179,14 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
             continue;
         if (l && (l->n >= max || bytes + ch->rows->row[i].len > RMD_LEASE_BYTES))
             break;
-        if (!rmd_warm_site_take(c, lane, ch, i))
+        const struct rmd_stopped_site *site;
+        if (!rmd_site_lets(c, e->cq->pq, lane, rmd_chunk_domain(ch->rows, i), moved, &site) ||
+            !rmd_warm_site_take(c, lane, ch, i))
             continue;
         if (!l)
             l = begin(c, lane, e->cq->campaign, e->cq->pq);
         bytes += ch->rows->row[i].len;
+        moved += rmd_site_took(c, e->cq->pq, l, l->n, site);
         l->row[l->n++] = (uint8_t)i;
         rmd_entry_clear(c, e, i);
     }
@@ -236,6 +240,30 @@ static bool moved_from(struct rmd_coord *c, struct rmd_pq *q, const Remuda__Defe
     return any;
 }
 
+static const char *domain_of(struct rmd_coord *c, const Remuda__DeferredRecord *r) {
+    struct rmd_row_head h;
+    if (!c->stopped_sites.n || !rmd_row_head(rmd_slice(r->row.data, r->row.len), &h))
+        return NULL;
+    return rmd_arena_str(&c->scratch, rmd_address_domain(h.email));
+}
+
+/* A record of a site that is stopped: what would be tried again from this source may go to another one, and a full window makes
+ * room for other sites' records. */
+static void put_aside(struct rmd_coord *c, struct rmd_ditem *d, const struct rmd_lane *lane) {
+    const char *domain = domain_of(c, d->rec);
+    bool full = d->dq->n_items >= RMD_DQ_WINDOW;
+    bool frees = d->rec->sticky_source == lane->source->rec->id && rmd_site_stops_domain(c, lane->source, domain);
+    if (!full && !frees)
+        return;
+    Remuda__DeferredRecord *r = d->rec;
+    struct rmd_campaign *k = d->chunk->campaign;
+    rmd_deferred_delete(c, k, r);
+    r->not_before_wall_ms = full ? c->now.wall_ms + RMD_SITE_STOP_LATER_MS : r->not_before_wall_ms;
+    r->sticky_source = frees ? 0 : r->sticky_source;
+    rmd_deferred_put(c, k, r);
+    rmd_ditem_free(c, d);
+}
+
 uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max,
                              uint32_t *moved) {
     struct rmd_lease *l = NULL;
@@ -256,7 +284,14 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             rmd_ditem_free(c, d);
             continue;
         }
-        if (rmd_sched_avoids(c, q->pq, d->rec, lane->source) || !may_move(c, q->pq, d->rec, lane, *moved))
+        const struct rmd_stopped_site *site;
+        if (!rmd_site_lets(c, q->pq, lane, domain_of(c, d->rec), *moved, &site)) {
+            put_aside(c, d, lane);
+            continue;
+        }
+        bool probes = rmd_site_probes(lane->source, site); /* it comes back by such */
+        if ((!probes && rmd_sched_avoids(c, q->pq, d->rec, lane->source)) ||
+            !may_move(c, q->pq, d->rec, lane, *moved))
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
@@ -273,7 +308,8 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         }
         bytes += d->rec->row.len;
         rmd_deferred_delete(c, k, d->rec);
-        *moved += moved_from(c, q->pq, d->rec, lane);
+        bool by_site = rmd_site_took(c, q->pq, l, l->n, site);
+        *moved += moved_from(c, q->pq, d->rec, lane) || by_site;
         l->own[l->n] = d->rec;
         l->own_chunk[l->n++] = d->chunk;
         d->rec = NULL;

@@ -43,7 +43,7 @@ static void halt_one(struct rmd_worker *w, struct rmd_wsite *site) {
     struct rmd_wmessage *m;
     while ((m = rmd_site_head(site)))
         rmd_worker_return(w, m, RMD_RETURN_SITE_STOPPED);
-    rmd_list_for_safe(it, &site->mx_sitele) rmd_worker_conn_quit(w, rmd_container(it, struct rmd_wconn, idle));
+    rmd_list_for_safe(it, &site->idle) rmd_worker_conn_quit(w, rmd_container(it, struct rmd_wconn, idle));
     rmd_worker_doom(w, site->lane, site, RMD_RETURN_SITE_STOPPED);
 }
 
