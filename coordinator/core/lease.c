@@ -180,7 +180,7 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
         if (l && (l->n >= max || bytes + ch->rows->row[i].len > RMD_LEASE_BYTES))
             break;
         const struct rmd_stopped_site *site;
-        if (!rmd_site_lets(c, e->cq->pq, lane, rmd_chunk_domain(ch->rows, i), moved, &site) ||
+        if (!rmd_site_lets(c, e->cq->pq, lane, rmd_chunk_domain(ch->rows, i), l, moved, &site) ||
             !rmd_warm_site_take(c, lane, ch, i))
             continue;
         if (!l)
@@ -285,7 +285,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         }
         const struct rmd_stopped_site *site;
-        if (!rmd_site_lets(c, q->pq, lane, domain_of(c, d->rec), *moved, &site)) {
+        if (!rmd_site_lets(c, q->pq, lane, domain_of(c, d->rec), l, *moved, &site)) {
             put_aside(c, d, lane);
             continue;
         }

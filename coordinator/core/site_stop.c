@@ -214,9 +214,9 @@ static bool waits_for_probe(struct rmd_coord *c, struct rmd_pq *q, const struct 
 }
 
 static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_site_stop *x,
-                 uint32_t taken) {
+                 const struct rmd_lease *into, uint32_t taken) {
     if (x->source == l->source)
-        return x->state == RMD_LANE_PROBING && !probed_now(x);
+        return x->state == RMD_LANE_PROBING && !probed_now(x) && !(into && x->probe_lease == into->id);
     if (!rmd_stream_uses(q->stream, x->source))
         return true; /* another pool's trouble */
     if (same_network(c, x->source, l->source) || waits_for_probe(c, q, x))
@@ -227,8 +227,8 @@ static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, cons
     return room > (counted ? 0 : taken);
 }
 
-bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain, uint32_t taken,
-                   const struct rmd_stopped_site **site) {
+bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain,
+                   const struct rmd_lease *into, uint32_t taken, const struct rmd_stopped_site **site) {
     *site = NULL;
     if (!c->stopped_sites.n || q->provider_id != c->other || !domain)
         return true;
@@ -237,7 +237,7 @@ bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, co
     if (!id || !*site)
         return id != 0;
     rmd_list_for(it, &(*site)->stops) {
-        if (!lets(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), taken))
+        if (!lets(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), into, taken))
             return false;
     }
     return true;

@@ -67,10 +67,10 @@ void rmd_site_stops_read(struct rmd_coord *c, struct rmd_source *s);
 void rmd_site_stops_write(const struct rmd_coord *c, struct rmd_source *s);
 bool rmd_site_stops_timed(const struct rmd_source *s);
 
-/* Dealing. May this lane have a recipient of the domain? taken: moved before it in this lease. *site: what to note when it is
- * taken, or NULL. */
-bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain, uint32_t taken,
-                   const struct rmd_stopped_site **site);
+/* Dealing. May this lane have a recipient of the domain? into: the lease that is being built, or NULL; taken: moved before it in this
+ * lease. *site: what to note when it is taken, or NULL. */
+bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain,
+                   const struct rmd_lease *into, uint32_t taken, const struct rmd_stopped_site **site);
 /* The lease took it as its message `index`; true when it moved. */
 bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease *l, uint32_t index,
                    const struct rmd_stopped_site *site);

@@ -35,7 +35,6 @@ enum {
     RMD_WORKER_SITE_DOWN_MS = 15000,   /* no new dial to a site whose hosts all failed */
     RMD_WORKER_BIND_RETRY_MS = 60000,
     RMD_WORKER_STOP_MS = 600000,       /* a stop that no policy confirmed lapses: the coordinator decided otherwise */
-    RMD_WORKER_SITE_STOPS_MAX = 512,   /* sites of a lane that are stopped; with one more, the lane is */
     RMD_WORKER_ALARM_REPEAT_MS = 5000, /* the same alarm isn't repeated sooner */
     RMD_WORKER_DNS_WAIT_MS = 60000,
     RMD_WORKER_REST_DEFAULT_MS = 1800000,

@@ -90,7 +90,8 @@ static void a_site_of_other_stops_itself_alone(void **state) {
     world_run(x, 1000);
     assert_int_equal(x->dials, dials);
     assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SITE_STOPPED), 15);
-    world_lease(x, (struct world_lease){.id = 4, .domain = "small.test", .n = 5, .source = 2}); /* not of this source */
+    world_lease(x,
+                (struct world_lease){.id = 4, .domain = "small.test", .n = 5, .source = 2}); /* not of this source */
     world_run(x, 1000);
     assert_int_equal(x->alarms, 2);
     world_free(x);
