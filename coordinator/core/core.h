@@ -142,8 +142,8 @@ struct rmd_source {
     uint32_t warm_stage;         /* of its most advanced lane */
     uint32_t listed_points;      /* of its open listings, for its reputation */
     bool warm_waits, sites_dirty;
-    bool has_priority;     /* some stream of priority 0 uses it, ... */
-    uint64_t priority_rev; /* ... as of this sources_rev, and 1 */
+    bool has_priority;         /* some stream of priority 0 uses it, ... */
+    uint64_t priority_rev;     /* ... as of this sources_rev, and 1 */
     struct rmd_map site_stops; /* id -> rmd_site_stop */
     struct rmd_map sites;      /* id -> rmd_warm_site */
     int64_t sites_swept;
