@@ -240,30 +240,6 @@ static bool moved_from(struct rmd_coord *c, struct rmd_pq *q, const Remuda__Defe
     return any;
 }
 
-static const char *domain_of(struct rmd_coord *c, const Remuda__DeferredRecord *r) {
-    struct rmd_row_head h;
-    if (!c->stopped_sites.n || !rmd_row_head(rmd_slice(r->row.data, r->row.len), &h))
-        return NULL;
-    return rmd_arena_str(&c->scratch, rmd_address_domain(h.email));
-}
-
-/* A record of a site that is stopped: what would be tried again from this source may go to another one, and a full window makes
- * room for other sites' records. */
-static void put_aside(struct rmd_coord *c, struct rmd_ditem *d, const struct rmd_lane *lane) {
-    const char *domain = domain_of(c, d->rec);
-    bool full = d->dq->n_items >= RMD_DQ_WINDOW;
-    bool frees = d->rec->sticky_source == lane->source->rec->id && rmd_site_stops_domain(c, lane->source, domain);
-    if (!full && !frees)
-        return;
-    Remuda__DeferredRecord *r = d->rec;
-    struct rmd_campaign *k = d->chunk->campaign;
-    rmd_deferred_delete(c, k, r);
-    r->not_before_wall_ms = full ? c->now.wall_ms + RMD_SITE_STOP_LATER_MS : r->not_before_wall_ms;
-    r->sticky_source = frees ? 0 : r->sticky_source;
-    rmd_deferred_put(c, k, r);
-    rmd_ditem_free(c, d);
-}
-
 uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max,
                              uint32_t *moved) {
     struct rmd_lease *l = NULL;
@@ -285,8 +261,8 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         }
         const struct rmd_stopped_site *site;
-        if (!rmd_site_lets(c, q->pq, lane, domain_of(c, d->rec), l, *moved, &site)) {
-            put_aside(c, d, lane);
+        if (!rmd_site_lets(c, q->pq, lane, rmd_site_domain(c, d->rec), l, *moved, &site)) {
+            rmd_site_put_aside(c, d, lane);
             continue;
         }
         bool probes = rmd_site_probes(lane->source, site); /* it comes back by such */

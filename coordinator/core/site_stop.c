@@ -254,7 +254,7 @@ bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *
     return false;
 }
 
-bool rmd_site_stops_domain(struct rmd_coord *c, const struct rmd_source *s, const char *domain) {
+static bool stops_domain(struct rmd_coord *c, const struct rmd_source *s, const char *domain) {
     const struct rmd_site_stop *x = domain ? rmd_site_stop_find(s, site_of(c, domain)) : NULL;
     return x && x->state == RMD_LANE_QUARANTINED;
 }
@@ -280,6 +280,28 @@ bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease
         rmd_moving_took(c, q, i, 1);
     }
     return moved;
+}
+
+const char *rmd_site_domain(struct rmd_coord *c, const Remuda__DeferredRecord *r) {
+    struct rmd_row_head h;
+    if (!c->stopped_sites.n || !rmd_row_head(rmd_slice(r->row.data, r->row.len), &h))
+        return NULL;
+    return rmd_arena_str(&c->scratch, rmd_address_domain(h.email));
+}
+
+void rmd_site_put_aside(struct rmd_coord *c, struct rmd_ditem *d, const struct rmd_lane *lane) {
+    const char *domain = rmd_site_domain(c, d->rec);
+    bool full = d->dq->n_items >= RMD_DQ_WINDOW;
+    bool frees = d->rec->sticky_source == lane->source->rec->id && stops_domain(c, lane->source, domain);
+    if (!full && !frees)
+        return;
+    Remuda__DeferredRecord *r = d->rec;
+    struct rmd_campaign *k = d->chunk->campaign;
+    rmd_deferred_delete(c, k, r);
+    r->not_before_wall_ms = full ? c->now.wall_ms + RMD_SITE_STOP_LATER_MS : r->not_before_wall_ms;
+    r->sticky_source = frees ? 0 : r->sticky_source;
+    rmd_deferred_put(c, k, r);
+    rmd_ditem_free(c, d);
 }
 
 uint64_t rmd_site_incident_of(struct rmd_coord *c, const struct rmd_lease *l, struct rmd_slice email) {

@@ -25,6 +25,7 @@
 struct rmd_source;
 struct rmd_lane;
 struct rmd_lease;
+struct rmd_ditem;
 struct rmd_pq;
 struct rmd_incident;
 
@@ -76,8 +77,10 @@ bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease
                    const struct rmd_stopped_site *site);
 /* The lane's source is stopped at this site, and probed. */
 bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *site);
-/* It is quarantined at the site of this domain. */
-bool rmd_site_stops_domain(struct rmd_coord *c, const struct rmd_source *s, const char *domain);
+const char *rmd_site_domain(struct rmd_coord *c, const Remuda__DeferredRecord *r); /* NULL while no site is stopped */
+/* The lane may not have it because of its site: what would be tried again from this source may go to another one, and a full window
+ * makes room for other sites' records. May free it. */
+void rmd_site_put_aside(struct rmd_coord *c, struct rmd_ditem *d, const struct rmd_lane *lane);
 /* The domain of a row of a chunk, or NULL. */
 const char *rmd_chunk_domain(const Remuda__Chunk *rows, uint32_t row);
 void rmd_site_outcome(struct rmd_coord *c, const struct rmd_lease *l, uint32_t index, uint32_t kind, unsigned scope);

@@ -261,26 +261,6 @@ static void show_caps(const json_t *s) {
     rmd_buf_release(&lanes);
 }
 
-/* Single sites of "other" that refuse it. */
-static void show_sites(const json_t *sites) {
-    const json_t *x;
-    size_t i;
-    char when[32];
-    if (!json_array_size(sites))
-        return;
-    struct rmd_table *t = rmd_table_new("STOPPED AT|STATE|UNTIL|>INCIDENT");
-    json_array_foreach(sites, i, x) {
-        rmd_table_cell(t, rmd_json_s(x, "domain"));
-        rmd_table_cell(t, rmd_json_s(x, "state"));
-        bool probed = strcmp(rmd_json_s(x, "state"), "probing") == 0;
-        rmd_table_cell(t, *rmd_json_s(x, "until") ? rmd_ctl_when(rmd_json_s(x, "until"), when)
-                          : probed                ? "one recipient was accepted"
-                                                  : "resolved");
-        rmd_table_count(t, (uint64_t)rmd_json_i(x, "incident"));
-    }
-    rmd_table_print(t, "");
-}
-
 static void show_source(const json_t *s) {
     json_t *l;
     size_t i;
@@ -328,7 +308,7 @@ static void show_source(const json_t *s) {
     }
     rmd_table_print(
         t, "  no lanes yet: nothing was sent from here; a provider's lane is made with its first recipients");
-    show_sites(json_object_get(s, "stopped_sites"));
+    rmd_ctl_show_stopped_sites(json_object_get(s, "stopped_sites"));
     rmd_ctl_show_pace(json_object_get(s, "lanes"));
     rmd_ctl_show_reputation(json_object_get(s, "reputations"));
     if (json_array_size(json_object_get(s, "listings"))) {
