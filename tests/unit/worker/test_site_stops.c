@@ -41,6 +41,27 @@ static void a_site_of_other_stops_itself_alone(void **state) {
     world_free(x);
 }
 
+/* A stream that demands TLS has connections of its own there; the site is the same. */
+static void whatever_tls_a_stream_needs(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    struct world_policy p;
+    x->answer = liar_greets;
+    x->host = ninth;
+    world_lease(x, (struct world_lease){.id = 1, .domain = "small.test", .n = 1});
+    world_run(x, 1000);
+    assert_int_equal(x->alarms, 1);
+    world_policy_init(&p);
+    p.stream.tls_required = true;
+    world_policy(x, &p);
+    size_t dials = x->dials;
+    world_lease(x, (struct world_lease){.id = 2, .domain = "small.test", .n = 3});
+    world_run(x, 1000);
+    assert_int_equal(x->dials, dials);
+    assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SITE_STOPPED), 4);
+    world_free(x);
+}
+
 /* Two sites say so within a moment: the coordinator must hear both. */
 static const char *all_greet(struct world *x, struct world_conn *c, const char *l) {
     (void)x;
@@ -180,6 +201,7 @@ static void too_many_sites_are_the_lane(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_site_of_other_stops_itself_alone),
+        cmocka_unit_test(whatever_tls_a_stream_needs),
         cmocka_unit_test(each_site_is_an_alarm),
         cmocka_unit_test(a_site_s_open_transactions_are_aborted),
         cmocka_unit_test(a_site_s_stop_ends_when_a_policy_lifts_it),
