@@ -213,10 +213,18 @@ static bool waits_for_probe(struct rmd_coord *c, struct rmd_pq *q, const struct 
     return x->state == RMD_LANE_PROBING && l && (probed_now(x) || !rmd_sched_lane_why(c, q, l));
 }
 
+static struct rmd_site_stop *own(const struct rmd_source *s, const struct rmd_stopped_site *site) {
+    rmd_list_for(it, &site->stops) {
+        struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
+        if (x->source == s)
+            return x;
+    }
+    return NULL;
+}
+
+/* What x's source doesn't get there goes elsewhere. */
 static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_site_stop *x,
-                 const struct rmd_lease *into, uint32_t taken) {
-    if (x->source == l->source)
-        return x->state == RMD_LANE_PROBING && !probed_now(x) && !(into && x->probe_lease == into->id);
+                 uint32_t taken) {
     if (!rmd_stream_uses(q->stream, x->source))
         return true; /* another pool's trouble */
     if (same_network(c, x->source, l->source) || waits_for_probe(c, q, x))
@@ -236,22 +244,19 @@ bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, co
     *site = id ? rmd_map_get_u64(&c->stopped_sites, id) : NULL;
     if (!id || !*site)
         return id != 0;
+    const struct rmd_site_stop *x = own(l->source, *site);
+    if (x) /* it comes back by single ones, whatever the site says of others */
+        return x->state == RMD_LANE_PROBING && !probed_now(x) && !(into && x->probe_lease == into->id);
     rmd_list_for(it, &(*site)->stops) {
-        if (!lets(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), into, taken))
+        if (!lets(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), taken))
             return false;
     }
     return true;
 }
 
 bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *site) {
-    if (!site)
-        return false;
-    rmd_list_for(it, &site->stops) {
-        const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
-        if (x->source == s)
-            return x->state == RMD_LANE_PROBING;
-    }
-    return false;
+    const struct rmd_site_stop *x = site ? own(s, site) : NULL;
+    return x && x->state == RMD_LANE_PROBING;
 }
 
 static bool stops_domain(struct rmd_coord *c, const struct rmd_source *s, const char *domain) {
@@ -264,14 +269,15 @@ bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease
     bool moved = false;
     if (!site)
         return false;
+    struct rmd_site_stop *probed = own(l->source, site);
+    if (probed) {
+        probed->probe_lease = l->id;
+        probed->probe_index = index;
+        l->source->dirty = c->sources_dirty = true;
+        return false;
+    }
     rmd_list_for(it, &site->stops) {
-        struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
-        if (x->source == l->source) {
-            x->probe_lease = l->id;
-            x->probe_index = index;
-            x->source->dirty = c->sources_dirty = true;
-            continue;
-        }
+        const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
         struct rmd_incident *i = rmd_incident_find(c, x->incident);
         if (!i || !rmd_stream_uses(q->stream, x->source))
             continue;

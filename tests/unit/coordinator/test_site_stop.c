@@ -276,6 +276,27 @@ static void on_the_third_day_one_recipient_opens_it(void **state) {
     tear_down(x);
 }
 
+/* The moving ended, as another network was refused, too: each comes back for itself. */
+static void two_that_were_refused_come_back(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    int b = (x->a + 1) % SOURCES;
+    refuse_at(x, x->a, "liar.test", 24 * HOUR);
+    mail(x, liar, 60);
+    for (int i = 0; i < SOURCES; i++)
+        if (sent(x, i, "@liar.test", 0))
+            b = i; /* it took moved work */
+    assert_true(b != x->a);
+    refuse_at(x, b, "liar.test", 24 * HOUR);
+    size_t t0 = x->w.n_rcpts;
+    cw_pass(&x->w, 23 * HOUR, MIN);
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 0); /* whoever refuses two isn't asked with a third */
+    cw_pass(&x->w, HOUR + 10 * MIN, MIN);
+    assert_int_equal(sent(x, -1, "@liar.test", 0), 60);
+    assert_int_equal(look(x, x->a).n_sites, 0);
+    tear_down(x);
+}
+
 static void a_probe_that_is_refused_doubles_the_time(void **state) {
     (void)state;
     struct stage *x = build(0);
@@ -410,6 +431,7 @@ int main(void) {
         cmocka_unit_test(a_second_site_makes_it_the_lane),
         cmocka_unit_test(much_later_it_is_a_second_site_alone),
         cmocka_unit_test(on_the_third_day_one_recipient_opens_it),
+        cmocka_unit_test(two_that_were_refused_come_back),
         cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
         cmocka_unit_test(without_an_end_it_waits_for_a_person),
         cmocka_unit_test(greylisted_there_and_then_refused),
