@@ -125,6 +125,7 @@ static void probe(struct rmd_coord *c, struct rmd_site_stop *x, const char *why)
     }
     x->state = RMD_LANE_PROBING;
     x->until_ledger_ms = x->until_wall_ms = 0;
+    x->probing_mono_ms = c->now.mono_ms;
     x->probe_lease = 0;
     tell(c, "source.site_probing", x, rmd_arena_printf(&c->scratch, "is probed with a single recipient: %s", why));
     changed(c, x->source);
@@ -210,7 +211,12 @@ static bool same_network(const struct rmd_coord *c, const struct rmd_source *a, 
 /* It can be probed now: others wait for what comes of it. */
 static bool waits_for_probe(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_site_stop *x) {
     struct rmd_lane *l = x->source->lane[q->provider];
-    return x->state == RMD_LANE_PROBING && l && (probed_now(x) || !rmd_sched_lane_why(c, q, l));
+    if (x->state != RMD_LANE_PROBING || !l)
+        return false;
+    int64_t until = x->probing_mono_ms + RMD_SITE_PROBE_WAIT_MS;
+    if (c->now.mono_ms < until)
+        rmd_core_wake(c, until);
+    return probed_now(x) || (c->now.mono_ms < until && !rmd_sched_lane_why(c, q, l));
 }
 
 static struct rmd_site_stop *own(const struct rmd_source *s, const struct rmd_stopped_site *site) {
@@ -342,6 +348,7 @@ void rmd_site_stops_read(struct rmd_coord *c, struct rmd_source *s) {
                                                  : 0;
         x->incident = r->incident;
         x->stopped_ms = r->stopped_ms;
+        x->probing_mono_ms = c->now.mono_ms;
         x->probe_lease = r->probe_lease;
         x->probe_index = r->probe_index;
     }

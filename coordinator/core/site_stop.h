@@ -31,8 +31,9 @@ struct rmd_incident;
 
 enum {
     RMD_SITE_STOPS_MAX = 256, /* of a source */
-    RMD_SITE_STOP_LATER_MS =
-        60000 /* a full window of records that wait for such a site makes room for others so long */
+    RMD_SITE_PROBE_WAIT_MS =
+        10 * 60 * 1000,             /* others wait so long for a pair that is probed: it may find nothing for it */
+    RMD_SITE_STOP_LATER_MS = 60000, /* a full window of records that wait for such a site makes room for so long */
 };
 
 struct rmd_site_stop {
@@ -42,7 +43,7 @@ struct rmd_site_stop {
     char *name; /* a domain of it */
     enum rmd_lane_state state;
     int64_t until_ledger_ms, until_wall_ms; /* 0: until resolved */
-    int64_t stopped_ms;
+    int64_t stopped_ms, probing_mono_ms;
     uint64_t incident;
     uint64_t probe_lease; /* and index: the recipient that it is probed with */
     uint32_t probe_index;

@@ -297,6 +297,22 @@ static void two_that_were_refused_come_back(void **state) {
     tear_down(x);
 }
 
+/* What a third one must try again isn't for the one that is probed; nobody waits for ever. */
+static void greylisted_elsewhere_while_one_is_probed(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", HOUR);
+    cw_pass(&x->w, HOUR - 5 * MIN, MIN);
+    x->greylists = true;
+    struct rmd_id id = mail(x, liar, 5); /* to another source, which is to come again */
+    assert_int_equal(sent(x, x->a, "@liar.test", 0), 0);
+    assert_int_equal(sent(x, -1, "@liar.test", 0), 5);
+    x->greylists = false;
+    cw_pass(&x->w, 6 * HOUR, MIN);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 5);
+    tear_down(x);
+}
+
 static void a_probe_that_is_refused_doubles_the_time(void **state) {
     (void)state;
     struct stage *x = build(0);
@@ -432,6 +448,7 @@ int main(void) {
         cmocka_unit_test(much_later_it_is_a_second_site_alone),
         cmocka_unit_test(on_the_third_day_one_recipient_opens_it),
         cmocka_unit_test(two_that_were_refused_come_back),
+        cmocka_unit_test(greylisted_elsewhere_while_one_is_probed),
         cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
         cmocka_unit_test(without_an_end_it_waits_for_a_person),
         cmocka_unit_test(greylisted_there_and_then_refused),
