@@ -95,7 +95,8 @@
     X(NO_ADDRESS, 8, "source address not on the host")                            \
     X(AGE, 9, "age limit")                                                        \
     X(CRASHED, 10, "interrupted before the final dot")                            \
-    X(OVERLOAD, 11, "node over its limits")
+    X(OVERLOAD, 11, "node over its limits")                                       \
+    X(SITE_STOPPED, 12, "site stopped") /* a verdict stopped the source at this site of "other" */
 
 #define RMD_SOURCE_STATES(X)   \
     X(ACTIVE, 0, "active")     \

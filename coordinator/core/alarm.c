@@ -38,10 +38,12 @@ void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
     f->alarm_ack->n_n = 1;
 }
 
-static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint32_t provider, uint32_t class) {
+static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint32_t provider, uint64_t site,
+                                      uint32_t class) {
     rmd_list_for(it, &c->incidents) {
         struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
-        if (i->rec->state == 0 && i->rec->source == source && i->rec->provider == provider && i->rec->class_ == class)
+        if (i->rec->state == 0 && i->rec->source == source && i->rec->provider == provider && i->rec->site == site &&
+            i->rec->class_ == class)
             return i;
     }
     return NULL;
@@ -62,6 +64,8 @@ struct scene {
     struct rmd_source *source;
     size_t provider;
     uint32_t provider_id;
+    uint64_t site; /* of "other", or 0 */
+    const char *site_name;
     struct rmd_stream *stream;
     const Remuda__Alarm *alarm;
     const struct rmd_verdict *verdict;
@@ -73,7 +77,8 @@ struct scene {
 /* The incident of this trouble: the one that is open, or a new one. */
 static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x, uint32_t provider,
                                      const char *title) {
-    struct rmd_incident *i = find_open(c, x->source->rec->id, provider, x->verdict->class);
+    bool of_site = x->d.what == RMD_FAILOVER_QUARANTINE_SITE;
+    struct rmd_incident *i = find_open(c, x->source->rec->id, provider, of_site ? x->site : 0, x->verdict->class);
     if (i)
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
@@ -85,6 +90,8 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
     r->scope = x->verdict->scope;
     r->source = x->source->rec->id;
     r->provider = provider;
+    r->site = of_site ? x->site : 0;
+    rmd_str_set(&r->site_name, of_site ? x->site_name : "");
     rmd_str_set(&r->cause, text);
     rmd_str_set(&r->next_step, x->d.next_step ? x->d.next_step : "");
     r->read_wall_ms = c->now.wall_ms - age;
@@ -147,6 +154,8 @@ static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_so
     if (state != RMD_LANE_QUARANTINED || was)
         return;
     rmd_recall_source(c, s, provider, RMD_RETURN_SOURCE_STOPPED, -1);
+    if (!provider || provider == c->other)
+        rmd_site_stops_widened(c, s, i ? i->rec->id : 0);
 }
 
 static void pause_stream(struct rmd_coord *c, const struct scene *x) {
@@ -209,7 +218,46 @@ static void close_network(struct rmd_coord *c, const struct scene *x) {
     i->dirty = true;
 }
 
-static void carry_out(struct rmd_coord *c, const struct scene *x) {
+/* One site of "other" refuses the source. At the limit of such stops the lane is stopped. */
+static struct rmd_incident *close_site(struct rmd_coord *c, struct scene *x, struct rmd_lane *lane) {
+    if (!rmd_site_stop_find(x->source, x->site) && x->source->site_stops.n >= RMD_SITE_STOPS_MAX) {
+        x->d.what = RMD_FAILOVER_QUARANTINE_LANE;
+        rmd_format(x->d.why, sizeof x->d.why,
+                   "%s is refused at %d sites of \"other\", and now at that of %.80s: stopped at all of them, as no "
+                   "more are told apart",
+                   x->source->rec->address, RMD_SITE_STOPS_MAX, x->site_name);
+        struct rmd_incident *i = incident(c, x, x->provider_id, x->d.why);
+        close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_QUARANTINED, i);
+        return i;
+    }
+    struct rmd_incident *i = incident(c, x, x->provider_id, x->d.why);
+    const struct rmd_site_stop *was = rmd_site_stop_find(x->source, x->site);
+    if (!was || was->state != RMD_LANE_QUARANTINED)
+        rmd_moving_begin_site(c, i, x->d.move);
+    i->rec->quarantined_wall_ms = i->rec->quarantined_wall_ms ? i->rec->quarantined_wall_ms : c->now.wall_ms;
+    i->rec->human = i->rec->human || !x->ms;
+    (void)rmd_site_stop_set(c, x->source, x->site, x->site_name, x->ms, i->rec->id);
+    if (x->ended)
+        rmd_moving_ended(c, i,
+                         "its work moves nowhere: it had taken moved work itself, and was refused in the same way");
+    return i;
+}
+
+/* A named provider says what a site of "other" had said. */
+static void close_other(struct rmd_coord *c, const struct scene *x) {
+    ssize_t p = rmd_provider_index(c, c->other);
+    char title[240];
+    if (p < 0)
+        return;
+    (void)rmd_format(title, sizeof title,
+                     "a site of \"other\" refused %s, and so does %s: stopped at all of \"other\"",
+                     x->source->rec->address, rmd_provider_name(c, x->provider_id));
+    struct rmd_incident *i = incident(c, x, c->other, title);
+    close_lane(c, x, x->source, rmd_lane_of(c, x->source, (size_t)p), c->other, RMD_LANE_QUARANTINED, i);
+    i->dirty = true;
+}
+
+static void carry_out(struct rmd_coord *c, struct scene *x) {
     struct rmd_incident *i = NULL;
     struct rmd_lane *lane = rmd_lane_of(c, x->source, x->provider);
     switch (x->d.what) {
@@ -218,7 +266,12 @@ static void carry_out(struct rmd_coord *c, const struct scene *x) {
     case RMD_FAILOVER_REST_LANE:
         close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_RESTING, NULL);
         return;
+    case RMD_FAILOVER_QUARANTINE_SITE:
+        i = close_site(c, x, lane);
+        break;
     case RMD_FAILOVER_QUARANTINE_LANE:
+        if (x->d.other)
+            close_other(c, x);
         i = incident(c, x, x->provider_id, x->d.why);
         close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_QUARANTINED, i);
         break;
@@ -259,7 +312,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
                                   .source = x->source->rec->id,
                                   .provider = x->provider_id,
                                   .network = x->source->net->hash,
-                                  .class = x->verdict->class};
+                                  .class = x->verdict->class,
+                                  .site = x->site};
     static const struct rmd_refusals none;
     rmd_refusals_add(&x->source->refusals, &refusal);
     rmd_refusals_add(&x->source->net->refusals, &refusal);
@@ -272,6 +326,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
         .provider = refusal.provider,
         .network = refusal.network,
         .other_provider = c->other,
+        .site = x->site,
+        .site_name = x->site_name,
         .provider_name = rmd_provider_name(c, x->provider_id),
         .source_name = x->source->rec->address,
         .now_wall_ms = c->now.wall_ms,
@@ -285,8 +341,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
     };
     x->d = rmd_failover_decide(&in);
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
-    if (x->d.what >= RMD_FAILOVER_QUARANTINE_LANE && x->d.what <= RMD_FAILOVER_QUARANTINE_NETWORK)
-        x->ended = rmd_moving_refused(c, x->source, x->provider_id, x->verdict->class);
+    if (x->d.what >= RMD_FAILOVER_QUARANTINE_SITE && x->d.what <= RMD_FAILOVER_QUARANTINE_NETWORK)
+        x->ended = rmd_moving_refused(c, x->source, x->provider_id, x->site, x->verdict->class);
 }
 
 void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a) {
@@ -303,6 +359,9 @@ void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__A
     rmd_verdict_from_wire(a->verdict, &v);
     struct scene x = {.source = s, .provider = (size_t)p, .provider_id = a->provider, .alarm = a, .verdict = &v};
     x.stream = rmd_stream_find(c, a->stream);
+    if (a->provider == c->other)
+        x.site = a->site;
+    x.site_name = *a->domain ? a->domain : a->reply && *a->reply->mx_host ? a->reply->mx_host : "an unknown domain";
     rmd_book_alarm(c, rmd_lane_of(c, s, (size_t)p), a, &v);
     decide(c, &x);
     c->after_probe = x.d.what == RMD_FAILOVER_NOTHING ? -1 : RMD_PROBE_QUARANTINE_SYNCED;

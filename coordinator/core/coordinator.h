@@ -306,6 +306,13 @@ struct rmd_lane_view {
     const struct rmd_pace *pace; /* NULL: never told */
     int64_t pace_told_ms_ago;
 };
+/* A site of "other" at which the source is stopped. */
+struct rmd_site_stop_view {
+    const char *domain; /* one that it serves */
+    enum rmd_lane_state state;
+    int64_t until_wall_ms; /* 0: until resolved */
+    uint64_t incident;
+};
 struct rmd_source_view {
     const Remuda__SourceRecord *record;
     const char *node_name, *network;
@@ -320,6 +327,8 @@ struct rmd_source_view {
     bool few;
     const struct rmd_lane_view *lane;
     size_t n_lanes;
+    const struct rmd_site_stop_view *site;
+    size_t n_sites;
 };
 struct rmd_node_view {
     const Remuda__NodeRecord *record;

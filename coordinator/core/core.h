@@ -22,6 +22,7 @@
 #include "coordinator/core/reputation_book.h"
 #include "coordinator/core/retry.h"
 #include "coordinator/core/sender.h"
+#include "coordinator/core/site_stop.h"
 #include "coordinator/core/warm.h"
 
 enum {
@@ -142,9 +143,10 @@ struct rmd_source {
     uint32_t warm_stage;         /* of its most advanced lane */
     uint32_t listed_points;      /* of its open listings, for its reputation */
     bool warm_waits, sites_dirty;
-    bool has_priority;     /* some stream of priority 0 uses it, ... */
-    uint64_t priority_rev; /* ... as of this sources_rev, and 1 */
-    struct rmd_map sites;  /* id -> rmd_warm_site */
+    bool has_priority;         /* some stream of priority 0 uses it, ... */
+    uint64_t priority_rev;     /* ... as of this sources_rev, and 1 */
+    struct rmd_map site_stops; /* id -> rmd_site_stop */
+    struct rmd_map sites;      /* id -> rmd_warm_site */
     int64_t sites_swept;
 };
 
@@ -482,6 +484,7 @@ struct rmd_coord {
     uint64_t lanes_tick_rev;    /* ... as of this sources_rev, and when a bucket ends */
     int64_t share_from_mono_ms; /* shares that lingered when the process started are over then */
 
+    struct rmd_map stopped_sites; /* id -> rmd_stopped_site */
     struct rmd_map domains;
     struct rmd_list domain_lru, resolve_queue;
     uint32_t resolving;
@@ -777,7 +780,7 @@ size_t rmd_look_next(const struct rmd_pq *q, size_t i, uint64_t *reserved);
 void rmd_look_passed(struct rmd_pq *q, size_t i, const char *why, uint64_t keeps);
 int64_t rmd_look_begin(struct rmd_coord *c);
 void rmd_look_end(struct rmd_coord *c, struct rmd_pq *q, int64_t tick);
-bool rmd_look_cold_fed(const struct rmd_pq *q);
+bool rmd_look_fed(const struct rmd_pq *q, bool cold);
 size_t rmd_look_stopped(const struct rmd_coord *c, struct rmd_pq *q); /* in q->look.stopped */
 void rmd_look_unbind(struct rmd_dq *d);
 bool rmd_look_is_bound(const struct rmd_dq *d);

@@ -91,6 +91,33 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
         explain_lane(c, q, q->candidate[i], &chosen, out);
 }
 
+/* Sources that a single site refuses. */
+static void explain_site(struct rmd_coord *c, const struct rmd_domain *d, const struct rmd_stream *s,
+                         struct rmd_buf *out) {
+    const struct rmd_stopped_site *site =
+        d->provider == c->other ? rmd_map_get_u64(&c->stopped_sites, d->site) : NULL;
+    if (!site)
+        return;
+    rmd_list_for(it, &site->stops) {
+        const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
+        char at[32] = "a person resolves it";
+        if (!rmd_stream_uses(s, x->source))
+            continue;
+        if (x->until_wall_ms)
+            rmd_date_rfc3339(x->until_wall_ms, at);
+        rmd_buf_addf(
+            out,
+            "its site refuses %s (incident %llu): %s%s; its recipients go to other networks of the pool, or wait\n",
+            x->source->rec->address, (unsigned long long)x->incident,
+            x->state == RMD_LANE_PROBING ? "probed with a single recipient" : "stopped there alone, until ",
+            x->state == RMD_LANE_PROBING ? "" : at);
+        const struct rmd_incident *i = rmd_incident_find(c, x->incident);
+        const char *waits = i ? rmd_coord_incident_waits_for(c, i->rec) : "";
+        if (*waits)
+            rmd_buf_addf(out, "  %s\n", waits);
+    }
+}
+
 /* Campaigns of the stream that wait for a time. */
 static void explain_schedules(struct rmd_coord *c, const struct rmd_stream *s, struct rmd_buf *out) {
     enum { NAMED = 10 };
@@ -158,6 +185,7 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
         return;
     }
     rmd_buf_addf(out, "%s belongs to provider %s\n", domain, rmd_provider_name(c, d->provider));
+    explain_site(c, d, s, out);
     const struct rmd_pq *known = rmd_map_get_u64(&c->pqs, (uint64_t)d->provider << 32 | s->rec->id);
     if (known)
         explain_queue(c, rmd_pq_get(c, d->provider, s), out);

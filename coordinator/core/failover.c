@@ -56,6 +56,15 @@ uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_pro
     return distinct(r, &f, provider_of);
 }
 
+bool rmd_refusals_of_another_site(const struct rmd_refusals *r, uint32_t provider, uint64_t site,
+                                  int64_t now_wall_ms) {
+    struct filter f = {.now_wall_ms = now_wall_ms, .provider = provider};
+    for (uint32_t i = 0; i < r->n; i++)
+        if (counts(&r->v[i], &f) && r->v[i].site && r->v[i].site != site)
+            return true;
+    return false;
+}
+
 uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, int64_t now_wall_ms) {
     struct filter f = {.now_wall_ms = now_wall_ms, .provider = provider};
     return distinct(r, &f, source_of);
@@ -75,9 +84,11 @@ static bool content_agreed(const struct rmd_failover_input *in) {
 }
 
 const char *rmd_failover_name(enum rmd_failover_what what) {
-    static const char *const names[] = {"nothing",           "rest lane",          "quarantine lane",
-                                        "quarantine source", "quarantine network", "pause stream",
-                                        "pause campaign",    "sending domain",     "alert"};
+    static const char *const names[] = {"nothing",           "rest lane",
+                                        "quarantine site",   "quarantine lane",
+                                        "quarantine source", "quarantine network",
+                                        "pause stream",      "pause campaign",
+                                        "sending domain",    "alert"};
     return what < sizeof names / sizeof names[0] ? names[what] : "?";
 }
 
@@ -95,6 +106,22 @@ static void decide_snowshoe(const struct rmd_failover_input *in, struct rmd_fail
                in->source_name, in->transactional ? ": transactional mail goes on" : "");
 }
 
+/* One of the many receivers of "other" has spoken, and nobody else: a private list that no public checker knows, or a broken lookup. */
+static bool of_one_site(const struct rmd_failover_input *in, uint32_t named) {
+    return in->provider == in->other_provider && in->site && !in->dns_confirmed && !named &&
+           !rmd_refusals_of_another_site(in->of_source, in->other_provider, in->site, in->now_wall_ms);
+}
+
+static void decide_site(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
+    d->what = RMD_FAILOVER_QUARANTINE_SITE;
+    d->network = false;
+    d->next_step = "see whether the reply is true: our own checks, and the list that it names; ask the site's "
+                   "postmaster; resolve "
+                   "the incident when it accepts again";
+    rmd_format(d->why, sizeof d->why, "the site of %.80s refuses %s: stopped at this site, as nobody else says so",
+               in->site_name, in->source_name);
+}
+
 /* The IP itself is refused: the only causes that may move work. */
 static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
@@ -103,6 +130,12 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     d->move = v->move;
     d->until_wall_ms = v->duration_ms > 0 ? until(in, RMD_QUARANTINE_MIN_MS) : 0;
     d->network = (v->scope & RMD_SCOPE_NETWORK) && neighbours >= 2;
+    if (of_one_site(in, providers)) {
+        decide_site(in, d);
+        return;
+    }
+    d->other = in->provider != in->other_provider &&
+               rmd_refusals_of_another_site(in->of_source, in->other_provider, 0, in->now_wall_ms);
     if (in->dns_confirmed || providers >= 2) {
         d->what = RMD_FAILOVER_QUARANTINE_SOURCE;
         d->next_step =
@@ -168,7 +201,7 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
     case RMD_ACTION_SLOW:
     case RMD_ACTION_REST: {
         int64_t floor = v->action == RMD_ACTION_REST && v->duration_ms <= 0 ? RMD_REST_DEFAULT_MS : 0;
-        if (v->action == RMD_ACTION_SLOW)
+        if (v->action == RMD_ACTION_SLOW || (in->provider == in->other_provider && in->site))
             break; /* the node's pacer slows down; nothing for the cluster to decide */
         d.what = RMD_FAILOVER_REST_LANE;
         d.until_wall_ms = until(in, floor);

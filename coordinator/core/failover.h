@@ -5,6 +5,8 @@
  *   the rule says so. Content, URL, sender domain and list quality never do. What one provider says of them stops the campaign, or the sending
  *   domain (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that
  *   agree on content pause the campaign everywhere.
+ * - What one site of "other" says acts on that site only (site_stop.h). It is the lane's when, within the corroboration time, another site of
+ *   "other" or a named provider refuses the same source, and the source's when our own DNS confirms it. What it says of rate is its node's.
  * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
  *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), or when the verdict itself says so and our
  *   own DNS confirmed it.
@@ -33,6 +35,7 @@ struct rmd_refusal {
     int64_t wall_ms;
     uint32_t source, provider, network; /* network: hash of /24 or /64 */
     enum rmd_class class;
+    uint64_t site; /* of "other"; 0: not known */
 };
 
 /* Refusals of one subject (a source, a network, a sending domain), newest last. Zeroed = none. */
@@ -43,6 +46,9 @@ struct rmd_refusals {
 void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x);
 /* Distinct named providers (other_provider doesn't count) among refusals not older than RMD_CORROBORATION_MS, of IP scope. */
 uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms);
+/* Some site of this provider, but for this one, refused it, likewise. */
+bool rmd_refusals_of_another_site(const struct rmd_refusals *r, uint32_t provider, uint64_t site,
+                                  int64_t now_wall_ms);
 /* Distinct sources at this provider, likewise. */
 uint32_t rmd_refusals_sources(const struct rmd_refusals *r, uint32_t provider, int64_t now_wall_ms);
 
@@ -50,6 +56,8 @@ struct rmd_failover_input {
     const struct rmd_verdict *verdict;
     uint32_t source, provider, network;
     uint32_t other_provider; /* id of "other" */
+    uint64_t site;           /* of "other", 0: not known, and then the lane is meant */
+    const char *site_name;   /* a domain of it */
     const char *provider_name, *source_name;
     int64_t now_wall_ms;
     const struct rmd_refusals *of_source;  /* this refusal included */
@@ -63,7 +71,8 @@ struct rmd_failover_input {
 
 enum rmd_failover_what {
     RMD_FAILOVER_NOTHING,
-    RMD_FAILOVER_REST_LANE, /* until */
+    RMD_FAILOVER_REST_LANE,       /* until */
+    RMD_FAILOVER_QUARANTINE_SITE, /* of "other": the source there, and nowhere else */
     RMD_FAILOVER_QUARANTINE_LANE,
     RMD_FAILOVER_QUARANTINE_SOURCE,  /* everywhere */
     RMD_FAILOVER_QUARANTINE_NETWORK, /* all our sources of the network, at this provider */
@@ -77,9 +86,10 @@ struct rmd_failover_decision {
     enum rmd_failover_what what;
     bool here;             /* PAUSE_CAMPAIGN: at this provider only */
     bool network;          /* and all our sources of its network, at this provider */
+    bool other;            /* and its lane at "other", of which a site had said the same */
     bool move;             /* its unstarted work may go to sources on disjoint networks */
     int64_t until_wall_ms; /* 0: until resolved */
-    char why[160];         /* for explain and the incident's title */
+    char why[240];         /* for explain and the incident's title */
     const char *next_step; /* for the operator; static text */
 };
 

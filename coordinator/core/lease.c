@@ -160,6 +160,7 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
     struct rmd_lease *l = NULL;
     uint64_t incident = e->incident;
     size_t bytes = 0;
+    uint32_t moved = 0;
     bool choosy = rmd_sched_other_family(c, e->cq->pq, lane);
     e->refs++;
     for (uint32_t i = 0; i < ch->n; i++) {
@@ -178,11 +179,14 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
             continue;
         if (l && (l->n >= max || bytes + ch->rows->row[i].len > RMD_LEASE_BYTES))
             break;
-        if (!rmd_warm_site_take(c, lane, ch, i))
+        const struct rmd_stopped_site *site;
+        if (!rmd_site_lets(c, e->cq->pq, lane, rmd_chunk_domain(ch->rows, i), l, moved, &site) ||
+            !rmd_warm_site_take(c, lane, ch, i))
             continue;
         if (!l)
             l = begin(c, lane, e->cq->campaign, e->cq->pq);
         bytes += ch->rows->row[i].len;
+        moved += rmd_site_took(c, e->cq->pq, l, l->n, site);
         l->row[l->n++] = (uint8_t)i;
         rmd_entry_clear(c, e, i);
     }
@@ -256,7 +260,14 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             rmd_ditem_free(c, d);
             continue;
         }
-        if (rmd_sched_avoids(c, q->pq, d->rec, lane->source) || !may_move(c, q->pq, d->rec, lane, *moved))
+        const struct rmd_stopped_site *site;
+        if (!rmd_site_lets(c, q->pq, lane, rmd_site_domain(c, d->rec), l, *moved, &site)) {
+            rmd_site_put_aside(c, d, lane);
+            continue;
+        }
+        bool probes = rmd_site_probes(lane->source, site); /* it comes back by such */
+        if ((!probes && rmd_sched_avoids(c, q->pq, d->rec, lane->source)) ||
+            !may_move(c, q->pq, d->rec, lane, *moved))
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))
             break;
@@ -273,7 +284,8 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
         }
         bytes += d->rec->row.len;
         rmd_deferred_delete(c, k, d->rec);
-        *moved += moved_from(c, q->pq, d->rec, lane);
+        bool by_site = rmd_site_took(c, q->pq, l, l->n, site);
+        *moved += moved_from(c, q->pq, d->rec, lane) || by_site;
         l->own[l->n] = d->rec;
         l->own_chunk[l->n++] = d->chunk;
         d->rec = NULL;

@@ -210,12 +210,13 @@ void rmd_look_end(struct rmd_coord *c, struct rmd_pq *q, int64_t tick) {
     rmd_core_wake(c, tick);
 }
 
-/* Some lane that warms up has room and found nothing. */
-bool rmd_look_cold_fed(const struct rmd_pq *q) {
+/* Some lane (cold: one that warms up) has room and found nothing. */
+bool rmd_look_fed(const struct rmd_pq *q, bool cold) {
+    size_t n = cold ? q->look.n_cold : q->n_candidates;
     if (!active(q))
         return false;
-    for (size_t i = 0; i < q->look.n_cold; i++)
-        if (q->look.fed[i / WORD] >> i % WORD & 1 && rmd_warm_is_cold(q->candidate[i]->warm))
+    for (size_t i = 0; i < n; i++)
+        if (q->look.fed[i / WORD] >> i % WORD & 1 && (!cold || rmd_warm_is_cold(q->candidate[i]->warm)))
             return true;
     return false;
 }

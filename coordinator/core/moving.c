@@ -100,13 +100,20 @@ static void note_own(struct rmd_coord *c, const struct rmd_source *s, const stru
     }
 }
 
-void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *s, struct rmd_lane *l,
-                      bool move) {
+/* A single site's recipients are few: what came back of them is what the canary's part is taken of. */
+void rmd_moving_begin_site(struct rmd_coord *c, struct rmd_incident *i, bool move) {
     Remuda__IncidentRecord *r = i->rec;
     if (r->moving == RMD_MOVING_NONE)
         r->moving = move ? RMD_MOVING_CANARY : RMD_MOVING_NEVER;
     if (!r->stop_ledger_ms)
         r->stop_ledger_ms = rmd_moving_now(c);
+    i->dirty = true;
+}
+
+void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *s, struct rmd_lane *l,
+                      bool move) {
+    Remuda__IncidentRecord *r = i->rec;
+    rmd_moving_begin_site(c, i, move);
     r->moved_work = add(r->moved_work, share_of_queue(c, s, l));
     note_own(c, s, l);
     i->dirty = true;
@@ -129,13 +136,14 @@ void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *w
     rmd_core_warn(c, "incident %llu: %s", (unsigned long long)i->rec->id, why);
 }
 
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint32_t class) {
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+                        uint32_t class) {
     bool any = false;
     rmd_list_for(it, &c->incidents) {
         struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
         const Remuda__IncidentRecord *r = i->rec;
         if (r->moving != RMD_MOVING_CANARY || !r->canary_ledger_ms || r->source == s->rec->id || r->class_ != class ||
-            (r->provider && r->provider != provider) || !went_to(i, s->rec->address))
+            (r->provider && r->provider != provider) || (r->site && r->site != site) || !went_to(i, s->rec->address))
             continue;
         rmd_moving_ended(
             c, i,

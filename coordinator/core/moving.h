@@ -112,8 +112,10 @@ int64_t rmd_moving_now(const struct rmd_coord *c); /* ledger time, never 0 */
 /* A lane was stopped with this incident: what it had begins to move, or waits. */
 void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *s, struct rmd_lane *l,
                       bool move);
-/* This source is refused: does that end some canary? */
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint32_t class);
+void rmd_moving_begin_site(struct rmd_coord *c, struct rmd_incident *i, bool move);
+/* This source is refused, at this site when it is one of "other": does that end some canary? */
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+                        uint32_t class);
 void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *why);
 void rmd_moving_stops(const struct rmd_coord *c, struct rmd_pq *q, struct rmd_moving_stops *out);
 void rmd_moving_bind(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_moving_stops *s,
@@ -139,6 +141,7 @@ bool rmd_returning_all(struct rmd_coord *c, uint64_t incident, const char *why);
 void rmd_returning_stopped(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l); /* before it is */
 /* How long a lane is stopped that had been coming back; others: ms. 0: until resolved. */
 int64_t rmd_returning_again_ms(const struct rmd_lane *l, int64_t ms);
+int64_t rmd_returning_longer_ms(int64_t stopped_ms, int64_t ms); /* after a stop of that length */
 void rmd_returning_outcome(struct rmd_coord *c, const struct rmd_lease *l, uint32_t kind, unsigned scope,
                            uint32_t class);
 /* NULL, or why nothing more may go to it now. */

@@ -23,6 +23,14 @@ static Remuda__SourcePolicy *source_policy(struct rmd_coord *c, const struct rmd
         if (s->lane[i] && stopped(s->lane[i]))
             p->quarantined_provider[p->n_quarantined_provider++] = c->o.provider[i]->id;
     }
+    p->quarantined_site = rmd_arena_alloc(a, (s->site_stops.n + 1) * sizeof *p->quarantined_site);
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&s->site_stops, &it, NULL, &v)) {
+        const struct rmd_site_stop *x = v;
+        if (x->state == RMD_LANE_QUARANTINED)
+            p->quarantined_site[p->n_quarantined_site++] = x->site;
+    }
     return p;
 }
 

@@ -104,6 +104,7 @@ static void refusals_write(const struct rmd_refusals *r, size_t *n, Remuda__Refu
         out->provider = x->provider;
         out->network = x->network;
         out->class_ = x->class;
+        out->site = x->site;
     }
 }
 
@@ -115,6 +116,7 @@ static void refusals_read(struct rmd_refusals *r, size_t n, Remuda__Refusal *con
                                                   .source = v[i]->source,
                                                   .provider = v[i]->provider,
                                                   .network = v[i]->network,
+                                                  .site = v[i]->site,
                                                   .class = (enum rmd_class)v[i]->class_});
     }
 }
@@ -242,6 +244,7 @@ static void source_free(struct rmd_coord *c, struct rmd_source *s) {
         rmd_lane_free(s->lane[i]);
     free(s->lane);
     rmd_warm_sites_free(s);
+    rmd_site_stops_free(c, s);
     for (size_t i = 0; i < s->n_kept; i++)
         remuda__lane_state__free_unpacked(s->kept[i], NULL);
     free(s->kept);
@@ -397,6 +400,7 @@ void rmd_lanes_restore(struct rmd_coord *c) {
         refusals_read(&s->refusals, s->rec->n_refusal, s->rec->refusal);
         refusals_read(&s->net->refusals, s->rec->n_refusal, s->rec->refusal);
         rmd_peaks_read(c, s);
+        rmd_site_stops_read(c, s);
         for (size_t i = 0; i < s->rec->n_lane; i++) {
             const Remuda__LaneState *r = s->rec->lane[i];
             ssize_t p = r->provider ? rmd_provider_index(c, r->provider) : 0;
@@ -435,6 +439,7 @@ void rmd_lanes_tick(struct rmd_coord *c) {
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         lane_tick(c, s, &s->all);
+        rmd_site_stops_tick(c, s);
         for (size_t i = 0; i < c->o.n_providers; i++)
             if (s->lane[i]) {
                 lane_tick(c, s, s->lane[i]);
@@ -502,7 +507,7 @@ static void lanes_write(struct rmd_coord *c, struct rmd_source *s) {
 
 /* A timed rest is written again with every bucket, so that a restart costs it minutes and not hours. */
 static bool timed(const struct rmd_coord *c, const struct rmd_source *s) {
-    if (s->all.until_ledger_ms)
+    if (s->all.until_ledger_ms || rmd_site_stops_timed(s))
         return true;
     for (size_t i = 0; i < c->o.n_providers; i++) {
         if (s->lane[i] && s->lane[i]->until_ledger_ms)
@@ -526,6 +531,7 @@ void rmd_registry_flush(struct rmd_coord *c) {
             s->dirty = false;
             lanes_write(c, s);
             rmd_peaks_write(c, s);
+            rmd_site_stops_write(c, s);
             refusals_write(&s->refusals, &s->rec->n_refusal, &s->rec->refusal);
             struct rmd_key k = rmd_key_source(s->rec->tenant, s->rec->id);
             rmd_core_put(c, &k, s->rec);

@@ -99,6 +99,11 @@ static uint64_t incident_of(const struct rmd_lease *l) {
     return l->source->all.incident ? l->source->all.incident : l->lane ? l->lane->incident : 0;
 }
 
+static uint64_t incident_of_site(struct rmd_coord *c, const struct item *x) {
+    struct rmd_row_head h;
+    return rmd_row_head(x->bytes, &h) ? rmd_site_incident_of(c, x->lease, h.email) : 0;
+}
+
 /* Attempted, later again. */
 static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Outcome *o,
                      const struct rmd_verdict *v) {
@@ -125,8 +130,9 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
         avoid(c, d, l->source_id);
         /* Nothing is wrong with the recipient: another network may try at once, unless every one refused. */
         if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d)) {
+            uint64_t incident = incident_of(l);
             d->not_before_wall_ms = c->now.wall_ms;
-            rmd_incident_returned(c, incident_of(l), 1);
+            rmd_incident_returned(c, incident ? incident : incident_of_site(c, x), 1);
         }
     } else if (out_of_reach(v, d)) {
         struct rmd_row_head h;
@@ -194,9 +200,12 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     bool counts = !l->own && rmd_release_paced(k) && !untouched; /* its RCPT was sent: it keeps its place */
     if (untouched || (!l->own && !counts))                       /* somebody else may have its place */
         rmd_release_offered(c, k, -1);
-    uint64_t incident = incident_of(l);
-    rmd_incident_returned(c, incident, 1);
-    if (!l->own && !counts && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED && l->pq->provider >= 0) {
+    bool site = o->returned_reason == RMD_RETURN_SITE_STOPPED;
+    uint64_t incident = incident_of(l), of_site = site ? incident_of_site(c, x) : 0;
+    bool disagree = site && !incident && !of_site; /* about the site: our DNS answered otherwise than the node's */
+    rmd_incident_returned(c, incident ? incident : of_site, 1);
+    if (!l->own && !counts && !disagree && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED &&
+        l->pq->provider >= 0) {
         rmd_entry_set(c, l->entry, x->row);
         if (incident)
             l->entry->incident = incident;
@@ -210,6 +219,10 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
             rmd_site_forget(c, rmd_arena_str(&c->scratch, rmd_address_domain(h.email)));
         d->provider = 0; /* its domain is resolved anew */
         d->sticky_source = 0;
+    } else if (disagree) {
+        d->not_before_wall_ms += RMD_SITE_STOP_LATER_MS;
+        d->sticky_source = 0;
+        avoid(c, d, l->source_id);
     } else if (o->rcpts) {
         /* Interrupted after an attempt had begun: not at once again, should it be this message that hurts. */
         d->not_before_wall_ms += 1000;
@@ -301,6 +314,7 @@ static void outcome(struct rmd_coord *c, struct rmd_node *n, const Remuda__Outco
     rmd_content_outcome(c, l, o, &v);
     rmd_sender_outcome(c, l, o, &v);
     rmd_returning_outcome(c, l, o->kind, v.scope, v.class);
+    rmd_site_outcome(c, l, o->index, o->kind, v.scope);
     rmd_surges_outcome(c, l, x.bytes, o, &v);
     if (!x.chunk || !x.bytes.n || rmd_bit_get(x.chunk->settled, x.row)) {
         if (o->kind == RMD_OUTCOME_DELIVERED && x.bytes.n)

@@ -38,12 +38,14 @@ void rmd_returning_stopped(struct rmd_coord *c, struct rmd_source *s, struct rmd
             note_peak(c, s->lane[p]);
 }
 
-int64_t rmd_returning_again_ms(const struct rmd_lane *l, int64_t ms) {
-    if (l->state != RMD_LANE_PROBING)
-        return ms;
-    int64_t again = l->back.stopped_ms ? 2 * l->back.stopped_ms : RMD_QUARANTINE_AGAIN_MIN_MS;
+int64_t rmd_returning_longer_ms(int64_t stopped_ms, int64_t ms) {
+    int64_t again = stopped_ms ? 2 * stopped_ms : RMD_QUARANTINE_AGAIN_MIN_MS;
     again = again < RMD_QUARANTINE_AGAIN_MAX_MS ? again : RMD_QUARANTINE_AGAIN_MAX_MS;
     return ms > again ? ms : again;
+}
+
+int64_t rmd_returning_again_ms(const struct rmd_lane *l, int64_t ms) {
+    return l->state != RMD_LANE_PROBING ? ms : rmd_returning_longer_ms(l->back.stopped_ms, ms);
 }
 
 /* ---------------------------------------------------------------- coming back */
@@ -108,7 +110,7 @@ void rmd_returning_begin(struct rmd_coord *c, struct rmd_source *s, struct rmd_l
 bool rmd_returning_all(struct rmd_coord *c, uint64_t incident, const char *why) {
     uint32_t it = 0;
     void *v;
-    bool any = false;
+    bool any = rmd_site_stops_return(c, incident, why);
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
         for (size_t p = 0; p <= c->o.n_providers; p++) {

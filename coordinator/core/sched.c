@@ -473,14 +473,14 @@ static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q, uint32_t sender)
             q->turn = i + 1;
             return n;
         }
-        found_nothing |= !why && rmd_warm_is_cold(l->warm);
+        found_nothing |= !why && (rmd_warm_is_cold(l->warm) || c->stopped_sites.n);
         uint64_t keeps = why && q->has_cold && !round ? rmd_warm_keeps(c, q, l, why) : 0;
         reserved += keeps;
         rmd_look_passed(q, i, why, keeps);
         if (!why && all_kept(c, q, reserved))
             break;
     }
-    if ((found_nothing || rmd_look_cold_fed(q)) && q->provider_id == c->other)
+    if ((found_nothing || rmd_look_fed(q, !c->stopped_sites.n)) && q->provider_id == c->other)
         rmd_list_for(it, &q->cqs) rmd_queue_rotate(c, rmd_container(it, struct rmd_cq, in_pq));
     return 0;
 }

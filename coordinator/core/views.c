@@ -120,6 +120,17 @@ static void lane_view(struct rmd_coord *c, struct rmd_lane *l, struct rmd_lane_v
         out->warmup = "warm";
 }
 
+static void sites_view(struct rmd_coord *c, const struct rmd_source *s, struct rmd_source_view *out) {
+    struct rmd_site_stop_view *site = rmd_arena_alloc(&c->view, (s->site_stops.n + 1) * sizeof *site);
+    uint32_t it = 0;
+    void *v;
+    out->site = site;
+    while (rmd_map_next(&s->site_stops, &it, NULL, &v)) {
+        const struct rmd_site_stop *x = v;
+        site[out->n_sites++] = (struct rmd_site_stop_view){x->name, x->state, x->until_wall_ms, x->incident};
+    }
+}
+
 void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_source_view *), void *ctx) {
     uint32_t it = 0;
     void *v;
@@ -150,6 +161,7 @@ void rmd_coord_sources(struct rmd_coord *c, void (*fn)(void *, const struct rmd_
             .n_lanes = n,
         };
         rmd_book_view_source(c, s, &view);
+        sites_view(c, s, &view);
         fn(ctx, &view);
     }
 }
@@ -322,6 +334,13 @@ int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
             if (!l->until_wall_ms)
                 return 0;
             last = l->until_wall_ms > last ? l->until_wall_ms : last;
+        }
+        uint32_t jt = 0;
+        void *x;
+        while (rmd_map_next(&s->site_stops, &jt, NULL, &x)) {
+            const struct rmd_site_stop *stop = x;
+            if (stop->incident == id && stop->state == RMD_LANE_QUARANTINED)
+                last = stop->until_wall_ms;
         }
     }
     return last ? last : rmd_sender_lapses(c, id);

@@ -128,6 +128,7 @@ int rmd_ctl_reputation(struct rmd_ctl *c);
 /* Term by term; of lanes as the API gives them. */
 void rmd_ctl_show_reputation(const json_t *reputations);
 void rmd_ctl_show_pace(const json_t *lanes);
+void rmd_ctl_show_stopped_sites(const json_t *sites); /* of "other" */
 int rmd_ctl_warmup_show(struct rmd_ctl *c);
 int rmd_ctl_warmup_verb(struct rmd_ctl *c);
 int rmd_ctl_signal_complaints(struct rmd_ctl *c);

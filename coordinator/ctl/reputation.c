@@ -128,6 +128,26 @@ static void add_pace(struct rmd_table *t, const char *lane, const json_t *p, boo
     rmd_table_cell(t, text);
 }
 
+/* Single sites of "other" that refuse it. */
+void rmd_ctl_show_stopped_sites(const json_t *sites) {
+    const json_t *x;
+    size_t i;
+    char when[32];
+    if (!json_array_size(sites))
+        return;
+    struct rmd_table *t = rmd_table_new("STOPPED AT|STATE|UNTIL|>INCIDENT");
+    json_array_foreach(sites, i, x) {
+        rmd_table_cell(t, rmd_json_s(x, "domain"));
+        rmd_table_cell(t, rmd_json_s(x, "state"));
+        bool probed = strcmp(rmd_json_s(x, "state"), "probing") == 0;
+        rmd_table_cell(t, *rmd_json_s(x, "until") ? rmd_ctl_when(rmd_json_s(x, "until"), when)
+                          : probed                ? "one recipient was accepted"
+                                                  : "resolved");
+        rmd_table_count(t, (uint64_t)rmd_json_i(x, "incident"));
+    }
+    rmd_table_print(t, "");
+}
+
 void rmd_ctl_show_pace(const json_t *lanes) {
     struct rmd_table *t = rmd_table_new(
         "PACE OF|>A MINUTE|>CONNECTIONS|>IN USE|SLOWED SINCE|RESTS UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");

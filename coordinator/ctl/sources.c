@@ -308,6 +308,7 @@ static void show_source(const json_t *s) {
     }
     rmd_table_print(
         t, "  no lanes yet: nothing was sent from here; a provider's lane is made with its first recipients");
+    rmd_ctl_show_stopped_sites(json_object_get(s, "stopped_sites"));
     rmd_ctl_show_pace(json_object_get(s, "lanes"));
     rmd_ctl_show_reputation(json_object_get(s, "reputations"));
     if (json_array_size(json_object_get(s, "listings"))) {

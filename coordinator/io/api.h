@@ -29,7 +29,7 @@
  * GET  /v1/sources                 {"sources":[S]}    S = {"id","address","bind","helo","node","node_connected","network","label","pools":[],"state","reason","trouble",
  *                                   "lane_state","cap_per_day","lane_cap_per_day","lane_cap_in_force","lane_caps":{},"outstanding","used_24h","delivered","deferred","bounced",
  *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
- *                                   "blocked","incident"}],"listings":[as of /v1/listings; of one source only]}
+ *                                   "blocked","incident"}],"stopped_sites":[{"domain","state","until","incident"}] (sites of "other"),"listings":[as of /v1/listings; of one source only]}
  * GET  /v1/sources/ADDRESS         S
  * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S
  * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S

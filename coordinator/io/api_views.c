@@ -259,6 +259,17 @@ static json_t *lane_json(const struct rmd_lane_view *l) {
     return o;
 }
 
+static json_t *sites_json(const struct rmd_source_view *s) {
+    json_t *sites = json_array();
+    for (size_t i = 0; i < s->n_sites; i++) {
+        const struct rmd_site_stop_view *x = &s->site[i];
+        json_array_append_new(sites, json_pack("{s:s, s:s, s:o, s:I}", "domain", x->domain, "state",
+                                               rmd_lane_state_name(x->state), "until",
+                                               rmd_json_time(x->until_wall_ms), "incident", (json_int_t)x->incident));
+    }
+    return sites;
+}
+
 static void add_source(void *ctx, const struct rmd_source_view *s) {
     struct view *v = ctx;
     const Remuda__SourceRecord *c = s->record;
@@ -293,6 +304,7 @@ static void add_source(void *ctx, const struct rmd_source_view *s) {
     json_object_set_new(o, "reputation_band", json_string(s->reputation_band));
     json_object_set_new(o, "little_evidence", json_boolean(s->few));
     json_object_set_new(o, "lanes", lanes);
+    json_object_set_new(o, "stopped_sites", sites_json(s));
     if (v->only)
         json_object_set_new(o, "listings", rmd_json_listings_of(v->core, c->id));
     if (v->only)
@@ -387,6 +399,7 @@ static void add_moving(struct view *v, json_t *o, const Remuda__IncidentRecord *
     json_object_set_new(o, "waits_for", json_string(rmd_coord_incident_waits_for(v->core, i)));
     json_object_set_new(o, "needs_person", json_boolean(i->human && !i->state));
     json_object_set_new(o, "removal", rmd_json_text(i->removal));
+    json_object_set_new(o, "site", rmd_json_text(i->site_name));
     json_object_set_new(o, "ticket", rmd_json_text(i->ticket));
 }
 

@@ -2,7 +2,7 @@
  *
  * Reach: a scope of ourselves (source, network, node, lane) stops the source's lane at the provider that said it, and
  * no other: one receiver may be wrong, and the coordinator, who hears them all, widens the stop. A destination's scope
- * rests the site. What one small receiver says of rate or rest acts on its site alone: the sites of "other" have
+ * rests the site. What one small receiver says acts on its site alone, be it of rate or a block: the sites of "other" have
  * nothing to do with each other. Scopes of recipient, message, campaign and sending domain stop nothing here: the
  * coordinator decides, because they never move.
  *
@@ -11,10 +11,6 @@
 
 static const unsigned ours =
     RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK | RMD_SCOPE_NODE | RMD_SCOPE_OURSELVES | RMD_SCOPE_LANE;
-
-static bool is_other(const struct rmd_lane *lane) {
-    return lane->provider == rmd_provider_id(RMD_PROVIDER_OTHER_NAME);
-}
 
 void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane, const struct rmd_reply *reply,
                          struct rmd_verdict *out) {
@@ -25,25 +21,28 @@ void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane
 
 static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     const char *rule = c->verdict->rule ? c->verdict->rule : "";
-    /* what one stream's mail or sender is told is none of another's */
+    /* what one stream's mail or sender is told is none of another's, and what a site of "other" says none of the next site's */
     uint32_t stream = c->verdict->action == RMD_ACTION_PAUSE ? c->stream : 0;
+    uint64_t site = rmd_lane_is_other(c->lane) && c->verdict->action == RMD_ACTION_QUARANTINE ? c->site->mx_site : 0;
     struct rmd_walarm *oldest = &c->lane->alarm[0];
     for (size_t i = 0; i < RMD_WORKER_ALARMS_KEPT; i++) {
         struct rmd_walarm *last = &c->lane->alarm[i];
         if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS && last->stream == stream &&
-            strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
+            last->site == site && strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
             return; /* the same words from connections that were open together */
         if (last->at_ms < oldest->at_ms)
             oldest = last;
     }
     rmd_copy(oldest->rule, sizeof oldest->rule, rule);
     oldest->stream = stream;
+    oldest->site = site;
     oldest->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
     Remuda__Alarm *a = rmd_arena_alloc(&w->out->arena, sizeof *a);
     remuda__alarm__init(a);
     a->source = c->lane->source->id;
     a->provider = c->lane->provider;
     a->stream = c->stream;
+    a->site = c->site->mx_site;
     a->verdict = rmd_worker_wire_verdict(w, c->verdict);
     a->reply = rmd_worker_wire_reply(w, c->reply, c->mx_host, c->mx_addr);
     if (c->domain)
@@ -51,13 +50,15 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     rmd_worker_effect(w, RMD_WF_ALARM)->alarm = a;
 }
 
-static void stop(struct rmd_worker *w, struct rmd_stop *s, const struct rmd_verdict *v) {
+static int64_t stop_until(const struct rmd_worker *w, const struct rmd_verdict *v) {
     int64_t ms = v->duration_ms;
     if (v->action == RMD_ACTION_QUARANTINE && ms < RMD_WORKER_STOP_MS)
         ms = RMD_WORKER_STOP_MS;
-    if (!ms)
-        ms = RMD_WORKER_REST_DEFAULT_MS;
-    int64_t until = w->now.mono_ms + ms;
+    return w->now.mono_ms + (ms ? ms : RMD_WORKER_REST_DEFAULT_MS);
+}
+
+static void stop(struct rmd_worker *w, struct rmd_stop *s, const struct rmd_verdict *v) {
+    int64_t until = stop_until(w, v);
     if (until > s->until_ms)
         *s = (struct rmd_stop){.until_ms = until};
 }
@@ -69,8 +70,10 @@ static void stop_source(struct rmd_worker *w, struct rmd_wsource *s, enum rmd_re
 /* After a rest a part of the pace that was is where it starts again: never a snap back (worker_pace.c). */
 static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
     const struct rmd_verdict *v = c->verdict;
-    bool lane = v->scope & ours;
-    if (lane && v->action == RMD_ACTION_REST && is_other(c->lane)) {
+    bool lane = v->scope & ours, other = rmd_lane_is_other(c->lane);
+    if (lane && other && v->action == RMD_ACTION_QUARANTINE && rmd_worker_stop_site(w, c->site, stop_until(w, v))) {
+        rmd_worker_rested(w, c, true);
+    } else if (lane && other && v->action == RMD_ACTION_REST) {
         rmd_worker_rested(w, c, true);
         rmd_worker_site_down(w, c, v->duration_ms ? v->duration_ms : RMD_WORKER_REST_DEFAULT_MS);
     } else if (lane) {

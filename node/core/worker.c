@@ -93,12 +93,15 @@ static void free_lanes(struct rmd_worker *w) {
             free(site);
         }
         rmd_map_release(&lane->sites);
+        rmd_worker_stops_release(lane);
         free(lane);
     }
     it = 0;
     while (rmd_map_next(&w->sources, &it, NULL, &v)) {
-        free(((struct rmd_wsource *)v)->quarantined_provider);
-        free(v);
+        struct rmd_wsource *s = v;
+        free(s->quarantined_provider);
+        rmd_map_release(&s->quarantined_sites);
+        free(s);
     }
 }
 

@@ -24,6 +24,8 @@
 #include "node/core/tls_policy.h"
 #include "proto/site.h"
 
+enum { RMD_WORKER_SITE_STOPS_MAX = 512 }; /* sites of a lane that are stopped; with one more, the lane is */
+
 /* Messages between a node's core and its workers (a mailbox each way; in the simulator a plain queue). */
 enum rmd_mail_kind {
     /* to a worker */

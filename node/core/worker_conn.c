@@ -389,7 +389,8 @@ static bool used_up(const struct rmd_worker *w, const struct rmd_wconn *c) {
            ((lane->hungry || w->hungry) && c->sent >= RMD_WORKER_FAIR_TURN) ||
            lane->conns - lane->quitting > rmd_width_limit(&lane->width, rmd_lane_limit(lane)) ||
            c->site->conns > rmd_width_limit(&c->site->width, rmd_site_limit(c->site)) ||
-           w->now.mono_ms < c->site->down_until_ms || rmd_worker_lane_blocked(w, lane) != RMD_RETURN_NONE;
+           w->now.mono_ms < c->site->down_until_ms || rmd_worker_lane_blocked(w, lane) != RMD_RETURN_NONE ||
+           rmd_worker_site_stopped(w, lane, c->site->mx_site);
 }
 
 static void idle(struct rmd_worker *w, struct rmd_wconn *c) {

@@ -90,6 +90,7 @@ struct rmd_wsource {
     uint32_t identity; /* rises when what it is bound to, or calls itself, changes: connections of before end */
     uint32_t *quarantined_provider;
     size_t n_quarantined;
+    struct rmd_map quarantined_sites; /* of "other", as the policy says */
     struct rmd_list lanes;
 };
 
@@ -97,6 +98,7 @@ enum { RMD_WORKER_ALARMS_KEPT = 4 };
 struct rmd_walarm {
     char rule[64];
     uint32_t stream; /* of a verdict about the mail or its sender */
+    uint64_t site;   /* of "other": one that stops the source there */
     int64_t at_ms;
 };
 
@@ -106,6 +108,7 @@ struct rmd_lane {
     uint32_t provider;
     const Remuda__ProviderPolicy *policy; /* of the present policy; NULL: unknown there */
     struct rmd_stop stop;
+    struct rmd_map site_stops; /* worker_stops.c */
     struct rmd_pacer pacer, connects;
     struct rmd_width width;
     uint32_t share_connections, share_rate;
@@ -139,6 +142,8 @@ struct rmd_wsite {
     struct rmd_list ring, lru; /* in lane->ring; in worker->site_lru when nobody uses it */
     struct rmd_lane *lane;
     uint64_t id;
+    uint64_t
+        mx_site; /* by its MX hosts alone (proto/site.h): some sites may have the same, and differ in what TLS they need */
     struct rmd_list queue, urgent;
     uint32_t urgent_run, bulk_open; /* worker_priority.c */
     bool tls_required;              /* by the stream whose messages wait here */
@@ -362,6 +367,20 @@ uint32_t rmd_site_limit(const struct rmd_wsite *site);
 /* Nothing more leaves from the lane: open transactions before the dot are aborted, what waits goes back. */
 void rmd_worker_stop_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
 void rmd_worker_return_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_return_reason reason);
+/* The lane's connections, or those to one site: aborted before the dot, closed behind its reply. */
+void rmd_worker_doom(struct rmd_worker *w, struct rmd_lane *lane, const struct rmd_wsite *site,
+                     enum rmd_return_reason reason);
+
+/* --- worker_stops.c */
+bool rmd_lane_is_other(const struct rmd_lane *lane);
+bool rmd_worker_site_stopped(const struct rmd_worker *w, const struct rmd_lane *lane, uint64_t site);
+/* Nothing more leaves from this lane to the site. false: too many are stopped already. */
+bool rmd_worker_stop_site(struct rmd_worker *w, struct rmd_wsite *site, int64_t until_ms);
+/* A stop of our own ends when a policy has taken it over and a later one lifts it. */
+void rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy);
+void rmd_worker_sites_given(struct rmd_wsource *s, const Remuda__SourcePolicy *pb);
+void rmd_worker_settle_sites(struct rmd_worker *w, struct rmd_lane *lane, bool lane_in_policy);
+void rmd_worker_stops_release(struct rmd_lane *lane);
 
 /* --- worker_pace.c */
 struct rmd_cause;

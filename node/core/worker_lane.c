@@ -347,8 +347,15 @@ void rmd_worker_stop_lane(struct rmd_worker *w, struct rmd_lane *lane, enum rmd_
     rmd_worker_return_lane(w, lane, reason);
     lane->stopped = true;
     rmd_worker_pace_changed(w, lane, true);
+    rmd_worker_doom(w, lane, NULL, reason);
+}
+
+void rmd_worker_doom(struct rmd_worker *w, struct rmd_lane *lane, const struct rmd_wsite *site,
+                     enum rmd_return_reason reason) {
     rmd_list_for_safe(it, &lane->conn_list) {
         struct rmd_wconn *c = rmd_container(it, struct rmd_wconn, of_lane);
+        if (site && c->site != site)
+            continue;
         c->doomed = true;
         if (c->message && !c->dot_sent) {
             c->stop_reason = (uint8_t)reason;

@@ -13,10 +13,6 @@
  * most a message. A lost one is made up for by the next, or by the next session. */
 #include "node/core/worker_internal.h"
 
-static bool is_other(const struct rmd_lane *lane) {
-    return lane->provider == rmd_provider_id(RMD_PROVIDER_OTHER_NAME);
-}
-
 static void slowed(struct rmd_worker *w, struct rmd_lane *lane) {
     if (!lane->slowed_ms)
         lane->slowed_ms = w->now.mono_ms ? w->now.mono_ms : 1;
@@ -33,7 +29,7 @@ void rmd_worker_slow(struct rmd_worker *w, const struct rmd_cause *c) {
     int64_t now = w->now.mono_ms;
     if (w->o.without_pace)
         return;
-    if (is_other(c->lane)) {
+    if (rmd_lane_is_other(c->lane)) {
         rmd_pacer_slow(&c->site->pacer, now, c->verdict->duration_ms);
         rmd_width_slow(&c->site->width, c->site->conns ? c->site->conns : 1);
         name_site(c);

@@ -150,6 +150,7 @@ static void set_source(struct rmd_worker *w, const Remuda__SourcePolicy *pb) {
     s->quarantined_provider =
         rmd_memdup(pb->quarantined_provider, pb->n_quarantined_provider * sizeof *pb->quarantined_provider);
     s->n_quarantined = pb->n_quarantined_provider;
+    rmd_worker_sites_given(s, pb);
 }
 
 static bool in_quarantine(const struct rmd_wsource *s, uint32_t provider) {
@@ -159,15 +160,6 @@ static bool in_quarantine(const struct rmd_wsource *s, uint32_t provider) {
         if (s->quarantined_provider[i] == provider)
             return true;
     return false;
-}
-
-/* A stop of our own ends when a policy has taken it over and a later one lifts it; a policy that left before the
- * alarm arrived says nothing about it. */
-static void settle_stop(struct rmd_stop *stop, bool in_policy) {
-    if (in_policy && stop->until_ms)
-        stop->confirmed = true;
-    else if (!in_policy && stop->confirmed)
-        *stop = (struct rmd_stop){0};
 }
 
 static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
@@ -180,10 +172,11 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
         rate = lane->share_rate;
     rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
     rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
-    settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider));
+    rmd_worker_settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider));
 }
 
 static void settle_lane(struct rmd_worker *w, struct rmd_lane *lane) {
+    rmd_worker_settle_sites(w, lane, in_quarantine(lane->source, lane->provider));
     enum rmd_return_reason blocked = rmd_worker_lane_blocked(w, lane);
     rmd_list_for_safe(it, &lane->idle) {
         struct rmd_wconn *c = rmd_container(it, struct rmd_wconn, idle_of_lane);

@@ -67,6 +67,10 @@ static void enqueue(struct rmd_worker *w, struct rmd_wmessage *m, bool front) {
         rmd_worker_return(w, m, RMD_RETURN_PROVIDER_CHANGED);
         return;
     }
+    if (rmd_worker_site_stopped(w, lane, d->site)) {
+        rmd_worker_return(w, m, RMD_RETURN_SITE_STOPPED);
+        return;
+    }
     const struct rmd_wstream *stream = rmd_worker_stream(w, m->lease->pb->stream);
     bool tls_required = stream && stream->pb->tls_required;
     struct rmd_wsite *site = rmd_worker_site(w, lane, rmd_worker_tls_site(d, tls_required));
@@ -75,6 +79,7 @@ static void enqueue(struct rmd_worker *w, struct rmd_wmessage *m, bool front) {
         return;
     }
     site->tls_required = tls_required;
+    site->mx_site = d->site;
     if (w->now.mono_ms < site->down_until_ms) {
         rmd_worker_defer_saved(w, m, site->saved);
         return;

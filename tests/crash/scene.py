@@ -44,17 +44,20 @@ class Scene:
     """Receivers, a name server, a coordinator, nodes with one source each, and the stream "bulk".
 
     sources: {address: node}. armed: {program: probe}, where the program is "coordinator" or a node. stream, source: more
-    options of theirs. chunking: the receivers offer CHUNKING, and content goes by BDAT ("on") or with its envelope ("ahead"). One connection a node, so that at most one transaction is open when a node dies."""
+    options of theirs. small: domains of receivers of "other", instead of one named provider.
+    chunking: the receivers offer CHUNKING, and content goes by BDAT ("on") or with its envelope ("ahead"). One connection a node, so that at most one transaction is open when a node dies."""
 
     TEMPLATE = TEMPLATE
 
-    def __init__(self, sources=None, armed=None, stream=None, source=None, chunking=None):
+    def __init__(self, sources=None, armed=None, stream=None, source=None, chunking=None, small=()):
         self.armed = armed or {}
+        self.domains = small or ("outlook.com",)
         self.work = Work()
         self.rows = []
         try:
             sources = sources or {A: "n1"}
-            self.world = World(self.work, {"outlook": OUTLOOK | {"chunking": bool(chunking)}}).start()
+            providers = {d: {"domains": [d]} for d in small} if small else {"outlook": OUTLOOK | {"chunking": bool(chunking)}}
+            self.world = World(self.work, providers).start()
             settings = dict(SETTINGS)
             if chunking:
                 settings["providers"] = self.work.write("providers.conf", f"default {{ chunking = {chunking} }}\n")
@@ -129,7 +132,7 @@ class Scene:
     # ---- mail
 
     def recipients(self, n):
-        self.rows = [{"email": f"user{i}@outlook.com", "name": f"User {i}"} for i in range(n)]
+        self.rows = [{"email": f"user{i}@{self.domains[i % len(self.domains)]}", "name": f"User {i}"} for i in range(n)]
         return self.rows
 
     def send(self, n=20, *args):

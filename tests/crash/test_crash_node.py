@@ -11,6 +11,7 @@
 | BDAT LAST sent with its envelope, no reply | transaction.open, dot.sent | Ahead.* | one recipient twice, and it is the one that was named |
 | reply read | reply.read | Transaction.test_reply_read | each once |
 | blocking verdict read, not alarmed | verdict.read | Verdict.test_read | no MAIL from the source after the verdict; each once from another |
+| (the same, read at one site of "other") | verdict.read | Verdict.test_read_at_one_site | likewise to this site; the others' mail goes on from the source |
 | report sent, no ack | report.sent | Report.test_sent | each once, settled once |
 | recall received | recall.received | Recall.test_received | each once, from either source |
 | recall given back | recall.given-back | Recall.test_given_back | the same |
@@ -177,6 +178,24 @@ class Verdict(unittest.TestCase):
             s.cluster.source(B, "n2")
             verdict = s.delivered_once(self, campaign)
             self.assertEqual({row["ip"] for row in verdict["sources"] if row["accepted"]}, {B})
+            self.assertEqual((verdict["sent_after_block"], verdict["in_grace"]), (0, 0), verdict["blocks"])
+
+
+    def test_read_at_one_site(self):
+        with Scene(armed={"n1": "verdict.read"}, small=("liar.test", "fair.test")) as s:
+            s.add_node("n2")
+            s.world.receivers.block("liar.test", A, "mail", "550 5.7.1 Service unavailable; Client host [%ip] blocked using zen.example.org")
+            campaign = s.send()
+            s.killed_at_probe("n1")
+            self.assertEqual(s.cluster.incidents(), [], "the coordinator knew already")
+            s.restart("n1")
+            s.cluster.until(lambda: s.cluster.source_view(A)["stopped_sites"], "the verdict was announced again")
+            s.cluster.until(lambda: s.cluster.campaign(campaign)["delivered"] == 10, "the other site has its mail")
+            self.assertEqual(s.cluster.lane(A, "other")["state"], "open")
+            s.cluster.source(B, "n2")
+            verdict = s.delivered_once(self, campaign)
+            self.assertEqual({e["ip"] for e in s.transcript("accepted", provider="fair.test")}, {A})
+            self.assertEqual({e["ip"] for e in s.transcript("accepted", provider="liar.test")}, {B})
             self.assertEqual((verdict["sent_after_block"], verdict["in_grace"]), (0, 0), verdict["blocks"])
 
 

@@ -223,6 +223,20 @@ void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, cons
 
 void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
               uint32_t stream) {
+    cw_alarm_at(w, n, source, provider, v, stream, NULL);
+}
+
+uint64_t cw_site(struct cw *w, const char *domain) {
+    struct rmd_mx_answer a = {.n = 1};
+    rmd_copy(a.mx[0].host, sizeof a.mx[0].host, domain);
+    for (size_t i = 0; i < w->n_domains; i++)
+        if (strcmp(w->domain[i].name, domain) == 0)
+            rmd_copy(a.mx[0].host, sizeof a.mx[0].host, w->domain[i].mx);
+    return rmd_site_id(&a, domain);
+}
+
+void cw_alarm_at(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
+                 uint32_t stream, const char *domain) {
     Remuda__Frame f = REMUDA__FRAME__INIT;
     Remuda__Alarm a = REMUDA__ALARM__INIT;
     Remuda__Verdict x = REMUDA__VERDICT__INIT;
@@ -238,6 +252,8 @@ void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provide
     a.reply = &r;
     a.age_ms = 3;
     a.stream = stream;
+    a.site = domain ? cw_site(w, domain) : 0;
+    a.domain = domain ? (char *)(uintptr_t)domain : a.domain;
     f.body_case = REMUDA__FRAME__BODY_ALARM;
     f.alarm = &a;
     cw_frame(w, n, &f);
@@ -345,6 +361,7 @@ static void on_frame(struct cw *w, struct cw_node *n, const Remuda__Frame *f) {
     case REMUDA__FRAME__BODY_POLICY:
         n->policies++;
         n->pace_percent = f->policy->n_source ? f->policy->source[0]->pace_percent : 0;
+        n->stopped_sites = f->policy->n_source ? f->policy->source[0]->n_quarantined_site : 0;
         break;
     case REMUDA__FRAME__BODY_WATCH: {
         struct rmd_buf b = {0};

@@ -47,6 +47,7 @@ struct cw_node {
     Remuda__Watch *watch;      /* last one; the node's to free */
     Remuda__WatchCheck *check;
     uint64_t watches, checks, findings_n, findings_acked;
+    size_t stopped_sites;  /* of the first source of the last policy */
     uint32_t pace_percent; /* of the first source of the last policy */
     uint32_t lane_pace;    /* with the last lease: what its lane was slowed to */
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
@@ -138,6 +139,10 @@ void cw_answer_some(struct cw *w, struct cw_node *n, uint32_t most);
 void cw_report(struct cw *w, struct cw_node *n, uint64_t from_n, uint64_t to_n);
 void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
               uint32_t stream);
+/* Read at the site of this domain. */
+void cw_alarm_at(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
+                 uint32_t stream, const char *domain);
+uint64_t cw_site(struct cw *w, const char *domain);
 /* Gives back everything unstarted of these leases. */
 void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx,
                   uint32_t reason);

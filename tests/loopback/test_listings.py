@@ -25,7 +25,7 @@ def one(zone, tier, interval="1s", kinds="ip4", more=""):
 class Listings(ClusterCase):
     providers = {"google": {"domains": {"gmail.com": ["mx.l.google.com"]}},
                  "yahoo": {"domains": {"yahoo.com": ["mta5.am0.yahoodns.net"]}},
-                 "small": {"domains": ["a.test"]}}
+                 "small": {"domains": ["a.test"]}, "fair": {"domains": ["b.test"]}}
     nodes = ("n1", "n2")
 
     @classmethod
@@ -165,8 +165,20 @@ class Listings(ClusterCase):
         text = f"554 5.7.1 Service unavailable; Client host [%ip] blocked using {ACT}"
         for address in (self.first, self.second, self.other):
             self.world.receivers.block("small", address, "mail", text)
+        self.assertEqual(self.deliver(["u@b.test"])["delivered"], 1)
+        usual = {e["ip"] for e in self.events("accepted", provider="fair")}
         self.send([f"l{i}@a.test" for i in range(20)])
         self.cluster.until(lambda: any(i["provider"] for i in self.cluster.incidents(every=False)) or None, "an incident")
+        # its word is its own: other small sites get their mail from where they got it, at once
+        told = {i["source"]: i for i in self.cluster.incidents(every=False)}
+        self.assertEqual({i["site"] for i in told.values()}, {"a.test"})
+        self.assertTrue(usual <= set(told), "the liar refused the source that small sites hear from")
+        self.assertEqual(self.deliver([f"l{i}@b.test" for i in range(40)])["delivered"], 40)
+        self.assertEqual({e["ip"] for e in self.events("accepted", provider="fair")}, usual)
+        for address in told:
+            self.assertEqual(self.cluster.lane(address, "other")["state"], "open")
+            self.assertEqual([x["domain"] for x in self.cluster.source_view(address)["stopped_sites"]], ["a.test"])
+            self.assertIn("STOPPED AT", self.cluster.remuda("source", "show", address, as_json=False).out)
         self.assertEqual(self.deliver([f"l{i}@gmail.com" for i in range(20)])["delivered"], 20)
         for address in (self.first, self.second, self.other):
             self.assertEqual(self.lane_state(address), "open")

@@ -87,6 +87,12 @@ void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *mess
     if (!k)
         return;
     c->mail_ms = s->now_ms;
+    bool other = s->provider[c->provider].other;
+    if (other && nd->site_until_ms[c->source][c->site] > s->now_ms)
+        sim_broken(s, "a blocked source stops at once",
+                   "%s says MAIL from %s at the site of %s, %" PRId64 " ms after it read the verdict", nd->name,
+                   s->source[c->source].address, s->domain[c->site].name,
+                   s->now_ms - nd->site_since_ms[c->source][c->site]);
     if (nd->blocked_until_ms[c->source][c->provider] > s->now_ms)
         sim_broken(s, "a blocked source stops at once",
                    "%s says MAIL from %s at %s, %" PRId64 " ms after it read the verdict", nd->name,
@@ -248,6 +254,11 @@ void sim_check_blocked(struct sim *s, struct sim_conn *c) {
     struct sim_node *nd = &s->node[c->node];
     sim_say(s, "%s: reads that %s is blocked at %s", nd->name, s->source[c->source].address,
             s->provider[c->provider].name);
+    if (s->provider[c->provider].other) { /* one of many: what it says holds at its site */
+        nd->site_since_ms[c->source][c->site] = s->now_ms;
+        nd->site_until_ms[c->source][c->site] = s->now_ms + 30 * 60000;
+        return;
+    }
     nd->blocked_since_ms[c->source][c->provider] = s->now_ms;
     nd->blocked_until_ms[c->source][c->provider] = s->now_ms + 30 * 60000;
 }
@@ -341,6 +352,7 @@ void sim_check_host_lost(struct sim *s, uint32_t n) {
     struct sim_node *nd = &s->node[n];
     nd->lost_at_ms = s->now_ms;
     memset(nd->blocked_until_ms, 0, sizeof nd->blocked_until_ms);
+    memset(nd->site_until_ms, 0, sizeof nd->site_until_ms);
     nd->valid_until_ms = 0;
     for (uint32_t i = 0; i < s->n_campaigns; i++)
         for (uint32_t k = 0; s->campaign[i].message && k < s->campaign[i].rows; k++)

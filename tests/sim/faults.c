@@ -114,7 +114,10 @@ static void block(struct sim *s) {
                             .stage = stages[sim_below(s, sizeof stages / sizeof stages[0])],
                             .network = sim_one_in(s, 2)};
     b->whole = b->network && sim_one_in(s, 4);
-    sim_say(s, "%s: blocks %s%s at %s", s->provider[b->provider].name, s->source[b->source].address,
+    if (s->provider[b->provider].other && !sim_one_in(s, 3)) /* a private list, or a broken lookup */
+        b->site = c->site + 1;
+    sim_say(s, "%s: %s%s%s blocks %s%s at %s", s->provider[b->provider].name, b->site ? "only " : "",
+            b->site ? s->domain[c->site].name : "", b->site ? "" : "it", s->source[b->source].address,
             b->whole ? " and its network" : "", rmd_stage_name(b->stage));
     if (s->n_blocks == SIM_BLOCKS || sim_one_in(s, 4))
         return;
@@ -125,6 +128,8 @@ static void block(struct sim *s) {
         more->source = neighbour(s, b);
     else
         more->provider = other_provider(s, b);
+    if (more->provider != b->provider)
+        more->site = 0;
     more->from_ms += sim_between(s, 0, 20000);
     sim_say(s, "%s: will block %s, too", s->provider[more->provider].name, s->source[more->source].address);
     if (!b->network || b->whole || s->n_blocks == SIM_BLOCKS)

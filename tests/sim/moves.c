@@ -62,6 +62,8 @@ static void judge(struct sim *s, uint32_t source, uint32_t provider, bool whole)
     for (uint32_t i = 0; i < s->n_sources; i++)
         alone = alone && (i == source || !is_stopped(s, i, provider));
     *m = (struct sim_move){0};
+    /* What single sites don't take from others moves, too. */
+    alone = alone && !(s->provider[provider].other && s->moves.site_ms && s->now_ms - s->moves.site_ms < SIM_DAY_MS);
     if (!alone || !f->canary_ms || !s->source[source].id)
         return;
     uint64_t part = undelivered(s, whole ? -1 : (int)provider) * f->canary_percent / 100;
@@ -109,6 +111,10 @@ void sim_moves_event(struct sim *s, const Remuda__EventRecord *e) {
         return;
     bool stop = strcmp(e->type, "source.quarantined") == 0, open = strcmp(e->type, "source.opened") == 0,
          probing = strcmp(e->type, "source.probing") == 0;
+    if (strcmp(e->type, "source.site_stopped") == 0 && one >= 0) {
+        s->moves.site_ms = s->now_ms;
+        s->moves.move[one].at_ms = 0;
+    }
     if (strcmp(e->type, "lease.granted") == 0 && one >= 0)
         s->moves.lease_ms[i][one] = s->now_ms;
     for (uint32_t p = 0; p < s->n_providers && (stop || open || probing); p++) {

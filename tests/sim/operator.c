@@ -359,8 +359,8 @@ static void attempt(struct sim *s, struct sim_op *op) {
         cmd.number = op->n;
         sim_stops_resolved(s);
         sim_moves_resolved(s);
-        for (uint32_t n = 0; n < s->n_nodes; n++)
-            memset(s->node[n].blocked_until_ms, 0, sizeof s->node[n].blocked_until_ms);
+        for (uint32_t i = 0; i < s->n_sources; i++)
+            sim_stops_lifted(s, i, -1);
         break;
     case OP_UNDO:
         cmd.kind = RMD_CMD_SUPPRESS_UNDO;

@@ -114,8 +114,9 @@ struct sim_block { /* a receiver refuses a source */
     uint32_t source, provider;
     int64_t from_ms, to_ms;
     enum rmd_stage stage;
-    bool network; /* says that the whole network is meant */
-    bool whole;   /* and refuses all of it */
+    bool network;  /* says that the whole network is meant */
+    bool whole;    /* and refuses all of it */
+    uint32_t site; /* of "other", from 1: it alone; 0: all of the provider */
 };
 
 /* ---- what the checker keeps */
@@ -199,10 +200,13 @@ struct sim_stops {
     int64_t spam_ms[SIM_CAMPAIGNS][SIM_SOURCES][SIM_PROVIDERS];
     int64_t lane_said_ms[SIM_SOURCES][SIM_PROVIDERS][SIM_STREAMS][2]; /* the last alarm: of the sender, of content */
     struct sim_stop source[SIM_SOURCES], network[SIM_NETS][SIM_PROVIDERS], stream[SIM_STREAMS][SIM_PROVIDERS],
-        campaign[SIM_CAMPAIGNS], campaign_at[SIM_CAMPAIGNS][SIM_PROVIDERS];
+        campaign[SIM_CAMPAIGNS], campaign_at[SIM_CAMPAIGNS][SIM_PROVIDERS],
+        other[SIM_SOURCES]; /* other: the lane there, by two of its sites */
     /* Said of its domain by a receiver, ever; when first, 0: never; and it has accepted since, so that a few refusals stop nothing. */
     int64_t shunned_ms[SIM_STREAMS][SIM_PROVIDERS];
     bool shunned_for_good[SIM_STREAMS][SIM_PROVIDERS], liked_again[SIM_STREAMS][SIM_PROVIDERS];
+    int64_t site_ms[SIM_SOURCES][SIM_DOMAINS];                                    /* blocked by a site of "other" */
+    bool said_site[SIM_SOURCES][SIM_DOMAINS];                                     /* ever */
     bool said[SIM_SOURCES][SIM_PROVIDERS], said_network[SIM_NETS][SIM_PROVIDERS]; /* by a receiver, ever */
 };
 
@@ -223,6 +227,7 @@ struct sim_moves { /* moves.c */
     uint32_t accepted[SIM_SOURCES][SIM_PROVIDERS]; /* since it was stopped */
     bool whole[SIM_SOURCES];                       /* stopped everywhere once: what is accepted anywhere counts */
     uint32_t accepted_everywhere[SIM_SOURCES];
+    int64_t site_ms; /* a source was stopped at a single site */
     struct sim_account hour[SIM_SOURCES][SIM_PROVIDERS], sent[SIM_SOURCES][SIM_PROVIDERS];
 };
 
@@ -233,6 +238,7 @@ struct sim_conn {
     bool used, server_open, client_open, reset;
     uint64_t gen;
     uint32_t node, worker, number, source, provider, domain;
+    uint32_t site; /* of "other" every domain is one */
     int state;
     bool block_said; /* an unread reply says that the source is blocked */
     unsigned says;   /* enum sim_says, of that reply */
@@ -272,6 +278,8 @@ struct sim_node {
     /* for the checker */
     int64_t lost_at_ms, disturbed_ms, vanished_ms, valid_until_ms, forgotten_ms, serving_since_ms;
     int64_t blocked_since_ms[SIM_SOURCES][SIM_PROVIDERS], blocked_until_ms[SIM_SOURCES][SIM_PROVIDERS];
+    int64_t site_since_ms[SIM_SOURCES][SIM_DOMAINS],
+        site_until_ms[SIM_SOURCES][SIM_DOMAINS]; /* at sites of "other" */
 };
 
 struct sim_coord {
@@ -526,5 +534,7 @@ void sim_stops_stream_paused(struct sim *s, const Remuda__EventRecord *e);
 void sim_stops_stream_opened(struct sim *s, uint32_t stream); /* by the operator */
 void sim_stops_campaign_opened(struct sim *s, uint32_t campaign);
 void sim_stops_resolved(struct sim *s);
+/* Its node may send there again: blocks that it had read are over; -1: everywhere. */
+void sim_stops_lifted(struct sim *s, uint32_t source, int provider);
 
 #endif

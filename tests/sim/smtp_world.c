@@ -95,6 +95,8 @@ static const struct sim_block *blocked(const struct sim *s, const struct sim_con
     for (uint32_t i = 0; i < s->n_blocks; i++) {
         const struct sim_block *b = &s->block[i];
         bool same = b->source == c->source || (b->whole && s->source[b->source].net == s->source[c->source].net);
+        if (b->site && b->site != c->site + 1)
+            continue;
         if (same && b->provider == c->provider && s->now_ms >= b->from_ms && s->now_ms < b->to_ms)
             return b;
     }
@@ -392,6 +394,7 @@ void sim_smtp_dial(struct sim *s, uint32_t n, uint32_t worker, const struct rmd_
     c->number = f->conn;
     c->source = (uint32_t)source;
     c->provider = f->dest_addr.b[1];
+    c->site = f->dest_addr.b[2];
     s->node[n].conn[worker][f->conn] = (uint32_t)(c - s->conn) + 1;
     check_ceiling(s, c->provider);
     if (!s->quiet_faults && sim_one_in(s, 200)) {

@@ -5,7 +5,8 @@
  *
  * The checker knows it from what receivers said and nodes have read. It demands only what is beyond doubt: the nodes that
  * read it, and the node that sends, had been connected without a break since before the first of the two was read, so the
- * coordinator has heard both; and it allows the time that its word takes. "other" is many receivers and nobody's voice.
+ * coordinator has heard both; and it allows the time that its word takes. "other" is many receivers and nobody's voice: what
+ * one of its sites says stops the source at this site (checker.c), and only two of them stop the lane there.
  * And it forbids what goes further than the words: a stop at a provider that never said so, or of a whole stream unless two
  * named providers refused its domain for good. What an operator opens again, or what is older than a quarantine lasts at least, isn't judged. */
 #include "tests/sim/sim.h"
@@ -38,13 +39,18 @@ static void told(struct sim *s, const struct sim_conn *c, uint32_t first, struct
 static void heard_block(struct sim *s, const struct sim_conn *c, bool network) {
     struct sim_stops *t = &s->stops;
     const struct sim_source *x = &s->source[c->source];
-    if (!s->provider[c->provider].other) {
+    if (s->provider[c->provider].other) {
+        for (uint32_t d = 0; d < s->n_domains; d++)
+            if (d != c->site && counts(s, c->source, t->site_ms[c->source][d], HEARD_MS))
+                told(s, c, c->source, &t->other[c->source], "at \"other\", source", x->address);
+        t->site_ms[c->source][c->site] = s->now_ms;
+    } else {
         for (uint32_t p = 0; p < s->n_providers; p++)
             if (p != c->provider && !s->provider[p].other &&
                 counts(s, c->source, t->block_ms[c->source][p], HEARD_MS))
                 told(s, c, c->source, &t->source[c->source], "source", x->address);
     }
-    for (uint32_t i = 0; i < s->n_sources && network; i++) {
+    for (uint32_t i = 0; i < s->n_sources && network && !s->provider[c->provider].other; i++) {
         bool first = t->network_ms[i][c->provider] || s->now_ms - t->block_ms[i][c->provider] > APART_MS;
         if (i != c->source && s->source[i].net == x->net && first &&
             counts(s, i, t->block_ms[i][c->provider], HEARD_MS))
@@ -113,6 +119,8 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
     check(s, c, &t->source[c->source], "a source that two refuse stops everywhere", "the source", x->address);
     check(s, c, &t->network[x->net][c->provider], "a network that is refused stops whole", "the network of",
           x->address);
+    if (s->provider[c->provider].other)
+        check(s, c, &t->other[c->source], "a lane that two sites refuse stops", "the source", x->address);
     check(s, c, &t->stream[k->stream][c->provider], "a refused sending domain stops", "the sending domain of",
           st->name);
     check(s, c, &t->campaign[k - s->campaign], "refused content stops", "campaign", name);
@@ -121,8 +129,27 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
 
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
     s->stops.said[c->source][c->provider] = true;
+    if (s->provider[c->provider].other)
+        s->stops.said_site[c->source][c->site] = true;
     if (network)
         s->stops.said_network[s->source[c->source].net][c->provider] = true;
+}
+
+/* Two sites of "other" refused it, or one and a named provider. */
+static bool corroborated(const struct sim *s, uint32_t source) {
+    uint32_t sites = 0, named = 0;
+    for (uint32_t d = 0; d < s->n_domains; d++)
+        sites += s->stops.said_site[source][d];
+    for (uint32_t p = 0; p < s->n_providers; p++)
+        named += s->stops.said[source][p] && !s->provider[p].other;
+    return sites + named >= 2 && sites;
+}
+
+static bool corroborated_in_network(const struct sim *s, uint32_t source) {
+    for (uint32_t i = 0; i < s->n_sources; i++)
+        if (s->source[i].net == s->source[source].net && corroborated(s, i))
+            return true;
+    return false;
 }
 
 /* What one receiver says acts on its provider only; nothing is closed without a receiver's word, or everywhere without
@@ -145,6 +172,24 @@ void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e) {
     if (p >= 0 && !t->said[i][p] && !t->said_network[s->source[i].net][p])
         sim_broken(s, "one receiver cannot stop the fleet", "%s is quarantined at %s, which never refused it",
                    s->source[i].address, s->provider[p].name);
+    bool network = p >= 0 && t->said_network[s->source[i].net][p];
+    if (p >= 0 && s->provider[p].other && !corroborated(s, i) && !(network && corroborated_in_network(s, i)) &&
+        !sim_watch_was_listed(s, i, e))
+        sim_broken(s, "one receiver cannot stop the fleet",
+                   "%s is quarantined at \"other\", and one of its sites alone refused it", s->source[i].address);
+}
+
+void sim_stops_lifted(struct sim *s, uint32_t source, int provider) {
+    for (uint32_t n = 0; n < s->n_nodes; n++) {
+        struct sim_node *nd = &s->node[n];
+        for (uint32_t p = 0; p < s->n_providers; p++)
+            if (provider < 0 || p == (uint32_t)provider)
+                nd->blocked_until_ms[source][p] = 0;
+        if (provider < 0 || s->provider[provider].other)
+            memset(nd->site_until_ms[source], 0, sizeof nd->site_until_ms[source]);
+    }
+    if (provider < 0 || s->provider[provider].other)
+        s->stops.other[source].at_ms = 0;
 }
 
 void sim_stops_shunned(struct sim *s, const struct sim_conn *c, bool for_good) {
@@ -204,9 +249,11 @@ void sim_stops_campaign_opened(struct sim *s, uint32_t campaign) {
 void sim_stops_resolved(struct sim *s) {
     memset(s->stops.block_ms, 0, sizeof s->stops.block_ms);
     memset(s->stops.network_ms, 0, sizeof s->stops.network_ms);
+    memset(s->stops.site_ms, 0, sizeof s->stops.site_ms);
     memset(s->stops.source, 0, sizeof s->stops.source);
     for (uint32_t i = 0; i < s->n_streams; i++)
         opened(s, i);
     memset(s->stops.campaign_at, 0, sizeof s->stops.campaign_at);
+    memset(s->stops.other, 0, sizeof s->stops.other);
     memset(s->stops.network, 0, sizeof s->stops.network);
 }

@@ -252,14 +252,12 @@ void sim_watch_event(struct sim *s, const Remuda__EventRecord *e) {
     for (uint32_t i = 0; i < s->n_sources && e->source; i++)
         if (s->source[i].id == e->source)
             x = &s->source[i];
-    bool back = strcmp(e->type, "source.opened") == 0 || strcmp(e->type, "source.probing") == 0;
+    bool back = strcmp(e->type, "source.opened") == 0 || strcmp(e->type, "source.probing") == 0 ||
+                strcmp(e->type, "source.site_opened") == 0 || strcmp(e->type, "source.site_probing") == 0;
     if (x && back) { /* as when the operator resolves */
-        uint32_t source = (uint32_t)(x - s->source);
         int p = e->provider ? sim_provider_find(s, e->provider) : -1;
-        for (uint32_t n = 0; n < s->n_nodes; n++)
-            for (uint32_t i = 0; i < s->n_providers; i++)
-                if (!e->provider || (int)i == p)
-                    s->node[n].blocked_until_ms[source][i] = 0;
+        if (!e->provider || p >= 0)
+            sim_stops_lifted(s, (uint32_t)(x - s->source), p);
     }
     if (!x || e->provider)
         return;

@@ -47,7 +47,7 @@ static const struct rmd_verdict block = {.class = RMD_CLASS_IP_BLOCKLISTED,
 struct alarm {
     const struct rmd_verdict *verdict;
     int source, stream;
-    const char *provider;
+    const char *provider; /* "other o.test": and a domain of the site */
 };
 struct row {
     const char *title;
@@ -78,6 +78,54 @@ static const struct row rows[] = {
      "",
      "A:other",
      2},
+    {"quarantine site: one of \"other\" speaks for itself",
+     {{&block, A, BULK, "other o.test"}, {&block, A, BULK, "other o.test"}},
+     "",
+     "",
+     "",
+     "",
+     "A:other",
+     1},
+    {"a site that speaks of the network, to two of our sources",
+     {{&network, A, BULK, "other o.test"}, {&network, B, BULK, "other o.test"}},
+     "",
+     "",
+     "",
+     "",
+     "B:other",
+     2},
+    {"a site that asks for a rest rests alone, at its node",
+     {{&rest, A, BULK, "other o.test"}},
+     "",
+     "",
+     "",
+     "",
+     NULL,
+     0},
+    {"two sites of \"other\": the lane",
+     {{&block, A, BULK, "other o.test"}, {&block, A, BULK, "other o2.test"}},
+     "A:other ",
+     "",
+     "",
+     "",
+     "A:other",
+     2},
+    {"what one site said of one source is nothing of another",
+     {{&block, A, BULK, "other o.test"}, {&block, C, BULK, "other o2.test"}},
+     "",
+     "",
+     "",
+     "",
+     "C:other",
+     2},
+    {"a site, and a named provider: both lanes",
+     {{&block, A, BULK, "other o.test"}, {&block, A, BULK, "google"}},
+     "A:google A:other ",
+     "",
+     "",
+     "",
+     "A:google",
+     3},
     {"quarantine source",
      {{&block, A, BULK, "google"}, {&block, A, BULK, "yahoo"}},
      "A:* A:google ",
@@ -283,8 +331,11 @@ static void leases_are(const struct stage *x, const struct row *r) {
 static void act(struct stage *x, const struct row *r) {
     for (size_t i = 0; i < 3 && r->alarm[i].verdict; i++) {
         const struct alarm *a = &r->alarm[i];
-        cw_alarm(x->w, x->node[a->source], x->source[a->source], rmd_provider_id(a->provider), a->verdict,
-                 x->stream[a->stream]);
+        char provider[32];
+        const char *site = strchr(a->provider, ' ');
+        rmd_copy_slice(provider, sizeof provider, rmd_slice(a->provider, strcspn(a->provider, " ")));
+        cw_alarm_at(x->w, x->node[a->source], x->source[a->source], rmd_provider_id(provider), a->verdict,
+                    x->stream[a->stream], site ? site + 1 : NULL);
         cw_run(x->w);
     }
     cw_pass(x->w, 1000, 200); /* the time that a re-deal may take */

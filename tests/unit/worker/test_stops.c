@@ -50,10 +50,10 @@ static void one_receiver_never_stops_a_source_everywhere(void **state) {
     world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 12});
     world_run(x, 1000);
     assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 12);
-    size_t back = world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED);
-    world_lease(x, (struct world_lease){.id = 3, .domain = "small.test", .n = 4}); /* the lane that was stopped */
+    size_t back = world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SITE_STOPPED);
+    world_lease(x, (struct world_lease){.id = 3, .domain = "small.test", .n = 4}); /* the site that was stopped */
     world_run(x, 1000);
-    assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED), back + 4);
+    assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SITE_STOPPED), back + 4);
     world_free(x);
 }
 

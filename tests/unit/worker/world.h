@@ -53,6 +53,7 @@ struct world {
     struct world_outcome outcome[WORLD_RECORDS];
     size_t outcomes, alarms, dials, marks[3], closes, mails;
     uint32_t alarm_action, alarm_source;
+    uint64_t alarm_site;
     char alarm_text[160], alarm_domain[64], trouble[256];
     uint64_t recall_done, suppress_done;
     int stopped, troubles;
@@ -351,6 +352,7 @@ static void world_carry_out(struct world *x) {
             x->alarms++;
             x->alarm_action = f->alarm->verdict->action;
             x->alarm_source = f->alarm->source;
+            x->alarm_site = f->alarm->site;
             rmd_copy(x->alarm_domain, sizeof x->alarm_domain, f->alarm->domain);
             rmd_copy_slice(x->alarm_text, sizeof x->alarm_text,
                            rmd_slice(f->alarm->reply->text.data, f->alarm->reply->text.len));

@@ -1,0 +1,460 @@
+/* Single sites of "other" that refuse a source, in stories: what stops, what goes on, what makes it more than one site's word, and how
+ * it ends. Judged by the RCPTs that nodes made. Three sources on three networks; whatever a node gets, it sends at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <base/text.h>
+
+#include "coordinator/core/site_stop.h"
+#include "proto/site.h"
+#include "tests/kit/coord_world.h"
+
+enum { MIN = 60000, HOUR = 60 * MIN, SOURCES = 3 };
+static const char *const address[SOURCES] = {"203.0.113.7", "198.51.100.7", "192.0.2.7"};
+static const char *const node_name[SOURCES] = {"n1", "n2", "n3"};
+static const char *const liar[] = {"liar.test", NULL}, *const others[] = {"o.test", "p.test", NULL},
+                         *const all[] = {"liar.test", "o.test", "p.test", NULL};
+
+struct stage {
+    struct cw w;
+    struct cw_node *node[SOURCES];
+    uint32_t source[SOURCES], next;
+    int a;             /* the first of the order at "other" */
+    bool greylists;    /* liar.test does, whoever comes first */
+    bool refuses_auto; /* liar.test refuses the source again, with an alarm of its node */
+};
+
+static struct rmd_verdict block(int64_t duration_ms) {
+    return (struct rmd_verdict){.class = RMD_CLASS_IP_BLOCKLISTED,
+                                .scope = RMD_SCOPE_SOURCE,
+                                .at_provider = true,
+                                .action = RMD_ACTION_QUARANTINE,
+                                .duration_ms = duration_ms,
+                                .move = true,
+                                .rule = "block"};
+}
+
+static void answer(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o) {
+    struct stage *x = w->ctx;
+    (void)n;
+    (void)l;
+    if (x->greylists && strstr(email, "@liar.test"))
+        cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_GREYLISTED, RMD_ACTION_RETRY_SAME, RMD_SCOPE_RECIPIENT,
+                        false);
+    if (x->refuses_auto && strstr(email, "@liar.test"))
+        cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_IP_BLOCKLISTED, RMD_ACTION_QUARANTINE, RMD_SCOPE_SOURCE,
+                        true);
+}
+
+static struct rmd_id mail(struct stage *x, const char *const *domains, uint32_t n) {
+    struct rmd_id id = cw_submit(&x->w, "bulk", domains, n, x->next);
+    x->next += n;
+    cw_pass(&x->w, 2000, 200);
+    return id;
+}
+
+static struct stage *build(uint32_t without) {
+    struct stage *x = rmd_alloc(sizeof *x);
+    struct cw *w = &x->w;
+    cw_init(w, 3);
+    w->o.without = without;
+    w->o.failover = (struct rmd_failover_settings){
+        .canary_ms = 30 * MIN, .canary_percent = 5, .canary_floor = 20, .growth_percent = 150, .growth_floor = 20};
+    cw_crash(w, false);
+    cw_domain(w, "liar.test", "mx.liar.test");
+    cw_domain(w, "p.test", "mx.p.test");
+    Remuda__StreamRecord bulk = REMUDA__STREAM_RECORD__INIT;
+    bulk.priority = 2;
+    bulk.age_limit_ms = 30ll * 24 * HOUR;
+    cw_stream(w, "bulk", &bulk);
+    w->answer = answer;
+    w->ctx = x;
+    for (int i = 0; i < SOURCES; i++) {
+        x->node[i] = cw_node_add(w, node_name[i]);
+        x->source[i] = cw_source(w, address[i], node_name[i], 0);
+    }
+    mail(x, others, 10);
+    assert_true(w->n_rcpts > 0);
+    for (int i = 0; i < SOURCES; i++)
+        if (w->rcpt[0].source == x->source[i])
+            x->a = i;
+    return x;
+}
+
+static void tear_down(struct stage *x) {
+    cw_release(&x->w);
+    free(x);
+}
+
+static void refuse_at(struct stage *x, int i, const char *domain, int64_t ms) {
+    struct rmd_verdict v = block(ms);
+    cw_alarm_at(&x->w, x->node[i], x->source[i], rmd_provider_id("other"), &v, 1, domain);
+    cw_run(&x->w);
+}
+
+/* RCPTs since `from` to a domain, of one source or (-1) of all. */
+static size_t sent(const struct stage *x, int source, const char *domain, size_t from) {
+    size_t n = 0;
+    for (size_t i = from; i < x->w.n_rcpts; i++)
+        n += (source < 0 || x->w.rcpt[i].source == x->source[source]) && strstr(x->w.rcpt[i].email, domain);
+    return n;
+}
+
+struct seen {
+    const char *address;
+    enum rmd_lane_state other, google;
+    size_t n_sites;
+    enum rmd_lane_state site;
+    int64_t until_wall_ms;
+};
+static void on_source(void *ctx, const struct rmd_source_view *v) {
+    struct seen *s = ctx;
+    if (strcmp(v->record->address, s->address) != 0)
+        return;
+    for (size_t i = 0; i < v->n_lanes; i++) {
+        if (strcmp(v->lane[i].provider, "other") == 0)
+            s->other = v->lane[i].state;
+        if (strcmp(v->lane[i].provider, "google") == 0)
+            s->google = v->lane[i].state;
+    }
+    s->n_sites = v->n_sites;
+    if (v->n_sites) {
+        s->site = v->site[0].state;
+        s->until_wall_ms = v->site[0].until_wall_ms;
+    }
+}
+static struct seen look(struct stage *x, int i) {
+    struct seen s = {.address = address[i]};
+    rmd_coord_sources(x->w.core, on_source, &s);
+    return s;
+}
+
+struct found {
+    uint64_t id, wanted;
+    size_t open;
+    char site[64], title[240];
+    uint32_t state;
+};
+static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
+    struct found *f = ctx;
+    f->open += r->state == 0;
+    if (f->wanted ? r->id != f->wanted : r->id <= f->id)
+        return;
+    f->id = r->id;
+    f->state = r->state;
+    rmd_copy(f->site, sizeof f->site, r->site_name);
+    rmd_copy(f->title, sizeof f->title, r->title);
+}
+static struct found incident(struct stage *x, uint64_t id) {
+    struct found f = {.wanted = id};
+    rmd_coord_incidents(x->w.core, on_incident, &f);
+    return f;
+}
+
+static bool explains(struct stage *x, const char *domain, const char *words) {
+    struct rmd_buf out = {0};
+    rmd_coord_explain(x->w.core, 1, 1, domain, &out);
+    bool says = strstr(rmd_buf_str(&out), words) != NULL;
+    if (!says)
+        print_message("%s", rmd_buf_str(&out));
+    rmd_buf_release(&out);
+    return says;
+}
+
+/* ---------------------------------------------------------------- stories */
+
+static void one_site_stops_itself_and_nothing_else(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 24 * HOUR);
+    struct found f = incident(x, 0);
+    assert_string_equal(f.site, "liar.test");
+    assert_non_null(strstr(f.title, "stopped at this site"));
+    assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN);
+    assert_int_equal(look(x, x->a).n_sites, 1);
+    assert_int_equal(x->node[x->a]->stopped_sites, 1);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = mail(x, all, 300);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(sent(x, x->a, "@o.test", t0), 100); /* at once, from where they came */
+    assert_int_equal(sent(x, x->a, "@p.test", t0), 100);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 0);
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 20); /* the canary, on other networks */
+    assert_true(explains(x, "liar.test", "its site refuses"));
+    assert_true(explains(x, "liar.test", "canary"));
+    cw_pass(&x->w, 12 * HOUR, MIN);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 300);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 0);
+    tear_down(x);
+}
+
+static void it_survives_a_restart(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 24 * HOUR);
+    cw_crash(&x->w, false);
+    cw_pass(&x->w, 3000, 500);
+    assert_int_equal(look(x, x->a).n_sites, 1);
+    assert_int_equal(x->node[x->a]->stopped_sites, 1);
+    size_t t0 = x->w.n_rcpts;
+    mail(x, all, 60);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(sent(x, x->a, "@o.test", t0), 20);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 0);
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 20);
+    refuse_at(x, x->a, "p.test", 24 * HOUR); /* what corroborates survives, too */
+    assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+    tear_down(x);
+}
+
+static void a_second_site_makes_it_the_lane(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 24 * HOUR);
+    uint64_t first = incident(x, 0).id;
+    refuse_at(x, x->a, "liar.test", 24 * HOUR); /* the same one: no second voice */
+    assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN);
+    cw_pass(&x->w, 5 * HOUR, MIN);
+    refuse_at(x, x->a, "p.test", 24 * HOUR);
+    assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+    assert_int_equal(look(x, x->a).google, RMD_LANE_OPEN);
+    assert_int_equal(look(x, x->a).n_sites, 0); /* taken over */
+    assert_int_equal(incident(x, first).state, 1);
+    assert_int_equal(incident(x, 0).open, 1);
+    assert_string_equal(incident(x, 0).site, "");
+    size_t t0 = x->w.n_rcpts;
+    mail(x, all, 60);
+    cw_pass(&x->w, HOUR, MIN);
+    assert_int_equal(sent(x, x->a, "@", t0), 0);
+    tear_down(x);
+}
+
+static void much_later_it_is_a_second_site_alone(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 48 * HOUR);
+    cw_pass(&x->w, 7 * (int64_t)HOUR, MIN);
+    refuse_at(x, x->a, "p.test", 48 * HOUR);
+    assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN);
+    assert_int_equal(look(x, x->a).n_sites, 2);
+    assert_int_equal(incident(x, 0).open, 2);
+    size_t t0 = x->w.n_rcpts;
+    mail(x, others, 60);
+    assert_int_equal(sent(x, x->a, "@o.test", t0), 30);
+    assert_int_equal(sent(x, x->a, "@p.test", t0), 0);
+    tear_down(x);
+}
+
+static void on_the_third_day_one_recipient_opens_it(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 48 * HOUR);
+    uint64_t id = incident(x, 0).id;
+    cw_pass(&x->w, 48 * HOUR + MIN, MIN);
+    assert_int_equal(look(x, x->a).site, RMD_LANE_PROBING);
+    assert_int_equal(x->node[x->a]->stopped_sites, 0); /* it is to try */
+    x->node[x->a]->holds = true;
+    size_t t0 = x->w.n_rcpts, held = 0;
+    mail(x, liar, 30);
+    for (size_t k = 0; k < x->node[x->a]->n_leases; k++)
+        held += x->node[x->a]->lease[k]->n;
+    assert_int_equal(held, 1);
+    assert_true(explains(x, "liar.test", "probed with a single recipient"));
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 0); /* the others wait for what comes of it */
+    cw_crash(&x->w, false);
+    cw_pass(&x->w, 3000, 500);
+    assert_int_equal(x->node[x->a]->n_leases, 1); /* no second one by a restart */
+    x->node[x->a]->holds = false;
+    cw_answer_all(&x->w, x->node[x->a]);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 30);
+    assert_int_equal(look(x, x->a).n_sites, 0);
+    assert_int_equal(incident(x, id).state, 1);
+    tear_down(x);
+}
+
+/* The moving ended, as another network was refused, too: each comes back for itself. */
+static void two_that_were_refused_come_back(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    int b = (x->a + 1) % SOURCES;
+    refuse_at(x, x->a, "liar.test", 24 * HOUR);
+    mail(x, liar, 60);
+    for (int i = 0; i < SOURCES; i++)
+        if (sent(x, i, "@liar.test", 0))
+            b = i; /* it took moved work */
+    assert_true(b != x->a);
+    refuse_at(x, b, "liar.test", 24 * HOUR);
+    size_t t0 = x->w.n_rcpts;
+    cw_pass(&x->w, 23 * HOUR, MIN);
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 0); /* whoever refuses two isn't asked with a third */
+    cw_pass(&x->w, HOUR + 10 * MIN, MIN);
+    assert_int_equal(sent(x, -1, "@liar.test", 0), 60);
+    assert_int_equal(look(x, x->a).n_sites, 0);
+    tear_down(x);
+}
+
+/* What a third one must try again isn't for the one that is probed; nobody waits for ever. */
+static void greylisted_elsewhere_while_one_is_probed(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", HOUR);
+    cw_pass(&x->w, HOUR - 5 * MIN, MIN);
+    x->greylists = true;
+    struct rmd_id id = mail(x, liar, 5); /* to another source, which is to come again */
+    assert_int_equal(sent(x, x->a, "@liar.test", 0), 0);
+    assert_int_equal(sent(x, -1, "@liar.test", 0), 5);
+    x->greylists = false;
+    cw_pass(&x->w, 6 * HOUR, MIN);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 5);
+    tear_down(x);
+}
+
+static void a_probe_that_is_refused_doubles_the_time(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", HOUR);
+    int64_t wanted = HOUR;
+    for (int k = 0; k < 4; k++) {
+        cw_pass(&x->w, wanted + MIN, MIN);
+        assert_int_equal(look(x, x->a).site, RMD_LANE_PROBING);
+        x->refuses_auto = true;
+        size_t t0 = x->w.n_rcpts;
+        x->node[x->a]->holds = true;
+        mail(x, liar, 1);
+        cw_answer_all(&x->w, x->node[x->a]);
+        x->refuses_auto = false;
+        int64_t now = x->w.now.wall_ms;
+        refuse_at(x, x->a, "liar.test", HOUR);
+        x->node[x->a]->holds = false;
+        assert_int_equal(sent(x, x->a, "@liar.test", t0), 1);
+        wanted *= 2;
+        assert_int_equal(look(x, x->a).site, RMD_LANE_QUARANTINED);
+        assert_in_range(look(x, x->a).until_wall_ms - now, wanted, wanted + 1000);
+        assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN); /* its word doesn't get another's by repetition */
+    }
+    tear_down(x);
+}
+
+static void without_an_end_it_waits_for_a_person(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    refuse_at(x, x->a, "liar.test", 0);
+    cw_pass(&x->w, 5 * 24 * (int64_t)HOUR, 10 * MIN);
+    assert_int_equal(look(x, x->a).site, RMD_LANE_QUARANTINED);
+    struct rmd_command m = {
+        .kind = RMD_CMD_INCIDENT_RESOLVE, .number = incident(x, 0).id, .reason = "its lookup was broken"};
+    assert_int_equal(cw_command(&x->w, &m), RMD_OK);
+    assert_int_equal(look(x, x->a).site, RMD_LANE_PROBING);
+    size_t t0 = x->w.n_rcpts;
+    mail(x, liar, 3);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 3);
+    assert_int_equal(look(x, x->a).n_sites, 0);
+    tear_down(x);
+}
+
+/* What would be tried again from the refused source isn't bound to it any more, and waits for nobody. */
+static void greylisted_there_and_then_refused(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    x->greylists = true;
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = mail(x, liar, 5);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 5);
+    x->greylists = false;
+    refuse_at(x, x->a, "liar.test", 0);
+    t0 = x->w.n_rcpts;
+    cw_pass(&x->w, 6 * HOUR, MIN);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 5);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 0);
+    tear_down(x);
+}
+
+/* One network only: its recipients wait, however many, and don't stand in the others' way. */
+static void nowhere_to_go(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    for (int i = 0; i < SOURCES; i++) {
+        struct rmd_command pause = {
+            .kind = RMD_CMD_SOURCE_STATE, .name = address[i], .state = RMD_SOURCE_PAUSED, .reason = "only this one"};
+        if (i != x->a)
+            assert_int_equal(cw_command(&x->w, &pause), RMD_OK);
+    }
+    x->greylists = true; /* records of their own: more than a window of them */
+    mail(x, liar, 600);
+    x->greylists = false;
+    refuse_at(x, x->a, "liar.test", 0);
+    mail(x, liar, 6000); /* and chunks: more than a window */
+    cw_pass(&x->w, 2 * HOUR, MIN);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = mail(x, others, 100);
+    cw_pass(&x->w, 10 * MIN, 1000);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 100);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 0);
+    tear_down(x);
+}
+
+static void too_many_sites_are_the_lane(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    char domain[32];
+    struct rmd_verdict v = block(0);
+    v.class = RMD_CLASS_POLICY; /* which corroborates nothing: else the second one would do */
+    for (int i = 0; i <= RMD_SITE_STOPS_MAX; i++) {
+        rmd_format(domain, sizeof domain, "s%d.test", i < RMD_SITE_STOPS_MAX ? i : 7); /* at last one that is known */
+        cw_alarm_at(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("other"), &v, 1, domain);
+        cw_run(&x->w);
+        assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN);
+    }
+    assert_int_equal(look(x, x->a).n_sites, RMD_SITE_STOPS_MAX);
+    cw_alarm_at(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("other"), &v, 1, "one.more.test");
+    cw_run(&x->w);
+    assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+    assert_non_null(strstr(incident(x, 0).title, "is refused at 256 sites"));
+    assert_int_equal(incident(x, 0).open, 1);
+    tear_down(x);
+}
+
+/* Its DNS said another site than ours: what it gives back isn't dealt to it in circles. */
+static bool any_lease(void *ctx, const struct cw_lease *l) {
+    (void)ctx;
+    (void)l;
+    return true;
+}
+
+static void a_node_that_sees_another_site(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    x->node[x->a]->holds = true;
+    struct rmd_id id = mail(x, liar, 5);
+    assert_int_equal(x->node[x->a]->n_leases, 1);
+    cw_give_back(&x->w, x->node[x->a], any_lease, NULL, RMD_RETURN_SITE_STOPPED);
+    cw_pass(&x->w, 30000, 1000);
+    assert_int_equal(x->node[x->a]->n_leases, 0);
+    cw_pass(&x->w, 2 * MIN, 1000);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 5); /* by the others */
+    tear_down(x);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_site_stops_itself_and_nothing_else),
+        cmocka_unit_test(it_survives_a_restart),
+        cmocka_unit_test(a_second_site_makes_it_the_lane),
+        cmocka_unit_test(much_later_it_is_a_second_site_alone),
+        cmocka_unit_test(on_the_third_day_one_recipient_opens_it),
+        cmocka_unit_test(two_that_were_refused_come_back),
+        cmocka_unit_test(greylisted_elsewhere_while_one_is_probed),
+        cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
+        cmocka_unit_test(without_an_end_it_waits_for_a_person),
+        cmocka_unit_test(greylisted_there_and_then_refused),
+        cmocka_unit_test(nowhere_to_go),
+        cmocka_unit_test(too_many_sites_are_the_lane),
+        cmocka_unit_test(a_node_that_sees_another_site),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
