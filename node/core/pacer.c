@@ -81,7 +81,8 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
 }
 
 bool rmd_pacer_unheard(const struct rmd_pacer *p, int64_t now_ms) {
-    return p->slowed && p->unheeded >= RMD_PACER_UNHEARD && now_ms >= p->settled_ms;
+    uint32_t most = p->rested_ms ? 1 : RMD_PACER_UNHEARD; /* who rested already isn't told twice */
+    return p->slowed && p->unheeded >= most && now_ms >= p->settled_ms;
 }
 
 int64_t rmd_pacer_rest_ms(struct rmd_pacer *p, int64_t now_ms, int64_t ms) {
@@ -101,8 +102,10 @@ void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms) {
     uint32_t step = p->peak / RMD_PACER_STEPS, most = p->slowed / RMD_PACER_STEP_PART;
     step = step < most ? step : most;
     p->slowed += step ? step : 1;
-    if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE)
+    if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE) {
         p->slowed = 0;
+        p->rested_ms = 0;
+    }
 }
 
 void rmd_pacer_return(struct rmd_pacer *p, int64_t now_ms) {

@@ -14,7 +14,8 @@
  * end and leaves the slowed rate in force.
  *
  * Unheard: a receiver that refuses again after two steps down, and accepted nothing in between, asks for silence, not for half of what is left;
- * whoever goes on is blocked in the end. The owner rests the lane then. A refusal right after such a rest makes the next one longer by the same
+ * whoever goes on is blocked in the end. The owner rests the lane then; after that one step is enough, until it went at full pace
+ * again. A refusal right after such a rest makes the next one longer by the same
  * time, RMD_PACER_REST_TIMES at most.
  *
  * Return: what comes back after it has long done nothing starts at a quarter of its former pace (what it was slowed to, or its busiest
@@ -49,7 +50,7 @@ struct rmd_pacer {
     uint32_t good;         /* successes since the last step up */
     uint32_t unheeded;     /* steps down since the last success */
     uint32_t rests;        /* likewise */
-    int64_t rested_ms;     /* when the last of them began */
+    int64_t rested_ms;     /* when the last of them began; 0: none since it last went at full pace */
     int64_t window_ms;     /* begin of the minute that is being counted */
     uint32_t window_n, window_last;
     uint32_t busiest; /* minute, since the last verdict */
