@@ -193,6 +193,7 @@ static struct rmd_coord_options core_options(struct parts *p) {
                                       .plan = p->reload.now.plans.v,
                                       .n_plans = p->reload.now.plans.n,
                                       .warm_per_network = (uint32_t)c->warmup_per_network,
+                                      .usual = {(uint32_t)c->usual_percent, (uint32_t)c->usual_floor},
                                       .failover = {.canary_ms = c->failover_canary_ms,
                                                    .canary_percent = (uint32_t)c->failover_canary_percent,
                                                    .canary_floor = (uint32_t)c->failover_canary_floor,

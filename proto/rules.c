@@ -196,7 +196,7 @@ static int check_verdict(struct adding *a) {
         return refuse(a, "quarantines something that is no source: scope must be source, network, lane or node");
     if (v->action == RMD_ACTION_PAUSE && !(v->scope & PAUSE_SCOPES))
         return refuse(a, "pauses, but scope names no message, campaign or sending_domain");
-    if ((v->action == RMD_ACTION_SLOW || v->action == RMD_ACTION_REST) && v->duration_ms <= 0)
+    if ((rmd_action_slows(v->action) || v->action == RMD_ACTION_REST) && v->duration_ms <= 0)
         return refuse(a, "slows or rests without a duration");
     if (v->action == RMD_ACTION_RETRY_SAME && v->move)
         return refuse(a, "retries from the same source and moves at once");

@@ -57,7 +57,9 @@
     X(REST, 6, "rest")             /* the lane rests for the duration */          \
     X(QUARANTINE, 7, "quarantine") /* nothing more from here until it is clear */ \
     X(PAUSE, 8, "pause")           /* campaign or stream pauses in the scope */   \
-    X(NEXT_MX, 9, "next_mx")       /* try the next host, then later */
+    X(NEXT_MX, 9, "next_mx")       /* try the next host, then later */            \
+    X(NARROW, 10, "narrow")        /* fewer connections of the lane, same rate */ \
+    X(SHORTEN, 11, "shorten")      /* fewer messages on a connection */
 
 /* The SMTP stage that a reply answered; the first ones are before SMTP. */
 #define RMD_STAGES(X)          \
@@ -131,6 +133,10 @@
 enum rmd_class { RMD_CLASSES(RMD_E4_CLASS) RMD_CLASS_COUNT };
 enum rmd_scope { RMD_SCOPES(RMD_E3_SCOPE) };
 enum rmd_action { RMD_ACTIONS(RMD_E3_ACTION) RMD_ACTION_COUNT };
+/* The node goes on, and asks less of the lane. */
+static inline bool rmd_action_slows(enum rmd_action a) {
+    return a == RMD_ACTION_SLOW || a == RMD_ACTION_NARROW || a == RMD_ACTION_SHORTEN;
+}
 enum rmd_stage { RMD_STAGES(RMD_E3_STAGE) RMD_STAGE_COUNT };
 enum rmd_outcome { RMD_OUTCOMES(RMD_E3_OUTCOME) RMD_OUTCOME_COUNT };
 enum rmd_return_reason { RMD_RETURN_REASONS(RMD_E3_RETURN) RMD_RETURN_COUNT };

@@ -77,6 +77,11 @@ struct rmd_failover_settings {
         growth_floor; /* of a lane's recent peak hour, 0: no limit; recipients an hour at least */
 };
 
+/* What a lane may send more than it usually does before others come first. */
+struct rmd_usual_settings {
+    uint32_t percent, floor; /* of its busiest day of the last seven, 0: no such rule; recipients a day at least */
+};
+
 struct rmd_coord_options {
     uint32_t without;       /* RMD_WITHOUT_*; 0 in production */
     uint32_t look_from;     /* lanes of a pool from which on only those with news are looked at; 0: RMD_LOOK_FROM */
@@ -98,6 +103,7 @@ struct rmd_coord_options {
     uint32_t warm_per_network;      /* sources of one network that warm up at once; 0: any number */
     const char *const *class_retry; /* per-class overrides "greylisted=5min", NULL-terminated */
     struct rmd_failover_settings failover;
+    struct rmd_usual_settings usual;
     uint64_t seed;                          /* jitter and ids */
     const struct rmd_watch_settings *watch; /* copied; NULL: no list is asked */
     uint8_t boot_id[RMD_UUID_BYTES];

@@ -23,6 +23,7 @@
 #include "coordinator/core/retry.h"
 #include "coordinator/core/sender.h"
 #include "coordinator/core/site_stop.h"
+#include "coordinator/core/usual.h"
 #include "coordinator/core/warm.h"
 
 enum {
@@ -104,6 +105,7 @@ struct rmd_lane {
     int64_t share_until_mono_ms;       /* it lingers until then; 0: held by leases */
     uint64_t delivered, deferred, bounced, blocked;
     struct rmd_peak peak;
+    struct rmd_usual usual;
     struct rmd_own own;
     struct rmd_comeback back;
     struct rmd_list news;      /* look.c */
@@ -752,6 +754,10 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the n
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
+/* NULL, or why a lane may take nothing at all now; moved work and what is usual are apart. */
+const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l);
+/* The lowest level of usual.h among lanes that may take work. */
+uint32_t rmd_sched_lowest(struct rmd_coord *c, struct rmd_pq *q);
 const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q,
                                struct rmd_lane *l); /* NULL: it may take work */
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);

@@ -36,9 +36,23 @@ static void explain_caps(struct rmd_coord *c, struct rmd_lane *l, const struct r
     }
 }
 
-static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, bool *chosen,
+/* How much it sends, when that is why others come first. */
+static void explain_usual(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, struct rmd_buf *out) {
+    uint64_t usual = rmd_usual_of(c, l);
+    if (!rmd_usual_at(c, q, l).level)
+        return;
+    if (usual)
+        rmd_buf_addf(out, "    usually at most %llu a day in the last week\n", (unsigned long long)usual);
+    else
+        rmd_buf_addstr(out, "    nothing is known of what it usually sends\n");
+}
+
+/* lowest: level of the lanes that come first. */
+static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint32_t lowest, bool *chosen,
                          struct rmd_buf *out) {
     const char *why = rmd_sched_lane_why(c, q, l);
+    if (!why && rmd_usual_at(c, q, l).level > lowest)
+        why = rmd_why_usual;
     const char *node = l->source->node ? l->source->node->rec->name : "no node";
     rmd_buf_addf(out, "  %s (%s, node %s): ", l->source->rec->address, l->source->network, node);
     if (l->repute && (l->repute->band != RMD_BAND_FAIR) && !(c->o.without & RMD_WITHOUT_REPUTATION))
@@ -64,6 +78,8 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
     }
     rmd_buf_addc(out, '\n');
     explain_caps(c, l, q->stream, out);
+    if (why == rmd_why_usual || why == rmd_why_rests)
+        explain_usual(c, q, l, out);
 }
 
 static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf *out) {
@@ -87,8 +103,9 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
     if (!q->n_candidates)
         rmd_buf_addf(out, "no source is in pool %s\n", q->stream->rec->pool);
     bool chosen = false;
+    uint32_t lowest = rmd_sched_lowest(c, q);
     for (size_t i = 0; i < q->n_candidates; i++)
-        explain_lane(c, q, q->candidate[i], &chosen, out);
+        explain_lane(c, q, q->candidate[i], lowest, &chosen, out);
 }
 
 /* Sources that a single site refuses. */

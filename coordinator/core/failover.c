@@ -199,10 +199,13 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
             decide_ip(in, &d);
         break;
     case RMD_ACTION_SLOW:
+    case RMD_ACTION_NARROW:
+    case RMD_ACTION_SHORTEN:
+        break; /* the node's pacer slows down; nothing for the cluster to decide */
     case RMD_ACTION_REST: {
-        int64_t floor = v->action == RMD_ACTION_REST && v->duration_ms <= 0 ? RMD_REST_DEFAULT_MS : 0;
-        if (v->action == RMD_ACTION_SLOW || (in->provider == in->other_provider && in->site))
-            break; /* the node's pacer slows down; nothing for the cluster to decide */
+        if (in->provider == in->other_provider && in->site)
+            break; /* its node's pacer lets that site rest */
+        int64_t floor = v->duration_ms <= 0 ? RMD_REST_DEFAULT_MS : 0;
         d.what = RMD_FAILOVER_REST_LANE;
         d.until_wall_ms = until(in, floor);
         if (d.until_wall_ms > in->now_wall_ms + RMD_REST_MAX_MS)

@@ -95,7 +95,7 @@ void rmd_peaks_write(const struct rmd_coord *c, struct rmd_source *s) {
     r->n_peak = 0;
     for (size_t i = 0; i < c->o.n_providers; i++) {
         const struct rmd_lane *l = s->lane[i];
-        if (!l || !rmd_peak_of(c, l))
+        if (!l || (!rmd_peak_of(c, l) && !l->usual.day))
             continue;
         Remuda__LanePeak *p = rmd_alloc(sizeof *p);
         remuda__lane_peak__init(p);
@@ -103,6 +103,7 @@ void rmd_peaks_write(const struct rmd_coord *c, struct rmd_source *s) {
         p->day = l->peak.day;
         p->most = rmd_memdup(l->peak.most, sizeof l->peak.most);
         p->n_most = RMD_PEAK_DAYS;
+        rmd_usual_write(l, p);
         r->peak[r->n_peak++] = p;
     }
 }
@@ -114,6 +115,7 @@ void rmd_peaks_read(struct rmd_coord *c, struct rmd_source *s) {
         if (at < 0)
             continue;
         struct rmd_peak *to = &rmd_lane_of(c, s, (size_t)at)->peak;
+        rmd_usual_read(s->lane[at], p);
         *to = (struct rmd_peak){.day = p->day};
         for (size_t k = 0; k < p->n_most && k < RMD_PEAK_DAYS; k++)
             to->most[k] = p->most[k];

@@ -92,6 +92,8 @@ struct rmd_moving_stops {
 struct rmd_moving {
     struct rmd_incident *v[RMD_MOVING_BINDS];
     size_t n;
+    uint64_t usual; /* room until the lane's next level (usual.h); 0: without a limit */
+    bool held;      /* over what lanes that rest had sent: only what ends soon */
 };
 
 extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_ramp[],

@@ -445,6 +445,7 @@ void rmd_lanes_tick(struct rmd_coord *c) {
                 lane_tick(c, s, s->lane[i]);
                 if (bucket) {
                     rmd_peak_tick(c, s->lane[i]);
+                    rmd_usual_tick(c, s->lane[i]);
                     rmd_returning_tick(c, s->lane[i]);
                 }
             }

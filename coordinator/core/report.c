@@ -119,7 +119,7 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
      * is resolved, or the pool gets another source. How long a lane is slowed is no word about the recipient either: its node spaces
      * what it tries. */
     struct rmd_verdict own = *v;
-    if ((for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE) || v->action == RMD_ACTION_SLOW)
+    if ((for_our_sake(v) && v->action == RMD_ACTION_QUARANTINE) || rmd_action_slows(v->action))
         own.duration_ms = 0;
     if (rmd_sender_is_refused(v)) /* how long is said of the domain there, which has its own rest */
         own.duration_ms = rmd_sender_rests_ms(c, l->provider_id, k->stream);

@@ -5,7 +5,7 @@
  * work. A fixed order concentrates a provider's work on the fewest lanes that fit it: the next lane gets some only
  * when the one before is full (leases outstanding, a cap, or its node's window). The order differs between providers,
  * so that every source is somebody's first. Lanes of better repute come before it (reputation.h), in few bands, so that the
- * order changes seldom, and explain names the reason.
+ * order changes seldom, and explain names the reason. Lanes that have sent more than they usually do come after those that haven't (usual.h).
  *
  * A part of each lane's cap (1/10), and of what may be outstanding there (a quarter), is kept for streams of
  * priority 0 when a source serves one; at the node a connection, and their mail goes first (node/core/worker_priority.c). */
@@ -119,7 +119,7 @@ static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct 
     return full && (l->bulk_leases >= LEASES / PARTS || l->bulk_leased >= MESSAGES / PARTS);
 }
 
-static const char *lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
     struct rmd_source *s = l->source;
     if (s->rec->state != RMD_SOURCE_ACTIVE)
         return rmd_source_state_name(s->rec->state);
@@ -165,17 +165,6 @@ static const char *lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_la
     if (s->node->credit <= 0)
         return "node's window";
     return NULL;
-}
-
-const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
-    const char *why = lane_why(c, q, l);
-    struct rmd_moving_stops stops;
-    struct rmd_moving m;
-    if (why)
-        return why;
-    rmd_moving_stops(c, q, &stops);
-    rmd_moving_bind(c, q, &stops, l, &m);
-    return rmd_moving_why(c, q, l, &m);
 }
 
 static bool same_network(const struct rmd_coord *c, const struct rmd_source *a, const struct rmd_source *b) {
@@ -283,7 +272,10 @@ static bool kept(const struct rmd_coord *c, const struct rmd_campaign *k) {
  * end, when the list says who was engaged. */
 static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, const struct rmd_moving *m,
                              uint32_t max) {
+    if (m->held && kept(c, x->campaign))
+        return 0;
     uint64_t flow = rmd_moving_flow(c, x->pq, l, m);
+    max = m->usual && m->usual < max ? (uint32_t)m->usual : max;
     bool from_end = x->campaign->rec->engagement && x->pq->has_cold && !rmd_warm_is_cold(l->warm);
     struct rmd_list *at = from_end ? x->entries.prev : x->entries.next, *next;
     for (; at != &x->entries; at = next) {
@@ -379,7 +371,7 @@ static bool has_ready(struct rmd_coord *c, const struct rmd_pq *q) {
 static uint32_t deal_bound(struct rmd_coord *c, struct rmd_pq *q, uint32_t most) {
     struct rmd_lane *l;
     for (struct rmd_dq *d; (d = rmd_look_bound(c, q, &l)) != NULL; rmd_list_remove(&d->in_look)) {
-        uint64_t r = lane_why(c, q, l) ? 0 : room(c, q, l, false);
+        uint64_t r = rmd_sched_bars(c, q, l) ? 0 : room(c, q, l, false);
         uint32_t max = r < most ? (uint32_t)r : most, moved = 0;
         uint32_t n = max ? rmd_lease_build_own(c, l, d, max, &moved) : 0;
         if (n)
@@ -410,7 +402,7 @@ static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
     size_t n_stopped = rmd_look_stopped(c, q);
     for (size_t i = 0; i < n_stopped; i++) {
         struct rmd_lane *l = q->look.stopped[i];
-        if (!rmd_returning_probes(l->source, l) || lane_why(c, q, l))
+        if (!rmd_returning_probes(l->source, l) || rmd_sched_bars(c, q, l))
             continue;
         uint32_t n = deal_lane(c, q, l, &none, 0, 1);
         if (n)
@@ -446,43 +438,80 @@ static bool has_loaded(const struct rmd_pq *q) {
     return loose_loaded(q);
 }
 
-/* One lease for this queue, of as many recipients as its sending domain's state allows; 0 when no lane may take any of its ready work. */
-static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q, uint32_t sender) {
-    rmd_sched_candidates(c, q);
-    uint32_t probe = deal_probe(c, q);
-    if (probe)
-        return probe;
-    uint64_t reserved = 0;
-    bool found_nothing = false, round = c->o.without & RMD_WITHOUT_CONCENTRATION;
-    uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
-    uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
-    most = sender < most ? sender : most;
-    uint32_t bound = deal_bound(c, q, most);
-    if (bound || !has_loaded(q))
-        return bound;
+/* One walk over the lanes of one level (usual.h), and what it finds on its way. */
+struct walk {
     struct rmd_moving_stops stops;
+    uint64_t reserved;
+    uint32_t most, level, next, bound;
+    bool round, found_nothing;
+};
+
+/* Lanes that keep something for themselves are at the first level. */
+static size_t next_lane(const struct rmd_pq *q, struct walk *w, size_t k) {
+    uint64_t counted = 0;
+    return rmd_look_next(q, k, w->level ? &counted : &w->reserved);
+}
+
+/* It was offered work and got none. False: nor does any behind it. */
+static bool pass(struct rmd_coord *c, struct rmd_pq *q, struct walk *w, size_t i, const char *why, bool held) {
+    struct rmd_lane *l = q->candidate[i];
+    uint64_t keeps = why && q->has_cold && !w->round ? rmd_warm_keeps(c, q, l, why) : 0;
+    if (!why && held)
+        rmd_core_wake(c, c->now.mono_ms + RMD_USUAL_WAKE_MS);
+    w->found_nothing |= !why && (rmd_warm_is_cold(l->warm) || c->stopped_sites.n);
+    w->reserved += keeps;
+    rmd_look_passed(q, i, why, keeps);
+    return why || !all_kept(c, q, w->reserved);
+}
+
+static uint32_t deal_level(struct rmd_coord *c, struct rmd_pq *q, struct walk *w) {
     struct rmd_moving m;
-    rmd_moving_stops(c, q, &stops);
-    for (size_t k = 0; (k = rmd_look_next(q, k, &reserved)) < q->n_candidates; k++) {
-        size_t i = round ? (q->turn + k) % q->n_candidates : k;
+    w->next = RMD_USUAL_LEVELS;
+    for (size_t k = 0; (k = next_lane(q, w, k)) < q->n_candidates; k++) {
+        size_t i = w->round ? (q->turn + k) % q->n_candidates : k;
         struct rmd_lane *l = q->candidate[i];
-        const char *why = lane_why(c, q, l);
-        rmd_moving_bind(c, q, &stops, l, &m);
-        uint32_t n = why ? 0 : deal_lane(c, q, l, &m, reserved, most);
+        struct rmd_usual_at at = rmd_usual_at(c, q, l);
+        if (at.level != w->level) {
+            w->next = at.level > w->level && at.level < w->next ? at.level : w->next;
+            continue;
+        }
+        const char *why = rmd_sched_bars(c, q, l);
+        rmd_moving_bind(c, q, &w->stops, l, &m);
+        m.usual = at.room == UINT64_MAX ? 0 : at.room;
+        m.held = at.level > w->bound;
+        uint32_t n = why ? 0 : deal_lane(c, q, l, &m, w->reserved, w->most);
         if (n) {
             q->turn = i + 1;
             return n;
         }
-        found_nothing |= !why && (rmd_warm_is_cold(l->warm) || c->stopped_sites.n);
-        uint64_t keeps = why && q->has_cold && !round ? rmd_warm_keeps(c, q, l, why) : 0;
-        reserved += keeps;
-        rmd_look_passed(q, i, why, keeps);
-        if (!why && all_kept(c, q, reserved))
+        if (!pass(c, q, w, i, why, m.held)) {
+            w->next = RMD_USUAL_LEVELS;
             break;
+        }
     }
-    if ((found_nothing || rmd_look_fed(q, !c->stopped_sites.n)) && q->provider_id == c->other)
-        rmd_list_for(it, &q->cqs) rmd_queue_rotate(c, rmd_container(it, struct rmd_cq, in_pq));
     return 0;
+}
+
+/* One lease for this queue, of as many recipients as its sending domain's state allows; 0 when no lane may take any of its ready work. */
+static uint32_t deal_one(struct rmd_coord *c, struct rmd_pq *q, uint32_t sender) {
+    rmd_sched_candidates(c, q);
+    uint32_t n = deal_probe(c, q);
+    if (n)
+        return n;
+    bool round = c->o.without & RMD_WITHOUT_CONCENTRATION;
+    uint64_t part = round && q->n_candidates ? q->queued / q->n_candidates + 1 : RMD_COORD_LEASE_MESSAGES;
+    uint32_t most = part < RMD_COORD_LEASE_MESSAGES ? (uint32_t)part : RMD_COORD_LEASE_MESSAGES;
+    most = sender < most ? sender : most;
+    n = deal_bound(c, q, most);
+    if (n || !has_loaded(q))
+        return n;
+    struct walk w = {.most = most, .round = round, .bound = rmd_usual_bound(c, q)};
+    rmd_moving_stops(c, q, &w.stops);
+    for (; !n && w.level < RMD_USUAL_LEVELS; w.level = w.next)
+        n = deal_level(c, q, &w);
+    if (!n && (w.found_nothing || rmd_look_fed(q, !c->stopped_sites.n)) && q->provider_id == c->other)
+        rmd_list_for(it, &q->cqs) rmd_queue_rotate(c, rmd_container(it, struct rmd_cq, in_pq));
+    return n;
 }
 
 /* A node that returned may be about to say that messages of unknown fate were delivered: they wait for that, not for
@@ -534,69 +563,4 @@ void rmd_sched_deal(struct rmd_coord *c) {
             }
         }
     }
-}
-
-/* Whatever waits here belongs to paused campaigns. */
-static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
-    rmd_list_for(it, &q->cqs) {
-        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
-        if (x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED)
-            return false;
-    }
-    if (!q->deferred)
-        return true;
-    rmd_list_for(it, &c->all_campaigns) {
-        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
-        if (k->stream == q->stream && k->deferred && k->rec->state != RMD_CAMPAIGN_PAUSED)
-            return false;
-    }
-    return true;
-}
-
-const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
-    if (!q->queued && !q->deferred)
-        return "";
-    if (c->meta->restored)
-        return "store restored from a backup: waits for \"resume\"";
-    if (c->stalled)
-        return "store stalled";
-    if (q->provider < 0)
-        return campaigns_paused(c, q) ? "campaign paused" : "the domain's MX can't be resolved yet";
-    if (rmd_tenant_paused(c, q->stream->rec->tenant) || q->stream->rec->state)
-        return "paused";
-    if (rmd_stream_lacks_key(q->stream))
-        return "a DKIM key of the stream can't be read";
-    if (campaigns_paused(c, q))
-        return "campaign paused";
-    const char *later = rmd_release_binds(c, q);
-    if (later)
-        return later;
-    const char *refused = rmd_sender_why(c, q, &c->view);
-    refused = refused ? refused : rmd_content_why(q);
-    if (refused)
-        return refused;
-    rmd_sched_candidates(c, q);
-    if (!q->n_candidates)
-        return "no source in the pool";
-    const char *first = NULL;
-    uint64_t reserved = 0;
-    struct rmd_moving_stops stops;
-    struct rmd_moving m;
-    rmd_moving_stops(c, q, &stops);
-    for (size_t i = 0; i < q->n_candidates; i++) {
-        const char *why = lane_why(c, q, q->candidate[i]);
-        rmd_moving_bind(c, q, &stops, q->candidate[i], &m);
-        if (!why)
-            why = rmd_moving_why(c, q, q->candidate[i], &m);
-        if (!why && reserved && q->queued && q->queued <= reserved)
-            return rmd_why_kept;
-        if (!why)
-            return q->queued ? "" : "time of the next attempt";
-        reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
-        if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
-            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation ||
-            why == rmd_why_canary || why == rmd_why_growth || why == rmd_why_ended || why == rmd_why_ramp)
-            first = why; /* what would help at once says most */
-    }
-    return first;
 }

@@ -68,6 +68,12 @@ static void add_deed(struct rmd_buf *b, const struct rmd_verdict *v) {
         rmd_buf_addf(b, "Halves rate and connections: %s", where);
         add_time(b, v->duration_ms, "");
         break;
+    case RMD_ACTION_NARROW:
+        rmd_buf_addf(b, "Halves connections, and keeps the rate: %s", where);
+        break;
+    case RMD_ACTION_SHORTEN:
+        rmd_buf_addf(b, "Sends fewer messages on a connection: %s", where);
+        break;
     case RMD_ACTION_PAUSE:
         rmd_buf_addf(b, "Bulk mail stops in this scope: %s", where);
         add_time(b, v->duration_ms, "; a person looks when it repeats");
@@ -80,7 +86,7 @@ static void add_deed(struct rmd_buf *b, const struct rmd_verdict *v) {
     }
     rmd_buf_addstr(b, ".\n");
     bool stops = v->action == RMD_ACTION_QUARANTINE || v->action == RMD_ACTION_REST ||
-                 v->action == RMD_ACTION_PAUSE || v->action == RMD_ACTION_SLOW;
+                 v->action == RMD_ACTION_PAUSE || rmd_action_slows(v->action);
     if (v->move)
         rmd_buf_addstr(b, "Waiting work may move to sources on other networks.\n");
     else if (stops)

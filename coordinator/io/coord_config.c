@@ -48,6 +48,8 @@ const struct rmd_config_row rmd_coord_config_rows[] = {
     {"warmup.time_zone", RMD_CONFIG_STRING, AT(warmup_zone), "", 0, 0, false, "of sending days: a name like Europe/Berlin, or an offset like +02:00; empty: the host's"},
     {"warmup.day_starts", RMD_CONFIG_STRING, AT(warmup_starts), "04:00", 0, 0, false, "when a sending day begins"},
     {"warmup.sources_per_network", RMD_CONFIG_INT, AT(warmup_per_network), "3", 0, 20000, false, "sources of one network (/24 or /64) that warm up at once; 0: any number"},
+    {"usual.percent", RMD_CONFIG_INT, AT(usual_percent), "150", 0, 1000, false, "of the busiest of its last seven days that a lane sends at a provider before others come first; over 100, or 0: no such rule"},
+    {"usual.floor", RMD_CONFIG_INT, AT(usual_floor), "200", 1, 1000000000, false, "recipients a day that it sends in any case"},
     {"failover.canary", RMD_CONFIG_DURATION, AT(failover_canary_ms), "30min", 0, 86400000, false, "how long only a small part of moved work goes to other lanes; 0: no canary"},
     {"failover.canary_percent", RMD_CONFIG_INT, AT(failover_canary_percent), "5", 0, 100, false, "of the moved work that part is"},
     {"failover.canary_floor", RMD_CONFIG_INT, AT(failover_canary_floor), "20", 1, 1000000, false, "recipients that it always may be"},
@@ -130,6 +132,10 @@ static void check(const void *conf, struct rmd_config_loader *l) {
         rmd_config_finding(l, "failover.growth_percent",
                            "%lld would never let a lane grow: more than 100, or 0 for no limit",
                            (long long)c->failover_growth_percent);
+    if (c->usual_percent && c->usual_percent <= 100)
+        rmd_config_finding(l, "usual.percent",
+                           "%lld would never let a lane grow: more than 100, or 0 for no such rule",
+                           (long long)c->usual_percent);
     char why[512];
     int64_t starts_ms;
     if (rmd_sending_day_parse(c->warmup_starts, &starts_ms) < 0)

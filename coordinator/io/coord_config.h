@@ -25,6 +25,7 @@ struct rmd_coord_config {
     char *providers, *rules, *blocklists;
     char *warmup_plans, *warmup_zone, *warmup_starts;
     int64_t warmup_per_network;
+    int64_t usual_percent, usual_floor;
     int64_t failover_canary_ms, failover_canary_percent, failover_canary_floor, failover_growth_percent,
         failover_growth_floor;
     bool watch;

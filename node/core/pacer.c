@@ -64,6 +64,7 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
     if (p->slowed && now_ms < p->settled_ms) /* said to what was sent before the last step down */
         return;
     p->settled_ms = now_ms + RMD_PACER_SETTLE_MS;
+    p->unheeded++;
     uint32_t rate = rmd_pacer_rate(p), lately = pace(p, now_ms);
     if (!rate || (lately && lately < rate))
         rate = lately; /* halving a rate that wasn't used would change nothing */
@@ -79,15 +80,32 @@ void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms) {
         p->next_us = next;
 }
 
+bool rmd_pacer_unheard(const struct rmd_pacer *p, int64_t now_ms) {
+    uint32_t most = p->rested_ms ? 1 : RMD_PACER_UNHEARD; /* who rested already isn't told twice */
+    return p->slowed && p->unheeded >= most && now_ms >= p->settled_ms;
+}
+
+int64_t rmd_pacer_rest_ms(struct rmd_pacer *p, int64_t now_ms, int64_t ms) {
+    if (!p->rests ||
+        now_ms >= p->rested_ms + RMD_PACER_SETTLE_MS) { /* sooner: said to what was sent before it began */
+        p->rests += p->rests < RMD_PACER_REST_TIMES;
+        p->rested_ms = now_ms;
+    }
+    return ms * p->rests;
+}
+
 void rmd_pacer_success(struct rmd_pacer *p, int64_t now_ms) {
+    p->unheeded = p->rests = 0;
     if (!p->slowed || now_ms < p->hold_until_ms || ++p->good < p->slowed)
         return;
     p->good = 0;
     uint32_t step = p->peak / RMD_PACER_STEPS, most = p->slowed / RMD_PACER_STEP_PART;
     step = step < most ? step : most;
     p->slowed += step ? step : 1;
-    if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE)
+    if ((p->ceiling && p->slowed >= p->ceiling) || p->slowed >= RMD_PACER_FREE) {
         p->slowed = 0;
+        p->rested_ms = 0;
+    }
 }
 
 void rmd_pacer_return(struct rmd_pacer *p, int64_t now_ms) {
@@ -128,6 +146,13 @@ void rmd_width_slow(struct rmd_width *w, uint32_t in_use) {
     uint32_t from = w->cap && w->cap < in_use ? w->cap : in_use;
     w->cap = from / 2 ? from / 2 : 1;
     w->good = 0;
+}
+
+void rmd_width_narrow(struct rmd_width *w, uint32_t in_use, int64_t now_ms) {
+    if (w->cap && now_ms < w->settled_ms)
+        return;
+    rmd_width_slow(w, in_use);
+    w->settled_ms = now_ms + RMD_PACER_SETTLE_MS;
 }
 
 void rmd_width_success(struct rmd_width *w, uint32_t ceiling) {

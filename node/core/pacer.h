@@ -13,6 +13,11 @@
  * (connections) likewise: halved, then one more after WIDTH_STEP successes on each. A rest holds everything until its
  * end and leaves the slowed rate in force.
  *
+ * Unheard: a receiver that refuses again after two steps down, and accepted nothing in between, asks for silence, not for half of what is left;
+ * whoever goes on is blocked in the end. The owner rests the lane then; after that one step is enough, until it went at full pace
+ * again. A refusal right after such a rest makes the next one longer by the same
+ * time, RMD_PACER_REST_TIMES at most.
+ *
  * Return: what comes back after it has long done nothing starts at a quarter of its former pace (what it was slowed to, or its busiest
  * minute), and with one connection; never at once where it was. A pace under RMD_PACER_RETURN_MIN is none worth remembering. */
 #ifndef REMUDA_NODE_PACER_H
@@ -29,6 +34,8 @@ enum {
     RMD_PACER_RETURN_PART = 4,
     RMD_PACER_RETURN_MIN = 60,
     RMD_PACER_UNKNOWN = 6, /* starts a minute after a verdict that came before anything was sent */
+    RMD_PACER_UNHEARD = 2, /* steps down with nothing accepted since the first: the next refusal is a rest */
+    RMD_PACER_REST_TIMES = 8,
     RMD_WIDTH_STEP = 20,
 };
 
@@ -41,6 +48,9 @@ struct rmd_pacer {
     uint32_t slowed;       /* starts a minute since a verdict; 0: not slowed */
     uint32_t peak;         /* what it was before the verdict */
     uint32_t good;         /* successes since the last step up */
+    uint32_t unheeded;     /* steps down since the last success */
+    uint32_t rests;        /* likewise */
+    int64_t rested_ms;     /* when the last of them began; 0: none since it last went at full pace */
     int64_t window_ms;     /* begin of the minute that is being counted */
     uint32_t window_n, window_last;
     uint32_t busiest; /* minute, since the last verdict */
@@ -53,6 +63,10 @@ int64_t rmd_pacer_due_ms(const struct rmd_pacer *p,
                          int64_t now_ms);                 /* a start may happen from then on; <= now: at once */
 void rmd_pacer_take(struct rmd_pacer *p, int64_t now_ms); /* a start happens; only when due */
 void rmd_pacer_slow(struct rmd_pacer *p, int64_t now_ms, int64_t hold_ms);
+/* Nothing was accepted for the last steps down: one more wouldn't be heard either. */
+bool rmd_pacer_unheard(const struct rmd_pacer *p, int64_t now_ms);
+/* A rest of `ms` begins: how long it is, with as much again for each rest before that nothing was accepted after. */
+int64_t rmd_pacer_rest_ms(struct rmd_pacer *p, int64_t now_ms, int64_t ms);
 /* It comes back after a rest, a stop or idleness: a part of its former pace. */
 void rmd_pacer_return(struct rmd_pacer *p, int64_t now_ms);
 /* The pace that it had in another life. */
@@ -64,10 +78,13 @@ bool rmd_pacer_plain(const struct rmd_pacer *p, int64_t now_ms); /* nothing lear
 struct rmd_width {
     uint32_t cap; /* 0: not narrowed */
     uint32_t good;
+    int64_t settled_ms; /* refusals until then answer what was open before the last step */
 };
 uint32_t rmd_width_limit(const struct rmd_width *w, uint32_t ceiling);
 void rmd_width_return(struct rmd_width *w); /* one, to begin with */
 void rmd_width_slow(struct rmd_width *w, uint32_t in_use);
+void rmd_width_narrow(struct rmd_width *w, uint32_t in_use,
+                      int64_t now_ms); /* the same, once for all that were open */
 void rmd_width_success(struct rmd_width *w, uint32_t ceiling);
 
 #endif

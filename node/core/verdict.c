@@ -6,7 +6,8 @@
  * nothing to do with each other. Scopes of recipient, message, campaign and sending domain stop nothing here: the
  * coordinator decides, because they never move.
  *
- * slow: half the rate, half the connections. rest, quarantine: stop. pause: only told. Each of them is an alarm. */
+ * slow: half the rate, half the connections; said again although nothing was accepted since, it is a rest. narrow: half the connections.
+ * shorten: as many messages on a connection as were taken. rest, quarantine: stop. pause: only told. Each of them is an alarm. */
 #include "node/core/worker_internal.h"
 
 static const unsigned ours =
@@ -28,7 +29,8 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     for (size_t i = 0; i < RMD_WORKER_ALARMS_KEPT; i++) {
         struct rmd_walarm *last = &c->lane->alarm[i];
         if (last->at_ms && w->now.mono_ms - last->at_ms < RMD_WORKER_ALARM_REPEAT_MS && last->stream == stream &&
-            last->site == site && strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
+            last->site == site && last->action == c->verdict->action &&
+            strncmp(last->rule, rule, sizeof last->rule - 1) == 0)
             return; /* the same words from connections that were open together */
         if (last->at_ms < oldest->at_ms)
             oldest = last;
@@ -36,6 +38,7 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     rmd_copy(oldest->rule, sizeof oldest->rule, rule);
     oldest->stream = stream;
     oldest->site = site;
+    oldest->action = c->verdict->action;
     oldest->at_ms = w->now.mono_ms ? w->now.mono_ms : 1;
     Remuda__Alarm *a = rmd_arena_alloc(&w->out->arena, sizeof *a);
     remuda__alarm__init(a);
@@ -85,11 +88,30 @@ static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
     }
 }
 
-void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
+static bool rests_by_rate(const struct rmd_verdict *v) {
+    return v->action == RMD_ACTION_REST && v->class == RMD_CLASS_RATE_LIMITED;
+}
+
+/* What the lane's own past makes of a verdict about its rate. */
+static void weigh(struct rmd_worker *w, const struct rmd_cause *c, struct rmd_verdict *v) {
+    if (v->action == RMD_ACTION_SLOW && rmd_worker_unheard(w, c))
+        v->action = RMD_ACTION_REST;
+    if (rests_by_rate(v))
+        v->duration_ms = rmd_worker_rest_ms(w, c);
+}
+
+static void apply(struct rmd_worker *w, const struct rmd_cause *c) {
     switch (c->verdict->action) {
     case RMD_ACTION_SLOW:
         alarm(w, c);
         rmd_worker_slow(w, c);
+        break;
+    case RMD_ACTION_NARROW:
+        alarm(w, c);
+        rmd_worker_narrow(w, c);
+        break;
+    case RMD_ACTION_SHORTEN:
+        rmd_worker_shorten(w, c);
         break;
     case RMD_ACTION_REST:
     case RMD_ACTION_QUARANTINE:
@@ -103,6 +125,14 @@ void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c) {
     default:
         break;
     }
+}
+
+void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *cause) {
+    struct rmd_verdict v = *cause->verdict;
+    struct rmd_cause c = *cause;
+    c.verdict = &v;
+    weigh(w, &c, &v);
+    apply(w, &c);
 }
 
 /* --- a site that answers nothing */

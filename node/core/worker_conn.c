@@ -335,10 +335,11 @@ static void refused_connection(struct rmd_worker *w, struct rmd_wconn *c, const 
     c->driving = false;
     if (c->doomed) {
         rmd_worker_conn_close(w, c);
-    } else if (v.action == RMD_ACTION_NEXT_MX || (reply->code < 500 && v.action != RMD_ACTION_SLOW)) {
+    } else if (v.action == RMD_ACTION_NEXT_MX || (reply->code < 500 && !rmd_action_slows(v.action))) {
         next_address(w, c);
     } else {
-        rmd_mxfail_add(&w->fail, c->site->lane->source->id, &c->addr, w->now.mono_ms);
+        if (v.action != RMD_ACTION_NARROW) /* it talks to us, on fewer connections */
+            rmd_mxfail_add(&w->fail, c->site->lane->source->id, &c->addr, w->now.mono_ms);
         exhausted(w, c);
     }
 }
@@ -379,13 +380,19 @@ static void connected(struct rmd_worker *w, struct rmd_wconn *c) {
     rmd_worker_conn_drive(w, c);
 }
 
-static bool used_up(const struct rmd_worker *w, const struct rmd_wconn *c) {
+static uint32_t messages_a_connection(const struct rmd_wconn *c) {
     const struct rmd_lane *lane = c->site->lane;
     uint32_t max = lane->policy && lane->policy->messages_per_connection ? lane->policy->messages_per_connection
                                                                          : RMD_WORKER_MESSAGES_A_CONNECTION;
+    uint32_t found = c->site->messages_a_connection ? c->site->messages_a_connection : lane->messages_a_connection;
+    return found && found < max ? found : max;
+}
+
+static bool used_up(const struct rmd_worker *w, const struct rmd_wconn *c) {
+    const struct rmd_lane *lane = c->site->lane;
     if (lane->policy && lane->policy->cluster_connections && !lane->leases)
         return true; /* its share of the cluster's ceiling is gone with the last lease */
-    return c->sent >= max || c->identity != lane->source->identity ||
+    return c->sent >= messages_a_connection(c) || c->identity != lane->source->identity ||
            ((lane->hungry || w->hungry) && c->sent >= RMD_WORKER_FAIR_TURN) ||
            lane->conns - lane->quitting > rmd_width_limit(&lane->width, rmd_lane_limit(lane)) ||
            c->site->conns > rmd_width_limit(&c->site->width, rmd_site_limit(c->site)) ||

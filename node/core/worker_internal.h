@@ -99,6 +99,7 @@ struct rmd_walarm {
     char rule[64];
     uint32_t stream; /* of a verdict about the mail or its sender */
     uint64_t site;   /* of "other": one that stops the source there */
+    enum rmd_action action;
     int64_t at_ms;
 };
 
@@ -112,7 +113,8 @@ struct rmd_lane {
     struct rmd_pacer pacer, connects;
     struct rmd_width width;
     uint32_t share_connections, share_rate;
-    uint32_t leases; /* that name it */
+    uint32_t messages_a_connection; /* that the receiver was found to take; 0: nothing was found */
+    uint32_t leases;                /* that name it */
     uint32_t conns, quitting;
     uint32_t kept, bulk_open, urgent_queued; /* worker_priority.c */
     bool hungry;                             /* a site waits for a connection's place */
@@ -151,6 +153,7 @@ struct rmd_wsite {
     struct rmd_list idle; /* connections */
     struct rmd_pacer pacer;
     struct rmd_width width;
+    uint32_t messages_a_connection;
     int64_t down_until_ms, dial_after_ms;
     struct rmd_saved *saved;
     char *label; /* a domain of it, once it was slowed */
@@ -385,6 +388,11 @@ void rmd_worker_stops_release(struct rmd_lane *lane);
 /* --- worker_pace.c */
 struct rmd_cause;
 void rmd_worker_slow(struct rmd_worker *w, const struct rmd_cause *c);
+void rmd_worker_narrow(struct rmd_worker *w, const struct rmd_cause *c);
+void rmd_worker_shorten(struct rmd_worker *w, const struct rmd_cause *c);
+/* The step down before was answered in the same way, and nothing was accepted since. */
+bool rmd_worker_unheard(const struct rmd_worker *w, const struct rmd_cause *c);
+int64_t rmd_worker_rest_ms(struct rmd_worker *w, const struct rmd_cause *c); /* that begins: longer each time */
 void rmd_worker_rested(struct rmd_worker *w, const struct rmd_cause *c, bool of_site); /* a rest or stop begins */
 /* Before a start: a lane, or a site, that comes back after long does so gradually. */
 void rmd_worker_comes_back(struct rmd_worker *w, struct rmd_wsite *site);
@@ -471,6 +479,7 @@ struct rmd_cause {
     const struct rmd_verdict *verdict;
     const char *domain, *mx_host, *mx_addr;
     uint32_t stream;
+    uint32_t taken; /* transactions of the connection before this one */
 };
 void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane, const struct rmd_reply *reply,
                          struct rmd_verdict *out);

@@ -252,7 +252,8 @@ static void refused(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmessa
                               .domain = m->domain->name,
                               .mx_host = c->host,
                               .mx_addr = c->addr_text,
-                              .stream = m->lease->pb->stream};
+                              .stream = m->lease->pb->stream,
+                              .taken = c->sent - 1};
     rmd_worker_classify(w, cause.lane, f->reply, &v);
     f->verdict = &v;
     f->kind = v.permanent ? RMD_OUTCOME_BOUNCED : RMD_OUTCOME_DEFERRED;

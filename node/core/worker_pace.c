@@ -4,6 +4,9 @@
  * (pacer.h); here is when it is used:
  *
  *   a verdict of rate         half the rate and the connections, held for the verdict's duration
+ *   the same again, and nothing accepted since        a rest, longer each time (pacer.h)
+ *   connections               half of them; the rate stays
+ *   messages a connection     as many as the receiver took, from then on
  *   a rest, a quarantine      half the rate; and when it lasted RMD_WORKER_REST_RETURN_MS, one connection and a part of the former pace
  *   idle for RMD_WORKER_IDLE_RETURN_MS                likewise
  *   success                   small steps up, of the lane and the site
@@ -39,6 +42,37 @@ void rmd_worker_slow(struct rmd_worker *w, const struct rmd_cause *c) {
         rmd_width_slow(&c->lane->width, c->lane->conns ? c->lane->conns : 1);
         slowed(w, c->lane);
     }
+}
+
+void rmd_worker_narrow(struct rmd_worker *w, const struct rmd_cause *c) {
+    bool of_site = rmd_lane_is_other(c->lane);
+    uint32_t conns = of_site ? c->site->conns : c->lane->conns;
+    if (w->o.without_pace)
+        return;
+    rmd_width_narrow(of_site ? &c->site->width : &c->lane->width, conns ? conns : 1, w->now.mono_ms);
+    if (of_site) {
+        name_site(c);
+        rmd_worker_pace_changed(w, c->lane, true);
+    } else {
+        slowed(w, c->lane);
+    }
+}
+
+void rmd_worker_shorten(struct rmd_worker *w, const struct rmd_cause *c) {
+    uint32_t *most = rmd_lane_is_other(c->lane) ? &c->site->messages_a_connection : &c->lane->messages_a_connection;
+    if (!w->o.without_pace && c->taken && (!*most || c->taken < *most))
+        *most = c->taken;
+}
+
+bool rmd_worker_unheard(const struct rmd_worker *w, const struct rmd_cause *c) {
+    const struct rmd_pacer *p = rmd_lane_is_other(c->lane) ? &c->site->pacer : &c->lane->pacer;
+    return !w->o.without_pace && rmd_pacer_unheard(p, w->now.mono_ms);
+}
+
+int64_t rmd_worker_rest_ms(struct rmd_worker *w, const struct rmd_cause *c) {
+    struct rmd_pacer *p = rmd_lane_is_other(c->lane) ? &c->site->pacer : &c->lane->pacer;
+    int64_t ms = c->verdict->duration_ms ? c->verdict->duration_ms : RMD_WORKER_REST_DEFAULT_MS;
+    return w->o.without_pace ? ms : rmd_pacer_rest_ms(p, w->now.mono_ms, ms);
 }
 
 void rmd_worker_rested(struct rmd_worker *w, const struct rmd_cause *c, bool of_site) {

@@ -58,7 +58,7 @@ class WithoutCoordinator(unittest.TestCase):
     def test_json_says_the_same(self):
         j = json.loads(remuda("--json", "classify", "421 4.7.0 too many connections")[1])
         self.assertEqual((j["class"], j["scope"], j["action"], j["duration_s"], j["move"], j["suppress"]),
-                         ("rate_limited", ["lane"], "slow", 1800, False, False))
+                         ("rate_limited", ["lane"], "narrow", 1800, False, False))
         self.assertEqual((j["rule"], j["file"], j["reply"]["code"]), ("connections", "verdicts.conf", 421))
 
     def test_the_model_names_its_tokens(self):
@@ -77,7 +77,7 @@ class WithoutCoordinator(unittest.TestCase):
         rows = [line.split("\t") for line in out.splitlines()]
         self.assertEqual(rows[0], ["id", "class", "scope", "action", "duration_s", "rule"])
         self.assertEqual(rows[1], ["one", "user_unknown", "recipient", "suppress", "0", "unknown-user"])
-        self.assertEqual(rows[2][:4], ["two", "rate_limited", "lane", "slow"])
+        self.assertEqual(rows[2][:4], ["two", "rate_limited", "lane", "narrow"])
         self.assertEqual(rows[3][:2], ["3", "other"])
         self.assertEqual(out, remuda("classify", "--tsv", self.write("t.tsv", table))[1])
 

@@ -25,6 +25,8 @@ void sim_moves_config(struct sim *s) {
     rmd_rng_seed(&rng, rmd_mix64(s->seed ^ 0x6d6f766573));
     if (!rmd_rng_below(&rng, 4))
         return; /* a world without limits */
+    if (s->seed % 2)
+        s->coord_options.usual = (struct rmd_usual_settings){.percent = 150, .floor = 5 + (uint32_t)(s->seed % 40)};
     f->canary_ms = 120000 + (int64_t)rmd_rng_below(&rng, 480000);
     f->canary_percent = 5;
     f->canary_floor = 2 + (uint32_t)rmd_rng_below(&rng, 6);

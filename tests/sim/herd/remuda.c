@@ -229,6 +229,7 @@ static int configure(struct hr *h) {
                                             .n_plans = h->files.plans.n,
                                             .failover = failover,
                                             .warm_per_network = (uint32_t)h->param[HR_WARM_PER_NETWORK],
+                                            .usual = {.percent = 150, .floor = 200},
                                             .class_retry = h->class_retry,
                                             .seed = rmd_rng_next(&h->rng),
                                             .watch = &h->watch,

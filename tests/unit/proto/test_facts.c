@@ -78,8 +78,8 @@ static const struct row rows[] = {
     {"google", R, "552 5.2.2 The account is over quota", C(MAILBOX_FULL), RCP, A(FAIL), STAY, ANY},
     /* Microsoft rates */
     {"outlook", M, "421 RP-001 Some messages from 192.0.2.7 weren't sent", C(RATE_LIMITED), LANE, A(SLOW), STAY, 45},
-    {"outlook", M, "421 RP-002 Some messages on this connection weren't sent", C(RATE_LIMITED), LANE, A(SLOW), STAY, 30},
-    {"outlook", G, "421 RP-003 Too many connections from 192.0.2.7", C(RATE_LIMITED), LANE, A(SLOW), STAY, 60},
+    {"outlook", M, "421 RP-002 Some messages on this connection weren't sent", C(RATE_LIMITED), LANE, A(SHORTEN), STAY, 30},
+    {"outlook", G, "421 RP-003 Too many connections from 192.0.2.7", C(RATE_LIMITED), LANE, A(NARROW), STAY, 60},
     {"outlook", M, "451 4.7.650 The server [192.0.2.7] is limited for its IP reputation (S775)", C(RATE_LIMITED), LANE, A(REST), STAY, 90},
     {"outlook", M, "451 4.7.651 The server [192.0.2.7] is limited for its IP reputation (S3114)", C(RATE_LIMITED), LANE, A(REST), STAY, 90},
     {"office365", M, "451 4.7.500 Server busy. Try again later from [192.0.2.7]", C(SERVER_BUSY), LANE, A(REST), STAY, 30},
@@ -149,7 +149,7 @@ static const struct row rows[] = {
     {"orange", G, "421 ME refused OFR005_103 [103]", C(POLICY), LANE, A(REST), STAY, 60},
     {"laposte", G, "421 refused LPN007_510", C(POLICY), LANE, A(REST), STAY, 60},
     {"orange", G, "421 refused OFR_999 [999]", C(POLICY), LANE, A(REST), STAY, 60},
-    {"orange", G, "421 ME too many OFR004_104 [104]", C(RATE_LIMITED), LANE, A(SLOW), STAY, 60},
+    {"orange", G, "421 ME too many OFR004_104 [104]", C(RATE_LIMITED), LANE, A(NARROW), STAY, 60},
     {"orange", D, "550 5.7.1 OFR004_517 [517]", C(AUTH_FAILED), DOM, A(PAUSE), STAY, ANY},
     {"laposte", D, "550 5.7.1 LPN004_401", C(AUTH_FAILED), DOM, A(PAUSE), STAY, ANY},
     {"orange", R, "550 5.1.1 OFR_416 [416]", C(USER_UNKNOWN), RCP, A(SUPPRESS), STAY, 0},
@@ -165,7 +165,7 @@ static const struct row rows[] = {
     {"cox", G, "554 refused IPBL0001", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
     {"cox", G, "554 refused CXBL ", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
     {"cox", G, "421 refused CDRBL ", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
-    {"cox", G, "421 too many sessions CXCNCT", C(RATE_LIMITED), LANE, A(SLOW), STAY, 30},
+    {"cox", G, "421 too many sessions CXCNCT", C(RATE_LIMITED), LANE, A(NARROW), STAY, 30},
     {"spectrum", G, "554 not available AUP#I-1000", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
     {"godaddy", G, "554 refused IB103", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
     {"godaddy", G, "554 refused IB106", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 1440},
@@ -181,7 +181,7 @@ static const struct row rows[] = {
     {"", D, "554 5.7.1 d.example is in multi.uribl.com", C(DOMAIN_BLOCKLISTED), DOM, A(PAUSE), STAY, ANY},
     {"", D, "554 5.7.1 d.example is in multi.surbl.org", C(DOMAIN_BLOCKLISTED), DOM, A(PAUSE), STAY, ANY},
     {"", R, "450 4.2.0 Greylisted, come back", C(GREYLISTED), RCP, A(RETRY_SAME), STAY, 5},
-    {"", G, "421 mx.example too many connections from you", C(RATE_LIMITED), LANE, A(SLOW), STAY, 30},
+    {"", G, "421 mx.example too many connections from you", C(RATE_LIMITED), LANE, A(NARROW), STAY, 30},
 };
 /* clang-format on */
 

@@ -68,8 +68,8 @@ static const struct row rows[] = {
     {"outlook", M, "550 SC-003 Mail rejected for policy reasons: open proxy", RMD_CLASS_IP_BLOCKLISTED, SRC, RMD_ACTION_QUARANTINE, STAY, -1},
     /* rates: never a block, never moved */
     {"outlook", M, "421 RP-001 (BAY1) Some messages from 192.0.2.1 were not sent", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 45},
-    {"outlook", M, "421 RP-002 (BAY1) Limit of this connection", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 30},
-    {"outlook", G, "421 RP-003 (BAY1) Too many connections", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 60},
+    {"outlook", M, "421 RP-002 (BAY1) Limit of this connection", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SHORTEN, STAY, 30},
+    {"outlook", G, "421 RP-003 (BAY1) Too many connections", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_NARROW, STAY, 60},
     {"office365", M, "451 4.7.650 192.0.2.1 is limited because of IP reputation (S775)", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 90},
     {"yahoo", M, "421 4.7.0 [TSS04] 192.0.2.1 deferred: unexpected volume or user complaints", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 120},
     {"yahoo", M, "421 4.7.0 [TSS05] 192.0.2.1 deferred", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 240},
@@ -79,10 +79,10 @@ static const struct row rows[] = {
     {"google", R, "450 4.2.1 This user is receiving mail at a rate that is too high", RMD_CLASS_RATE_LIMITED, RCP, RMD_ACTION_RETRY, STAY, -1},
     {"apple", R, "421 4.7.1 Messages to ann deferred due to excessive volume", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 15},
     {"comcast", G, "421 Throttled, see #RL000010", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 5},
-    {"", G, "421 4.7.0 mx.example Error: too many connections from 192.0.2.1", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, -1},
+    {"", G, "421 4.7.0 mx.example Error: too many connections from 192.0.2.1", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_NARROW, STAY, -1},
     {"", R, "451 4.7.1 Slow down, please", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, -1},
     {"", R, "452 4.5.3 Too many recipients", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, -1},
-    {"orange", G, "421 mwinf ME Trop de connexions. OFR004_104 [104]", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_SLOW, STAY, 60},
+    {"orange", G, "421 mwinf ME Trop de connexions. OFR004_104 [104]", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_NARROW, STAY, 60},
     /* greylisting */
     {"", R, "450 4.2.0 <ann@r.example>: Recipient address rejected: Greylisted for 5 minutes", RMD_CLASS_GREYLISTED, RCP, RMD_ACTION_RETRY_SAME, STAY, 5},
     {"", R, "451 4.7.1 Please try again in 300 seconds", RMD_CLASS_GREYLISTED, RCP, RMD_ACTION_RETRY_SAME, STAY, 5},

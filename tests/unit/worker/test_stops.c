@@ -232,6 +232,84 @@ static void a_rate_verdict_slows_and_goes_on(void **state) {
     world_free(x);
 }
 
+static const char *refuses_all(struct world *x, struct world_conn *c, const char *l) {
+    (void)c;
+    return x->flag && !strncmp(l, "MAIL", 4) ? "421 4.7.0 slow down\r\n" : NULL;
+}
+
+/* Half of the rate, and refused again with nothing accepted in between: it rests, and longer each time, until something is accepted. */
+static void who_refuses_again_is_left_alone(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    x->answer = refuses_all;
+    x->flag = 1;
+    uint64_t id = 1;
+    const int64_t rests[] = {60000, 120000, 180000};
+    for (size_t i = 0; i < 3; i++) {
+        size_t n = x->alarms;
+        world_lease(x, (struct world_lease){.id = id++, .provider = "big", .domain = "big.test", .n = 9});
+        world_run(x, 45000);
+        assert_int_equal(x->alarms, n + (i ? 1 : 2)); /* the slower pace, then the rest */
+        assert_int_equal(x->alarm_action, RMD_ACTION_REST);
+        assert_in_range(x->pace.rest_ms, rests[i] - 45000, rests[i]);
+        assert_int_equal(x->outcomes, 9 * (id - 1)); /* what it had goes back */
+        world_run(x, x->pace.rest_ms);
+    }
+    assert_in_range(world_count(x, RMD_OUTCOME_DEFERRED, 0), 4, 12); /* of 27: the others weren't tried */
+    x->flag = 0;
+    world_lease(x, (struct world_lease){.id = id, .provider = "big", .domain = "big.test", .n = 3});
+    world_run(x, 300000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 3);
+    x->flag = 1;
+    for (int i = 0; i < 600 && !x->pace.rest_ms; i++) {
+        if (i % 60 == 0)
+            world_lease(x, (struct world_lease){.id = ++id, .provider = "big", .domain = "big.test", .n = 1});
+        world_run(x, 1000);
+    }
+    assert_in_range(x->pace.rest_ms, 1, 60000); /* the first one again */
+    world_free(x);
+}
+
+static const char *crowded(struct world *x, struct world_conn *c, const char *l) {
+    (void)c;
+    return !strncmp(l, "GREETING", 8) && x->conns_now > 2 ? "421 4.7.0 too many connections\r\n" : NULL;
+}
+
+/* "Too many connections" says nothing of the rate. */
+static void too_many_connections_narrows_and_keeps_the_rate(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    x->answer = crowded;
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 400});
+    world_run(x, 60000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 400);
+    assert_int_equal(x->pace.per_minute, 0);
+    assert_int_equal(x->alarm_action, RMD_ACTION_NARROW);
+    world_free(x);
+}
+
+static const char *seven_each(struct world *x, struct world_conn *c, const char *l) {
+    (void)x;
+    return !strncmp(l, "MAIL", 4) && c->messages >= 7 ? "421 4.7.0 enough on this connection\r\n" : NULL;
+}
+
+/* Refused once on each of the connections that are open then, and never again. */
+static void a_connection_ends_where_the_receiver_ends_it(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    x->answer = seven_each;
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 300});
+    world_run(x, 60000);
+    size_t held = world_count(x, RMD_OUTCOME_DEFERRED, 0);
+    assert_in_range(held, 1, 10);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 300 - held);
+    assert_false(x->pace.slowed);
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 200});
+    world_run(x, 60000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DEFERRED, 0), held);
+    world_free(x);
+}
+
 static const char *rest_at_mail(struct world *x, struct world_conn *c, const char *l) {
     (void)x;
     return !strncmp(l, "MAIL", 4) && c->to.b[3] == 9 ? "451 4.7.0 rest please\r\n" : NULL;
@@ -461,6 +539,9 @@ int main(void) {
         cmocka_unit_test(a_source_that_changes_dials_anew),
         cmocka_unit_test(a_rate_verdict_slows_and_goes_on),
         cmocka_unit_test(what_is_said_of_a_sending_domain_is_told_for_each_stream),
+        cmocka_unit_test(who_refuses_again_is_left_alone),
+        cmocka_unit_test(too_many_connections_narrows_and_keeps_the_rate),
+        cmocka_unit_test(a_connection_ends_where_the_receiver_ends_it),
         cmocka_unit_test(one_small_site_rests_alone),
         cmocka_unit_test(recall_in_each_state),
         cmocka_unit_test(a_recall_of_something_else_takes_nothing),

@@ -637,6 +637,10 @@ MAYBE static struct world *world_new(uint32_t connections) {
     world_rule(x->rules, "slow", "slow down", "421 4.7.0 slow down", "rate_limited", "lane", true, "slow", 60000);
     world_rule(x->rules, "rest", "rest please", "421 4.7.0 rest please", "rate_limited", "lane", true, "rest",
                600000);
+    world_rule(x->rules, "narrow", "too many connections", "421 4.7.0 too many connections", "rate_limited", "lane",
+               true, "narrow", 60000);
+    world_rule(x->rules, "shorten", "enough on this connection", "421 4.7.0 enough on this connection",
+               "rate_limited", "lane", true, "shorten", 60000);
     world_rule(x->rules, "grey", "greylisted", "450 4.2.0 greylisted", "greylisted", "recipient", true, "retry_same",
                0);
     world_rule(x->rules, "rdns", "reverse hostname", "450 4.7.25 no reverse hostname", "no_rdns", "source", false,

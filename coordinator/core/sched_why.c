@@ -1,0 +1,92 @@
+/* Scheduler, for people: what binds a lane, and a whole queue. */
+#include "coordinator/core/core.h"
+
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l) {
+    const char *why = rmd_sched_bars(c, q, l);
+    struct rmd_moving_stops stops;
+    struct rmd_moving m;
+    if (why)
+        return why;
+    rmd_moving_stops(c, q, &stops);
+    rmd_moving_bind(c, q, &stops, l, &m);
+    why = rmd_moving_why(c, q, l, &m);
+    return why ? why : rmd_usual_why(c, q, l);
+}
+
+uint32_t rmd_sched_lowest(struct rmd_coord *c, struct rmd_pq *q) {
+    uint32_t lowest = RMD_USUAL_LEVELS;
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        uint32_t level =
+            rmd_sched_bars(c, q, q->candidate[i]) ? RMD_USUAL_LEVELS : rmd_usual_at(c, q, q->candidate[i]).level;
+        lowest = level < lowest ? level : lowest;
+    }
+    return lowest;
+}
+
+/* Whatever waits here belongs to paused campaigns. */
+static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
+    rmd_list_for(it, &q->cqs) {
+        const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
+        if (x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED)
+            return false;
+    }
+    if (!q->deferred)
+        return true;
+    rmd_list_for(it, &c->all_campaigns) {
+        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
+        if (k->stream == q->stream && k->deferred && k->rec->state != RMD_CAMPAIGN_PAUSED)
+            return false;
+    }
+    return true;
+}
+
+const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
+    if (!q->queued && !q->deferred)
+        return "";
+    if (c->meta->restored)
+        return "store restored from a backup: waits for \"resume\"";
+    if (c->stalled)
+        return "store stalled";
+    if (q->provider < 0)
+        return campaigns_paused(c, q) ? "campaign paused" : "the domain's MX can't be resolved yet";
+    if (rmd_tenant_paused(c, q->stream->rec->tenant) || q->stream->rec->state)
+        return "paused";
+    if (rmd_stream_lacks_key(q->stream))
+        return "a DKIM key of the stream can't be read";
+    if (campaigns_paused(c, q))
+        return "campaign paused";
+    const char *later = rmd_release_binds(c, q);
+    if (later)
+        return later;
+    const char *refused = rmd_sender_why(c, q, &c->view);
+    refused = refused ? refused : rmd_content_why(q);
+    if (refused)
+        return refused;
+    rmd_sched_candidates(c, q);
+    if (!q->n_candidates)
+        return "no source in the pool";
+    const char *first = NULL;
+    uint64_t reserved = 0;
+    struct rmd_moving_stops stops;
+    struct rmd_moving m;
+    rmd_moving_stops(c, q, &stops);
+    for (size_t i = 0; i < q->n_candidates; i++) {
+        const char *why = rmd_sched_bars(c, q, q->candidate[i]);
+        rmd_moving_bind(c, q, &stops, q->candidate[i], &m);
+        if (!why)
+            why = rmd_moving_why(c, q, q->candidate[i], &m);
+        if (!why)
+            why = rmd_usual_why(c, q, q->candidate[i]);
+        if (!why && reserved && q->queued && q->queued <= reserved)
+            return rmd_why_kept;
+        if (!why)
+            return q->queued ? "" : "time of the next attempt";
+        reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
+        if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
+            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation ||
+            why == rmd_why_canary || why == rmd_why_growth || why == rmd_why_ended || why == rmd_why_ramp ||
+            why == rmd_why_rests)
+            first = why; /* what would help at once says most */
+    }
+    return first;
+}
