@@ -32,7 +32,7 @@ import evidence_svg as svg  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 TUNED = os.path.join(HERE, "tuned.json")
 BASELINES = ["round-robin", "fixed-rate", "time-warmup", "suspension"]
-FEATURES = ["gates", "concentration", "stickiness", "reputation", "canary", "probing", "moving", "networks", "breaker", "watch", "engagement"]
+FEATURES = ["gates", "concentration", "stickiness", "reputation", "canary", "probing", "moving", "networks", "breaker", "watch", "engagement", "pace"]
 TRAINING, EVALUATION = 1, 1001  # first seeds
 RUN_LIMIT_S = 240
 
