@@ -127,6 +127,8 @@ void rmd_listing_found(struct rmd_coord *c, const Remuda__Blocklist *l, const ch
 void rmd_listing_end(struct rmd_coord *c, struct rmd_listing *x, const char *why);
 /* The incident rests on this listing: it ends with it. */
 void rmd_listing_link(struct rmd_coord *c, struct rmd_listing *x, uint64_t incident);
+/* Every open incident about this source whose cause names the list: what it stopped ends with the listing. */
+void rmd_listing_link_named(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x);
 /* Our source with this address, of whichever tenant, or NULL. */
 struct rmd_source *rmd_listing_source(struct rmd_coord *c, const char *address);
 void rmd_listings_free(struct rmd_watchers *w);

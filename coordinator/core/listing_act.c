@@ -103,6 +103,15 @@ static struct rmd_incident *of_source(struct rmd_coord *c, uint32_t source) {
     return NULL;
 }
 
+void rmd_listing_link_named(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x) {
+    rmd_list_for(it, &c->incidents) {
+        const Remuda__IncidentRecord *r = rmd_container(it, struct rmd_incident, link)->rec;
+        if (!r->state && r->source == x->rec->source && r->class_ == RMD_CLASS_IP_BLOCKLISTED &&
+            rmd_blocklist_named(l, rmd_slice_str(r->cause)))
+            rmd_listing_link(c, x, r->id);
+    }
+}
+
 static void quarantine(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x) {
     struct rmd_source *s = rmd_source_find(c, x->rec->source);
     if (!s)
@@ -118,6 +127,7 @@ static void quarantine(struct rmd_coord *c, const Remuda__Blocklist *l, struct r
         i->rec->source = s->rec->id;
     }
     rmd_listing_link(c, x, i->rec->id);
+    rmd_listing_link_named(c, l, x);
     bool was = s->all.state == RMD_LANE_QUARANTINED;
     c->after_probe = was ? c->after_probe : RMD_PROBE_QUARANTINE_SYNCED;
     rmd_lane_set(c, s, &s->all, RMD_LANE_QUARANTINED, 0, i->rec->id);

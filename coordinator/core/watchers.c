@@ -531,6 +531,8 @@ void rmd_watchers_refused(struct rmd_coord *c, struct rmd_source *s, uint32_t pr
         struct rmd_listing *x = rmd_listing_find(c, rmd_watchers_list(w, list[i])->name, s->rec->address);
         if (x && incident)
             rmd_listing_link(c, x, incident);
+        if (x)
+            rmd_listing_link_named(c, rmd_watchers_list(w, list[i]), x);
     }
     rmd_watchers_check(c, s->rec->address, list, n, 0, incident, 0);
 }
