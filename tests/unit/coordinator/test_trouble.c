@@ -396,7 +396,7 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     assert_int_equal(x.last.waiting, 100);
     assert_non_null(strstr(x.last.next_step, "another network"));
     struct rmd_buf text = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "quarantined (incident 1)"));
     rmd_buf_release(&text);
     done(w);
@@ -428,7 +428,7 @@ static void a_lane_that_only_its_node_stopped_rests(void **state) {
     assert_in_range(cw_events(w, "returned"), 8 * 20, 13 * 20); /* every 5 s */
     assert_true(a->high_water <= 13);
     struct rmd_buf text = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "its node stopped the lane"));
     rmd_buf_release(&text);
     stopped = false;
