@@ -44,7 +44,8 @@ static const char usage[] =
     "  -h, --help          this text\n"
     "\n"
     "It stays in the foreground and logs to standard error; SIGTERM ends it in order, SIGHUP reads provider\n"
-    "and verdict rules and DKIM keys again. Its keys are made with `remuda keygen`, nodes are\n"
+    "and verdict rules, warm-up plans, blocklists and DKIM keys again. Its keys are made with `remuda keygen`, nodes "
+    "are\n"
     "enrolled with `remuda node add`, mail is submitted with `remuda send`.\n"
     "Exit: 0 stopped in order; 64 wrong usage; 69 it can't serve (store, socket, user: the log says why); 78 wrong\n"
     "configuration.\n";

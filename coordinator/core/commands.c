@@ -106,8 +106,8 @@ static const char *what_it_holds(struct rmd_coord *c, const struct rmd_node *n) 
     char wait[32];
     int64_t ms = n->valid_until_mono_ms - c->now.mono_ms;
     rmd_format_duration(ms > 0 ? ms : 0, wait);
-    return held ? rmd_arena_printf(&c->scratch, "; %llu messages are its until its leases end in %s",
-                                   (unsigned long long)held, wait)
+    return held ? rmd_arena_printf(&c->scratch, "; %llu message%s its until its leases end in %s",
+                                   (unsigned long long)held, held == 1 ? " is" : "s are", wait)
                 : "";
 }
 

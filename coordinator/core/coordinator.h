@@ -490,8 +490,9 @@ const char *rmd_coord_campaign_name(struct rmd_coord *c, const struct rmd_id *id
 /* The provider that this domain's site was last found to be, 0 when it isn't in the cache. */
 uint32_t rmd_coord_domain_provider(struct rmd_coord *c, const char *domain);
 
-/* Why a recipient of this domain and stream isn't being sent right now, or from where it would be: for `explain`. Text lines into out. */
-void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain,
-                       struct rmd_buf *out);
+/* Why a recipient of this domain and stream isn't being sent right now, or from where it would be: for `explain`. Text lines into out.
+ * campaign: its own; NULL: of none in particular. */
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const struct rmd_id *campaign,
+                       const char *domain, struct rmd_buf *out);
 
 #endif

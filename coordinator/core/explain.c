@@ -135,18 +135,12 @@ static void explain_site(struct rmd_coord *c, const struct rmd_domain *d, const 
     }
 }
 
-/* Campaigns of the stream that wait for a time. */
-static void explain_schedules(struct rmd_coord *c, const struct rmd_stream *s, struct rmd_buf *out) {
-    enum { NAMED = 10 };
-    int n = 0;
-    rmd_list_for(it, &c->open_campaigns) {
-        const struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, life);
-        const char *why = k->stream == s && !k->draining ? rmd_release_why(c, k, &c->scratch) : NULL;
-        if (why && n++ < NAMED)
-            rmd_buf_addf(out, "campaign %s: %s\n", rmd_campaign_name(k), why);
-    }
-    if (n > NAMED)
-        rmd_buf_addf(out, "%d more campaigns of the stream wait for their time\n", n - NAMED);
+/* The recipient's own campaign waits for a time. */
+static void explain_schedule(struct rmd_coord *c, const struct rmd_id *campaign, struct rmd_buf *out) {
+    const struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(campaign->b, sizeof campaign->b));
+    const char *why = k && !k->draining ? rmd_release_why(c, k, &c->scratch) : NULL;
+    if (why)
+        rmd_buf_addf(out, "campaign %s: %s\n", rmd_campaign_name(k), why);
 }
 
 /* Its domain isn't in the cache: not sorted yet, or sorted before a restart, into one of the stream's queues. */
@@ -166,8 +160,8 @@ static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const cha
     }
 }
 
-void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const char *domain,
-                       struct rmd_buf *out) {
+void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, const struct rmd_id *campaign,
+                       const char *domain, struct rmd_buf *out) {
     struct rmd_stream *s = rmd_stream_find(c, stream);
     if (!s || s->rec->tenant != tenant) {
         rmd_buf_addf(out, "there is no such stream\n");
@@ -178,7 +172,8 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (s->rec->state)
         rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name,
                      *s->rec->reason ? s->rec->reason : "by the operator");
-    explain_schedules(c, s, out);
+    if (campaign)
+        explain_schedule(c, campaign, out);
     if (rmd_stream_lacks_key(s))
         rmd_buf_addf(out,
                      "stream %s: a DKIM key of the stream can't be read, and nothing is sent unsigned: make its file "

@@ -188,7 +188,7 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     if (l->source && o->returned_reason == RMD_RETURN_NO_ADDRESS)
         l->source->rest_until_mono_ms = c->now.mono_ms + RMD_SOURCE_TROUBLE_REST_MS;
     if (o->returned_reason == RMD_RETURN_SOURCE_STOPPED && l->source && l->lane &&
-        l->source->all.state == RMD_LANE_OPEN && l->lane->state == RMD_LANE_OPEN)
+        l->source->all.state != RMD_LANE_QUARANTINED && l->lane->state != RMD_LANE_QUARANTINED)
         l->lane->rest_until_mono_ms = c->now.mono_ms + RMD_LANE_STOPPED_REST_MS;
     if (o->returned_reason == RMD_RETURN_OVERLOAD)
         l->node->hold_mono_ms = c->now.mono_ms + RMD_NODE_OVERLOAD_REST_MS;

@@ -167,9 +167,10 @@ static int post_verb(struct rmd_ctl *c, const char *family) {
         rmd_ctl_print_json(answer);
     else if (rc == CTL_OK && strcmp(rmd_json_s(answer, "state"), "retiring") == 0)
         printf("source %s is retiring: what its node has open ends first, then it is retired\n", name);
+    else if (rc == CTL_OK && *rmd_json_s(answer, "note"))
+        printf("%s\n", rmd_json_s(answer, "note"));
     else if (rc == CTL_OK)
-        printf("%s %s is %s%s%s\n", c->command->family, name, done_word(c->command->verb),
-               *rmd_json_s(answer, "note") ? ": " : "", rmd_json_s(answer, "note"));
+        printf("%s %s is %s\n", c->command->family, name, done_word(c->command->verb));
     json_decref(answer);
     return rc;
 }

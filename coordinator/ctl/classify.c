@@ -295,6 +295,24 @@ static struct rmd_rules *load_rules(const struct asked *a, struct rmd_buf *err) 
     return rules;
 }
 
+/* A name that is nobody's would be judged by the rules of everybody, and look as if it were its own. */
+static bool known_provider(struct rmd_ctl *c, const struct asked *a) {
+    struct rmd_providers providers;
+    struct rmd_buf err = {0}, known = {0};
+    bool found = true;
+    if (rmd_providers_load(a->providers_path, &providers, &err) == RMD_OK) { /* else load_rules() says why */
+        found = rmd_providers_find(&providers, rmd_provider_of_word(a->provider)) != NULL;
+        for (size_t i = 0; i < providers.n; i++)
+            rmd_buf_addf(&known, "%s%s", i ? ", " : "", providers.v[i]->name);
+        rmd_providers_release(&providers);
+    }
+    if (!found)
+        rmd_ctl_usage(c, "--provider: there is no provider \"%s\"; known are %s", a->provider, rmd_buf_str(&known));
+    rmd_buf_release(&err);
+    rmd_buf_release(&known);
+    return found;
+}
+
 int rmd_ctl_classify(struct rmd_ctl *c) {
     struct asked a = {0};
     struct rmd_buf err = {0};
@@ -307,6 +325,8 @@ int rmd_ctl_classify(struct rmd_ctl *c) {
     if (a.stage && rmd_stage_of_word(rmd_slice_str(a.stage)) == RMD_STAGE_NONE)
         return rmd_ctl_usage(c, "--stage %s: expected connect, greeting, ehlo, starttls, mail, rcpt, data or dot",
                              a.stage);
+    if (a.provider && !known_provider(c, &a))
+        return CTL_USAGE;
     if (a.tsv && c->json)
         return rmd_ctl_usage(c, "--tsv writes a table; it has no --json");
     struct rmd_rules *rules =

@@ -48,8 +48,11 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --warmup standard\n"
      "  remuda source add 203.0.113.7 --node n1 --helo mx7.example.net --pool bulk --lane-cap 2k\n", rmd_ctl_source_add},
-    {"source", "list", "", "Sources with state, caps and counts", "LANE CAP is that of each provider; * when some have one of their own.\n", rmd_ctl_source_list},
-    {"source", "show", "ADDRESS", "One source with its caps and lanes", "", rmd_ctl_source_show},
+    {"source", "list", "", "Sources with state, caps and counts", "LANE CAP is that of each provider; * when some have one of their own. USED: in the last 24 hours; DELIVERED, DEFERRED and\n"
+     "BOUNCED count since the coordinator started.\n", rmd_ctl_source_list},
+    {"source", "show", "ADDRESS", "One source with its caps and lanes",
+     "A lane is the source at one provider. USED: in the last 24 hours; DELIVERED, DEFERRED and BOUNCED count since the\n"
+     "coordinator started. A MINUTE: the lane's pace; TOLD BEFORE: how long ago its node said so.\n", rmd_ctl_source_show},
     {"source", "set", "ADDRESS [options]", "Change a source: caps, pools, HELO, node",
      "  What is not named stays as it is.\n"
      "  --cap, --lane-cap, --lane-caps, --pool, --helo, --label   as for `source add`\n"

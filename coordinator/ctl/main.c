@@ -49,11 +49,28 @@ static void usage_line(const struct rmd_ctl_command *k, FILE *to) {
             *k->arguments ? " " : "", k->arguments);
 }
 
+static void list_verbs(const char *family, FILE *to) {
+    size_t width = 0;
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++)
+        if (k->verb && strcmp(k->family, family) == 0 && strlen(k->verb) > width)
+            width = strlen(k->verb);
+    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++)
+        if (k->verb && strcmp(k->family, family) == 0)
+            fprintf(to, "  %s %-*s  %s\n", k->family, (int)width, k->verb, k->brief);
+}
+
 static int show_command(const struct rmd_ctl_command *k) {
+    bool family = false;
     printf("%s\n\n", k->brief);
     usage_line(k, stdout);
     if (*k->help)
         printf("\n%s", k->help);
+    for (const struct rmd_ctl_command *x = rmd_ctl_commands; x->family && !k->verb; x++)
+        family |= x->verb && strcmp(x->family, k->family) == 0;
+    if (family) {
+        puts("\nAlso:");
+        list_verbs(k->family, stdout);
+    }
     return CTL_OK;
 }
 
@@ -202,9 +219,7 @@ static int unknown(const struct rmd_ctl *c, bool family, bool help) {
     FILE *to = help ? stdout : stderr;
     if (!help)
         fprintf(stderr, "remuda: %s needs one of these:\n", c->argv[0]);
-    for (const struct rmd_ctl_command *k = rmd_ctl_commands; k->family; k++)
-        if (strcmp(k->family, c->argv[0]) == 0)
-            fprintf(to, "  %s %-8s  %s\n", k->family, k->verb, k->brief);
+    list_verbs(c->argv[0], to);
     return help ? CTL_OK : CTL_USAGE;
 }
 
@@ -217,8 +232,13 @@ int main(int argc, char **argv) {
         return rc;
     if (c.argc == 0)
         return help ? show_help() : (show_help(), CTL_USAGE);
-    if (strcmp(c.argv[0], "help") == 0)
-        return show_help();
+    if (strcmp(c.argv[0], "help") == 0) {
+        if (c.argc == 1)
+            return show_help();
+        help = true; /* "help send" is "send --help" */
+        c.argc--;
+        c.argv++;
+    }
     if (strcmp(c.argv[0], "version") == 0)
         return show_version();
     c.command = find_command(&c, &family);

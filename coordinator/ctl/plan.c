@@ -2,6 +2,7 @@
 #include "coordinator/ctl/ctl.h"
 #include "proto/io/plans_file.h"
 #include "proto/io/providers_file.h"
+#include "proto/reply_text.h"
 #include "proto/site.h"
 
 enum { SHARES_MAX = 64 };
@@ -32,6 +33,14 @@ static bool known_provider(void *ctx, const char *name) {
     return rmd_providers_find(ctx, name) != NULL;
 }
 
+static void say_unknown(const struct asked *a, const char *name, const struct rmd_providers *providers) {
+    struct rmd_buf known = {0};
+    for (size_t i = 0; i < providers->n; i++)
+        rmd_buf_addf(&known, "%s%s", i ? ", " : "", providers->v[i]->name);
+    rmd_ctl_usage(a->c, "--mix: there is no provider \"%s\"; known are %s", name, rmd_buf_str(&known));
+    rmd_buf_release(&known);
+}
+
 static bool parse_mix(struct asked *a, const char *mix, const struct rmd_providers *providers) {
     uint32_t sum = 0;
     size_t other = SIZE_MAX;
@@ -45,19 +54,20 @@ static bool parse_mix(struct asked *a, const char *mix, const struct rmd_provide
             rmd_ctl_usage(a->c, "--mix: \"%s\" is not provider=per cent", piece);
             return false;
         }
-        if (!rmd_providers_find(providers, piece)) {
-            rmd_ctl_usage(a->c, "--mix: there is no provider \"%s\"", piece);
+        const char *name = rmd_providers_find(providers, piece) ? piece : rmd_provider_of_word(piece);
+        if (!rmd_providers_find(providers, name)) {
+            say_unknown(a, piece, providers);
             return false;
         }
         for (size_t i = 0; i < a->q.n_shares; i++)
-            if (strcmp(a->share[i].provider, piece) == 0) {
-                rmd_ctl_usage(a->c, "--mix: %s stands there twice", piece);
+            if (strcmp(a->share[i].provider, name) == 0) {
+                rmd_ctl_usage(a->c, "--mix: %s stands there twice", name);
                 return false;
             }
-        if (strcmp(piece, RMD_PROVIDER_OTHER_NAME) == 0)
+        if (strcmp(name, RMD_PROVIDER_OTHER_NAME) == 0)
             other = a->q.n_shares;
         sum += a->tenths[a->q.n_shares];
-        a->share[a->q.n_shares++].provider = piece;
+        a->share[a->q.n_shares++].provider = name;
         if (a->q.n_shares == SHARES_MAX - 1)
             break;
     }
@@ -126,13 +136,14 @@ static const char *assumptions(struct asked *a, unsigned i) {
             "recipients, and no gate is passed",
             p->use_percent);
     case 1:
-        return a->q.at_once ? rmd_arena_printf(
-                                  &a->arena,
-                                  "%llu addresses warm up at once: %llu on each of %llu networks; the others wait "
-                                  "until those are warm",
-                                  (unsigned long long)a->q.at_once, (unsigned long long)a->per_network,
-                                  (unsigned long long)a->networks)
-                            : "all addresses warm up at once";
+        return a->q.at_once
+                   ? rmd_arena_printf(&a->arena,
+                                      "%llu addresses warm up at once: %llu on %s%llu network%s; the others wait "
+                                      "until those are warm",
+                                      (unsigned long long)a->q.at_once, (unsigned long long)a->per_network,
+                                      a->networks == 1 ? "" : "each of ", (unsigned long long)a->networks,
+                                      a->networks == 1 ? "" : "s")
+                   : "all addresses warm up at once";
     case 2:
         return rmd_arena_printf(
             &a->arena,

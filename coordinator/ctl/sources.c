@@ -526,7 +526,7 @@ static void text_row(const char *name, const json_t *s, const char *key, const c
 static void show_stream(const json_t *s) {
     json_t *k;
     size_t i;
-    char cap[32];
+    char cap[32], when[32];
     printf("stream %s  %s%s%s\n", rmd_json_s(s, "name"), rmd_json_s(s, "state"), *rmd_json_s(s, "reason") ? ": " : "",
            rmd_json_s(s, "reason"));
     text_row("pool", s, "pool", "-");
@@ -551,9 +551,11 @@ static void show_stream(const json_t *s) {
     duration_row("node-return-wait", s, "node_return_wait_ms", "");
     rmd_format_count((uint64_t)rmd_json_i(s, "domain_cap_per_day"), cap);
     printf("  %-18s %s\n", "domain-cap", rmd_json_i(s, "domain_cap_per_day") ? cap : "none of its own");
+    text_row("cold-lanes", s, "cold_lanes", "yes");
     json_array_foreach(json_object_get(s, "refused_at"), i, k)
         printf("  %-18s %s: %s%s%s  incident %lld\n", i ? "" : "refused-at", rmd_json_s(k, "provider"),
-               rmd_json_s(k, "state"), *rmd_json_s(k, "until") ? " until " : "", rmd_json_s(k, "until"),
+               rmd_json_s(k, "state"), *rmd_json_s(k, "until") ? " until " : "",
+               *rmd_json_s(k, "until") ? rmd_ctl_when(rmd_json_s(k, "until"), when) : "",
                (long long)rmd_json_i(k, "incident"));
 }
 

@@ -101,7 +101,7 @@ static void show_gates(const json_t *answer) {
             rmd_table_cell(t, rmd_json_s(g, "verdict"));
         }
     }
-    rmd_table_print(t, "no gates yet: nothing was sent");
+    rmd_table_print(t, "no gates yet: no day of its warm-up with mail is over");
 }
 
 int rmd_ctl_warmup_show(struct rmd_ctl *c) {

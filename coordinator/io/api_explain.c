@@ -216,7 +216,7 @@ static void explain_open(void *ctx, struct rmd_coord *core, struct rmd_time now)
     if (s->found)
         say_leased(s);
     else
-        rmd_coord_explain(core, s->r->http->o.tenant, s->now->stream, s->domain, &s->lines);
+        rmd_coord_explain(core, s->r->http->o.tenant, s->now->stream, &s->now->id, s->domain, &s->lines);
 }
 
 /* A recipient that was never tried, because DNS gives no answer, has no event: its key tells when it is next. */

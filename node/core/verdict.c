@@ -53,6 +53,12 @@ static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     rmd_worker_effect(w, RMD_WF_ALARM)->alarm = a;
 }
 
+void rmd_worker_alarms_anew(struct rmd_lane *lane, uint64_t site) {
+    for (size_t i = 0; i < RMD_WORKER_ALARMS_KEPT; i++)
+        if (lane->alarm[i].action == RMD_ACTION_QUARANTINE && lane->alarm[i].site == site)
+            lane->alarm[i] = (struct rmd_walarm){0};
+}
+
 static int64_t stop_until(const struct rmd_worker *w, const struct rmd_verdict *v) {
     int64_t ms = v->duration_ms;
     if (v->action == RMD_ACTION_QUARANTINE && ms < RMD_WORKER_STOP_MS)

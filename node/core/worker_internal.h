@@ -379,8 +379,8 @@ bool rmd_lane_is_other(const struct rmd_lane *lane);
 bool rmd_worker_site_stopped(const struct rmd_worker *w, const struct rmd_lane *lane, uint64_t site);
 /* Nothing more leaves from this lane to the site. false: too many are stopped already. */
 bool rmd_worker_stop_site(struct rmd_worker *w, struct rmd_wsite *site, int64_t until_ms);
-/* A stop of our own ends when a policy has taken it over and a later one lifts it. */
-void rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy);
+/* A stop of our own ends when a policy has taken it over and a later one lifts it: true. */
+bool rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy);
 void rmd_worker_sites_given(struct rmd_wsource *s, const Remuda__SourcePolicy *pb);
 void rmd_worker_settle_sites(struct rmd_worker *w, struct rmd_lane *lane, bool lane_in_policy);
 void rmd_worker_stops_release(struct rmd_lane *lane);
@@ -485,6 +485,8 @@ void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane
                          struct rmd_verdict *out);
 /* Slows, rests, stops, alarms. */
 void rmd_worker_apply(struct rmd_worker *w, const struct rmd_cause *c);
+/* A stop was lifted: the same words of before stop it anew, and are told again. site: of "other", or 0. */
+void rmd_worker_alarms_anew(struct rmd_lane *lane, uint64_t site);
 /* All that waits for the site is deferred, and what comes within `hold_ms`. */
 void rmd_worker_site_down(struct rmd_worker *w, const struct rmd_cause *c, int64_t hold_ms);
 void rmd_worker_defer_saved(struct rmd_worker *w, struct rmd_wmessage *m, const struct rmd_saved *s);

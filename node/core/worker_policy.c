@@ -172,7 +172,8 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
         rate = lane->share_rate;
     rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
     rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
-    rmd_worker_settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider));
+    if (rmd_worker_settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider)))
+        rmd_worker_alarms_anew(lane, 0);
 }
 
 static void settle_lane(struct rmd_worker *w, struct rmd_lane *lane) {

@@ -75,11 +75,13 @@ bool rmd_worker_stop_site(struct rmd_worker *w, struct rmd_wsite *site, int64_t 
 /* ---------------------------------------------------------------- policy */
 
 /* A policy that left before the alarm arrived says nothing about a stop. */
-void rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy) {
+bool rmd_worker_settle_stop(struct rmd_stop *stop, bool in_policy) {
+    bool lifted = !in_policy && stop->confirmed;
     if (in_policy && stop->until_ms)
         stop->confirmed = true;
-    else if (!in_policy && stop->confirmed)
+    else if (lifted)
         *stop = (struct rmd_stop){0};
+    return lifted;
 }
 
 void rmd_worker_sites_given(struct rmd_wsource *s, const Remuda__SourcePolicy *pb) {
@@ -96,8 +98,9 @@ void rmd_worker_settle_sites(struct rmd_worker *w, struct rmd_lane *lane, bool l
     while (rmd_map_next(&lane->site_stops, &it, &key, &v)) {
         struct rmd_stop *stop = v;
         uint64_t site = site_of(key);
-        rmd_worker_settle_stop(stop,
-                               lane_in_policy || rmd_map_get_u64(&lane->source->quarantined_sites, site) != NULL);
+        if (rmd_worker_settle_stop(stop,
+                                   lane_in_policy || rmd_map_get_u64(&lane->source->quarantined_sites, site) != NULL))
+            rmd_worker_alarms_anew(lane, site);
         if (!stop->until_ms)
             forget(lane, site, stop);
     }

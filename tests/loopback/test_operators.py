@@ -195,6 +195,21 @@ class Command(Text):
     def submit(self, template, rows, *args, **kw):
         return self.say("send", "--template", template, "--recipients", rows, "--stream", "bulk", *args, **kw)
 
+    def test_help_by_either_word_and_names_of_providers(self):
+        self.assertEqual(self.say("help", "send"), self.say("send", "--help"))
+        self.assertIn("warmup pause", self.say("warmup", "--help"))
+        self.assertIn("there is no command", self.say("help", "sned", code=2))
+        self.assertRegex(self.say("plan", "--volume", "1M/day", "--mix", "gmail=40"), r"\ngoogle +40.0 %")
+        for args in (("plan", "--volume", "1M/day", "--mix", "gmial=40"), ("classify", "550 no", "--provider", "gmial")):
+            self.assertRegex(self.say(*args, code=2), r'no provider "gmial"; known are google, ')
+        self.assertIn("no such user", self.say("classify", "550 no such user", "--provider", "gmail"))
+
+    def test_a_stream_shows_whether_cold_lanes_send_it(self):
+        self.assertRegex(self.say("stream", "show", "bulk"), r"cold-lanes +yes")
+        self.cluster.remuda("stream", "set", "bulk", "--cold-lanes", "never")
+        self.addCleanup(self.cluster.remuda, "stream", "set", "bulk", "--cold-lanes", "yes")
+        self.assertRegex(self.say("stream", "show", "bulk"), r"cold-lanes +never")
+
     def test_errors_are_one_object_with_json(self):
         for args, code, name in ((("campaign", "show", "nonsense"), 1, "einval"), (("campaign", "show"), 2, "usage"), (("source", "show", "203.0.113.1"), 3, "enotfound"),
                                  (("send", "--template", "x"), 2, "usage"), (("nonsense",), 2, "usage"), (("explain", "nobody-at-all@a.test", "--api"), 2, "usage"),

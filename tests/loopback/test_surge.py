@@ -14,7 +14,7 @@ PROVIDERS = """
 provider "big"    { mx = [".big.test"]; connections = 20; connections_per_site = 20; messages_per_connection = 1000 }
 provider "second" { mx = [".second.test"]; connections = 20; connections_per_site = 20; messages_per_connection = 1000 }
 """
-TEXT = "550-5.1.1 The email account that you tried to reach does not exist.\\n550 5.1.1 <%rcpt> no such user here"
+TEXT = "550-5.1.1 The email account that you tried to reach does not exist.\\n5.1.1 <%rcpt> no such user here"
 
 
 class Surge(ClusterCase):

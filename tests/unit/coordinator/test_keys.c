@@ -57,7 +57,7 @@ static void nothing_of_it_is_dealt(struct cw *w, const struct rmd_id *id, size_t
     assert_int_equal(w->n_rcpts, 10);
     rmd_coord_queues(w->core, note_queue, why);
     assert_string_equal(why, "a DKIM key of the stream can't be read");
-    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "a DKIM key of the stream can't be read"));
     rmd_buf_release(&text);
     policy_keys(w, &all, &loadable);

@@ -287,7 +287,7 @@ static struct rmd_id send(struct cw *w, uint32_t n, uint32_t first) {
 
 static void explained(struct cw *w, const char *words, bool there) {
     struct rmd_buf b = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &b);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &b);
     if (!strstr(rmd_buf_str(&b), words) == there)
         fail_msg("explain %s \"%s\":\n%s", there ? "doesn't say" : "says", words, rmd_buf_str(&b));
     rmd_buf_release(&b);

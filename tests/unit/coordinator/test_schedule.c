@@ -140,6 +140,22 @@ static unsigned contacted(const struct cw *w, int64_t until, const char *at) {
     return n;
 }
 
+/* A recipient waits for its own campaign's time, not for that of others of its stream. */
+static void explain_tells_the_time_of_its_own_campaign(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct rmd_id later = submit(w, google, 10, (struct rmd_schedule){.start_wall_ms = w->now.wall_ms + 2 * H});
+    struct rmd_id now = submit(w, google, 10, (struct rmd_schedule){0});
+    struct rmd_buf text = {0};
+    rmd_coord_explain(w->core, 1, 1, &later, "g.test", &text);
+    assert_non_null(strstr(rmd_buf_str(&text), "starts at "));
+    rmd_buf_clear(&text);
+    rmd_coord_explain(w->core, 1, 1, &now, "g.test", &text);
+    assert_null(strstr(rmd_buf_str(&text), "starts at "));
+    rmd_buf_release(&text);
+    done(w);
+}
+
 static void nothing_leaves_before_its_time(void **state) {
     (void)state;
     struct cw *w = world();
@@ -352,6 +368,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(how_much_is_released),
         cmocka_unit_test(what_contradicts_itself_is_told),
+        cmocka_unit_test(explain_tells_the_time_of_its_own_campaign),
         cmocka_unit_test(nothing_leaves_before_its_time),
         cmocka_unit_test(it_wakes_at_the_time),
         cmocka_unit_test(batches_are_exact_through_crashes),

@@ -156,7 +156,7 @@ static struct found incident(struct stage *x, uint64_t id) {
 
 static bool explains(struct stage *x, const char *domain, const char *words) {
     struct rmd_buf out = {0};
-    rmd_coord_explain(x->w.core, 1, 1, domain, &out);
+    rmd_coord_explain(x->w.core, 1, 1, NULL, domain, &out);
     bool says = strstr(rmd_buf_str(&out), words) != NULL;
     if (!says)
         print_message("%s", rmd_buf_str(&out));

@@ -396,7 +396,7 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     assert_int_equal(x.last.waiting, 100);
     assert_non_null(strstr(x.last.next_step, "another network"));
     struct rmd_buf text = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "quarantined (incident 1)"));
     rmd_buf_release(&text);
     done(w);
@@ -428,11 +428,35 @@ static void a_lane_that_only_its_node_stopped_rests(void **state) {
     assert_in_range(cw_events(w, "returned"), 8 * 20, 13 * 20); /* every 5 s */
     assert_true(a->high_water <= 13);
     struct rmd_buf text = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &text);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "its node stopped the lane"));
     rmd_buf_release(&text);
     stopped = false;
     cw_pass(w, 6000, 200);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 20);
+    done(w);
+}
+
+/* So does one that is probed, whatever its node knows that we don't. */
+static void a_probed_lane_that_its_node_stopped_rests(void **state) {
+    (void)state;
+    struct cw *w = world();
+    bool stopped = true;
+    w->ctx = &stopped;
+    w->answer = given_back;
+    struct cw_node *a = cw_node_add(w, "n1");
+    uint32_t s1 = cw_source(w, "203.0.113.7", "n1", 0);
+    cw_alarm(w, a, s1, rmd_provider_id("google"), &blocked, 1);
+    cw_run(w);
+    struct incidents x = {0};
+    rmd_coord_incidents(w->core, on_incident, &x);
+    struct rmd_command m = {.kind = RMD_CMD_INCIDENT_RESOLVE, .number = x.last.id, .reason = "delisted"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    struct rmd_id id = cw_submit(w, "bulk", one_domain, 20, 0);
+    cw_pass(w, 60000, 200);
+    assert_in_range(cw_events(w, "returned"), 8, 13); /* every 5 s */
+    stopped = false;
+    cw_pass(w, 60000, 200);
     assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 20);
     done(w);
 }
@@ -775,6 +799,7 @@ int main(void) {
         cmocka_unit_test(moved_work_is_timed_and_counted),
         cmocka_unit_test(with_nowhere_to_go_the_work_waits_and_says_so),
         cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
+        cmocka_unit_test(a_probed_lane_that_its_node_stopped_rests),
         cmocka_unit_test(content_that_is_refused_stops_the_campaign_there),
         cmocka_unit_test(transactional_mail_goes_on_and_a_person_is_told),
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),

@@ -94,7 +94,7 @@ static void waits_for(struct stage *x, const char *words) {
 
 static void explained(struct cw *w, const char *words) {
     struct rmd_buf b = {0};
-    rmd_coord_explain(w->core, 1, 1, "g.test", &b);
+    rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &b);
     if (!strstr(rmd_buf_str(&b), words))
         fail_msg("explain doesn't say \"%s\":\n%s", words, rmd_buf_str(&b));
     rmd_buf_release(&b);

@@ -318,7 +318,7 @@ static void nothing_waits_for_a_lane_when_it_is_urgent(void **state) {
     assert_int_equal(w->n_rcpts, 0);
     struct rmd_buf b = {0};
     uint32_t never = rmd_coord_stream_by_name(w->core, 1, "never")->id;
-    rmd_coord_explain(w->core, 1, never, "g.test", &b);
+    rmd_coord_explain(w->core, 1, never, NULL, "g.test", &b);
     assert_non_null(strstr(rmd_buf_str(&b), "warms up, and the stream never uses such lanes"));
     rmd_buf_release(&b);
     cw_submit(w, "urgent", google, 4, 100);
@@ -449,7 +449,7 @@ static void a_provider_that_wants_to_know_first(void **state) {
     cw_pass(w, HOUR, STEP);
     assert_int_equal(w->n_rcpts, 10);
     struct rmd_buf b = {0};
-    rmd_coord_explain(w->core, 1, rmd_coord_stream_by_name(w->core, 1, "bulk")->id, "y.test", &b);
+    rmd_coord_explain(w->core, 1, rmd_coord_stream_by_name(w->core, 1, "bulk")->id, NULL, "y.test", &b);
     assert_non_null(strstr(rmd_buf_str(&b), "must be registered with the provider first"));
     rmd_buf_release(&b);
     struct rmd_command m = {.kind = RMD_CMD_SOURCE_REGISTER, .name = "203.0.113.7", .provider = "yaho"};
@@ -526,14 +526,14 @@ static void what_binds_is_said(void **state) {
     assert_int_equal(w->n_rcpts, 4);
     struct rmd_buf b = {0};
     uint32_t bulk = rmd_coord_stream_by_name(w->core, 1, "bulk")->id;
-    rmd_coord_explain(w->core, 1, bulk, "g.test", &b);
+    rmd_coord_explain(w->core, 1, bulk, NULL, "g.test", &b);
     assert_non_null(strstr(rmd_buf_str(&b), "what binds: warm-up's share of the hour"));
     assert_non_null(strstr(rmd_buf_str(&b), "(warm-up: stage 1 of 12)"));
     assert_non_null(strstr(rmd_buf_str(&b), "4 an hour, 4 used, 0 outstanding; more frees in 3"));
     cw_pass(w, 8 * HOUR, STEP);
     assert_int_equal(w->n_rcpts, 20);
     rmd_buf_clear(&b);
-    rmd_coord_explain(w->core, 1, bulk, "g.test", &b);
+    rmd_coord_explain(w->core, 1, bulk, NULL, "g.test", &b);
     assert_non_null(strstr(rmd_buf_str(&b), "what binds: warm-up cap"));
     assert_non_null(strstr(rmd_buf_str(&b), "cap of the lane: 20 a day, 20 used in 24 h"));
     rmd_buf_release(&b);

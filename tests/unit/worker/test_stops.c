@@ -161,6 +161,32 @@ static void a_stop_ends_when_a_policy_lifts_it(void **state) {
     world_free(x);
 }
 
+/* Whoever lifted it asks whether the block is over, and must hear that it isn't, however soon that is. */
+static void the_same_block_is_told_again_after_a_lift(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    struct world_policy p;
+    world_lease(x, (struct world_lease){.id = 9, .provider = "big", .domain = "big.test", .n = 100});
+    world_run(x, 60000); /* it has a pace, and no connection */
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 100);
+    x->answer = blocked_greeting;
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 1});
+    world_run(x, 100);
+    assert_int_equal(x->alarms, 1);
+    world_policy_init(&p);
+    p.quarantined[0] = p.provider[0].id;
+    p.source[0].quarantined_provider = p.quarantined;
+    p.source[0].n_quarantined_provider = 1;
+    world_policy(x, &p);
+    p.source[0].n_quarantined_provider = 0;
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 1});
+    world_run(x, 4500);
+    assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED), 2);
+    assert_int_equal(x->alarms, 2);
+    world_free(x);
+}
+
 /* Another HELO or address to bind: what was dialled before is another sender's, to a receiver. */
 static void a_source_that_changes_dials_anew(void **state) {
     (void)state;
@@ -536,6 +562,7 @@ int main(void) {
         cmocka_unit_test(one_receiver_never_stops_a_source_everywhere),
         cmocka_unit_test(a_block_aborts_before_the_dot_and_waits_behind_it),
         cmocka_unit_test(a_stop_ends_when_a_policy_lifts_it),
+        cmocka_unit_test(the_same_block_is_told_again_after_a_lift),
         cmocka_unit_test(a_source_that_changes_dials_anew),
         cmocka_unit_test(a_rate_verdict_slows_and_goes_on),
         cmocka_unit_test(what_is_said_of_a_sending_domain_is_told_for_each_stream),
