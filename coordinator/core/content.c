@@ -4,7 +4,8 @@
  * the message is at fault.
  *
  * The same template sent by many small campaigns of a stream is one content: what each of the last day had counts for all, and all
- * that are active stop or pause.
+ * that are active stop or pause. A campaign that is refused by itself stops whatever an earlier one of the same template had: a link
+ * may have got a bad name since.
  *
  * Owns the campaigns' tallies. They live in memory only, at most one a configured provider; a restart counts anew,
  * a resume as well. The stops are in the campaign's record, and last until a person resolves their incident or resumes
@@ -37,15 +38,15 @@ static bool same_content(const struct rmd_coord *c, const struct rmd_campaign *k
                       c->now.wall_ms - x->rec->accepted_wall_ms <= RMD_CONTENT_SAME_MS);
 }
 
-/* Their outcomes together, at each provider that this campaign had outcomes of; scratch memory. */
-static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_campaign *k) {
+/* Their outcomes together (or this campaign's alone), at each provider that this campaign had outcomes of; scratch memory. */
+static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_campaign *k, bool alone) {
     struct rmd_content_tally *sum = rmd_arena_alloc(&c->scratch, (k->n_tallies + 1) * sizeof *sum);
     for (size_t i = 0; i < k->n_tallies; i++)
         sum[i] = (struct rmd_content_tally){.provider = k->tally[i].provider,
                                             .stopped = rmd_content_stopped(k, k->tally[i].provider)};
     rmd_list_for(it, &c->all_campaigns) {
         const struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
-        if (!x->n_tallies || !same_content(c, k, x))
+        if (!x->n_tallies || (alone ? x != k : !same_content(c, k, x)))
             continue;
         for (size_t i = 0; i < k->n_tallies; i++)
             for (size_t j = 0; j < x->n_tallies; j++)
@@ -247,8 +248,10 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     if (!refused)
         return;
     const char *provider = rmd_provider_name(c, l->provider_id);
-    struct rmd_failover_decision d =
-        rmd_content_decide(together(c, k), k->n_tallies, at, c->other, provider, k->stream->rec->priority == 0);
+    struct rmd_failover_decision d = {.what = RMD_FAILOVER_NOTHING};
+    for (int alone = 1; alone >= 0 && d.what == RMD_FAILOVER_NOTHING; alone--)
+        d = rmd_content_decide(together(c, k, alone), k->n_tallies, at, c->other, provider,
+                               k->stream->rec->priority == 0);
     if (d.what == RMD_FAILOVER_NOTHING)
         return;
     struct rmd_incident *i = tell(c, l, o, v, &d);

@@ -518,6 +518,23 @@ static void small_campaigns_of_one_content_stop_together(void **state) {
     }
 }
 
+/* What the template had before, when it was welcome, keeps none of a campaign that is refused going. */
+static void a_campaign_that_is_refused_stops_whatever_its_template_had(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    struct cw *w = &x->w;
+    for (int i = 0; i < SOURCES; i++)
+        x->node[i]->holds = false;
+    struct rmd_id id = cw_submit(w, "bulk", google, 150, 0);
+    cw_pass(w, 60000, 500);
+    assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 150);
+    w->answer = refuse_content;
+    id = cw_submit(w, "bulk", google, 30, 1000);
+    cw_pass(w, 60000, 500);
+    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
+    tear_down(x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moved_work_starts_as_a_canary_and_grows),
@@ -534,6 +551,7 @@ int main(void) {
         cmocka_unit_test(a_whole_source_is_probed_by_one_recipient),
         cmocka_unit_test(the_time_line_is_bounded),
         cmocka_unit_test(small_campaigns_of_one_content_stop_together),
+        cmocka_unit_test(a_campaign_that_is_refused_stops_whatever_its_template_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
