@@ -136,7 +136,7 @@ void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *w
     rmd_core_warn(c, "incident %llu: %s", (unsigned long long)i->rec->id, why);
 }
 
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site, bool alone,
                         uint32_t class) {
     bool any = false;
     rmd_list_for(it, &c->incidents) {
@@ -145,13 +145,15 @@ bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_
         if (r->moving != RMD_MOVING_CANARY || !r->canary_ledger_ms || r->source == s->rec->id || r->class_ != class ||
             (r->provider && r->provider != provider) || (r->site && r->site != site) || !went_to(i, s->rec->address))
             continue;
+        any = true;
+        if (alone && r->site != site) /* the work for everybody else goes on */
+            continue;
         rmd_moving_ended(
             c, i,
             rmd_arena_printf(&c->scratch,
                              "moving has ended: %s, which took moved work, was refused in the same way at %s "
                              "during the canary; the rest waits for a person or the return",
                              s->rec->address, rmd_provider_name(c, provider)));
-        any = true;
     }
     return any;
 }

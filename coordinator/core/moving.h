@@ -17,7 +17,8 @@
  * - Lanes that warm up have their plan for growth; what came back goes to them only when no warm lane is in service.
  * - Streams of priority 0 know no canary: urgent mail is little. Growth and the end of the moving hold for them as well.
  * - A refusal of the same class on a target during the canary ends the moving, and that of the target's own work: whoever refuses one
- *   network after the other isn't asked with a third. The rest waits for a person or the return.
+ *   network after the other isn't asked with a third. The rest waits for a person or the return. What a single site of "other" says
+ *   ends the moving of that site's work alone.
  *
  * Return: QUARANTINED -> PROBING: one recipient at a time, of all that waits. RMD_PROBES accepted in a row: OPEN, with its recent
  * peak forgotten, so that it grows anew (ramp). A refusal: QUARANTINED again, for twice as long. A source that comes back from a stop
@@ -115,8 +116,9 @@ int64_t rmd_moving_now(const struct rmd_coord *c); /* ledger time, never 0 */
 void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *s, struct rmd_lane *l,
                       bool move);
 void rmd_moving_begin_site(struct rmd_coord *c, struct rmd_incident *i, bool move);
-/* This source is refused, at this site when it is one of "other": does that end some canary? */
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+/* This source, which may have taken moved work in a canary, is refused, at this site when it is one of "other": its own work moves
+ * nowhere then (true), and the moving ends. Not when the site stops itself alone: one receiver ends what moves for it, and no more. */
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site, bool alone,
                         uint32_t class);
 void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *why);
 void rmd_moving_stops(const struct rmd_coord *c, struct rmd_pq *q, struct rmd_moving_stops *out);
