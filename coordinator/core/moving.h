@@ -14,6 +14,8 @@
  *   canary's part is taken of: what came back, and of what is queued as much as the stopped lane sends in that time.
  * - Growth: afterwards a lane takes up to growth_percent of its recent peak hour, in the rolling hour, all its mail counted. A peak counts when it is an
  *   hour old, so growth is geometric by the hour. A lane without a past begins with growth_floor or with the canary's part.
+ * - A lane on the stopped source's own network goes on with what it sent (then, or in its recent peak hour), and takes no moved work while
+ *   the pool has a warm lane on another network.
  * - Lanes that warm up have their plan for growth; what came back goes to them only when no warm lane is in service.
  * - Streams of priority 0 know no canary: urgent mail is little. Growth and the end of the moving hold for them as well.
  * - A refusal of the same class on a target during the canary ends the moving, and that of the target's own work: whoever refuses one
@@ -97,8 +99,8 @@ struct rmd_moving {
     bool held;      /* over what lanes that rest had sent: only what ends soon */
 };
 
-extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_ramp[],
-    rmd_why_probing[];
+extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_next_door[],
+    rmd_why_ramp[], rmd_why_probing[];
 
 /* ---- growth.c */
 uint64_t rmd_peak_of(const struct rmd_coord *c, const struct rmd_lane *l); /* recent, an hour old */
