@@ -9,6 +9,10 @@
 #include <base/text.h>
 
 enum { IP_SCOPES = RMD_SCOPE_SOURCE | RMD_SCOPE_NETWORK | RMD_SCOPE_LANE };
+enum { /* an address that is of no use to anybody */
+       SUPPRESS_CLASSES = 1 << RMD_CLASS_USER_UNKNOWN | 1 << RMD_CLASS_MAILBOX_DISABLED |
+                          1 << RMD_CLASS_MAILBOX_FULL | 1 << RMD_CLASS_NO_SUCH_DOMAIN
+};
 enum { PAUSE_SCOPES = RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN | RMD_SCOPE_SENDING_DOMAIN };
 
 struct rmd_rules *rmd_rules_new(void) {
@@ -192,6 +196,8 @@ static int check_verdict(struct adding *a) {
         return refuse(a, "moves work for a cause that is not the source's: scope must be source, network or lane");
     if (v->action == RMD_ACTION_SUPPRESS && v->scope != RMD_SCOPE_RECIPIENT)
         return refuse(a, "suppresses for a cause that is not the recipient's: scope must be recipient");
+    if (v->action == RMD_ACTION_SUPPRESS && !(SUPPRESS_CLASSES >> v->class & 1))
+        return refuse(a, "suppresses for what is no fault of the recipient: class %s", rmd_class_name(v->class));
     if (v->action == RMD_ACTION_QUARANTINE && (v->scope & ~(unsigned)(IP_SCOPES | RMD_SCOPE_NODE)))
         return refuse(a, "quarantines something that is no source: scope must be source, network, lane or node");
     if (v->action == RMD_ACTION_PAUSE && !(v->scope & PAUSE_SCOPES))

@@ -342,7 +342,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
     x->d = rmd_failover_decide(&in);
     x->ms = x->d.until_wall_ms > c->now.wall_ms ? x->d.until_wall_ms - c->now.wall_ms : 0;
     if (x->d.what >= RMD_FAILOVER_QUARANTINE_SITE && x->d.what <= RMD_FAILOVER_QUARANTINE_NETWORK)
-        x->ended = rmd_moving_refused(c, x->source, x->provider_id, x->site, x->verdict->class);
+        x->ended = rmd_moving_refused(c, x->source, x->provider_id, x->site,
+                                      x->d.what == RMD_FAILOVER_QUARANTINE_SITE, x->verdict->class);
 }
 
 void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a) {

@@ -4,6 +4,7 @@
 const char rmd_why_canary[] = "canary: of moved work only a small part goes on at first",
            rmd_why_growth[] = "growth limit: a lane takes moved work step by step",
            rmd_why_ended[] = "moved work was refused on another network, too: the rest waits for a person",
+           rmd_why_next_door[] = "moved work goes to other networks first: this lane goes on with what it sent",
            rmd_why_never[] = "this cause never moves work to another source";
 
 static uint64_t add(uint64_t a, uint64_t b) {
@@ -136,7 +137,7 @@ void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *w
     rmd_core_warn(c, "incident %llu: %s", (unsigned long long)i->rec->id, why);
 }
 
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site, bool alone,
                         uint32_t class) {
     bool any = false;
     rmd_list_for(it, &c->incidents) {
@@ -145,13 +146,15 @@ bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_
         if (r->moving != RMD_MOVING_CANARY || !r->canary_ledger_ms || r->source == s->rec->id || r->class_ != class ||
             (r->provider && r->provider != provider) || (r->site && r->site != site) || !went_to(i, s->rec->address))
             continue;
+        any = true;
+        if (alone && r->site != site) /* the work for everybody else goes on */
+            continue;
         rmd_moving_ended(
             c, i,
             rmd_arena_printf(&c->scratch,
                              "moving has ended: %s, which took moved work, was refused in the same way at %s "
                              "during the canary; the rest waits for a person or the return",
                              s->rec->address, rmd_provider_name(c, provider)));
-        any = true;
     }
     return any;
 }
@@ -208,10 +211,30 @@ uint64_t rmd_moving_room(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
     return r && rmd_warm_is_cold(l->warm) && warm_elsewhere(c, q, i) ? 0 : r;
 }
 
+/* On the stopped source's own network, while the pool has a warm lane on another one. */
+static bool next_door(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lane *l, const struct rmd_incident *i,
+                      enum rmd_moving_phase p) {
+    const struct rmd_source *from = rmd_source_find(c, i->rec->source);
+    return (p == RMD_MOVING_CANARY || p == RMD_MOVING_GROWING) && from && from->net == l->source->net &&
+           !(c->o.without & RMD_WITHOUT_NETWORKS) && warm_elsewhere(c, q, i);
+}
+
+/* What it sent before: then, or in its busiest hour of late. */
+static uint64_t usual_room(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_incident *i) {
+    uint64_t own = own_room(c, l, i), peak = rmd_peak_of(c, l),
+             hour = peak ? rmd_account_hour_available(&c->ledger, l->account, peak) : 0;
+    return own > hour ? own : hour;
+}
+
 uint64_t rmd_moving_flow(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m) {
     uint64_t room = UINT64_MAX;
     for (size_t k = 0; k < m->n; k++) {
         enum rmd_moving_phase p = phase(c, q, m->v[k]);
+        if (next_door(c, q, l, m->v[k], p)) {
+            uint64_t r = usual_room(c, l, m->v[k]);
+            room = r < room ? r : room;
+            continue;
+        }
         if (p == RMD_MOVING_NEVER) /* nothing that it had; what it never had is new */
             p = RMD_MOVING_GROWING;
         uint64_t r = phase_room(c, q, l, m->v[k], p);
@@ -232,7 +255,8 @@ void rmd_moving_took(struct rmd_coord *c, struct rmd_pq *q, struct rmd_incident 
 void rmd_moving_flowed(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m,
                        uint32_t n) {
     for (size_t k = 0; k < m->n; k++) {
-        if (phase(c, q, m->v[k]) != RMD_MOVING_CANARY)
+        enum rmd_moving_phase p = phase(c, q, m->v[k]);
+        if (p != RMD_MOVING_CANARY || next_door(c, q, l, m->v[k], p))
             continue;
         uint64_t own = own_room(c, l, m->v[k]), over = n > own ? n - own : 0;
         canary_used(c, m->v[k], over);
@@ -286,7 +310,7 @@ static const char *why(struct rmd_coord *c, const struct rmd_pq *q, const struct
 
 const char *rmd_moving_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m) {
     if (m->n && !rmd_moving_flow(c, q, l, m))
-        return why(c, q, m->v[0]);
+        return next_door(c, q, l, m->v[0], phase(c, q, m->v[0])) ? rmd_why_next_door : why(c, q, m->v[0]);
     const char *first = NULL;
     rmd_list_for(it, &q->cqs) { /* all that is loaded came back from stopped lanes? */
         const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);

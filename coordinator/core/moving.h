@@ -14,10 +14,13 @@
  *   canary's part is taken of: what came back, and of what is queued as much as the stopped lane sends in that time.
  * - Growth: afterwards a lane takes up to growth_percent of its recent peak hour, in the rolling hour, all its mail counted. A peak counts when it is an
  *   hour old, so growth is geometric by the hour. A lane without a past begins with growth_floor or with the canary's part.
+ * - A lane on the stopped source's own network goes on with what it sent (then, or in its recent peak hour), and takes no moved work while
+ *   the pool has a warm lane on another network.
  * - Lanes that warm up have their plan for growth; what came back goes to them only when no warm lane is in service.
  * - Streams of priority 0 know no canary: urgent mail is little. Growth and the end of the moving hold for them as well.
  * - A refusal of the same class on a target during the canary ends the moving, and that of the target's own work: whoever refuses one
- *   network after the other isn't asked with a third. The rest waits for a person or the return.
+ *   network after the other isn't asked with a third. The rest waits for a person or the return. What a single site of "other" says
+ *   ends the moving of that site's work alone.
  *
  * Return: QUARANTINED -> PROBING: one recipient at a time, of all that waits. RMD_PROBES accepted in a row: OPEN, with its recent
  * peak forgotten, so that it grows anew (ramp). A refusal: QUARANTINED again, for twice as long. A source that comes back from a stop
@@ -96,8 +99,8 @@ struct rmd_moving {
     bool held;      /* over what lanes that rest had sent: only what ends soon */
 };
 
-extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_ramp[],
-    rmd_why_probing[];
+extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_next_door[],
+    rmd_why_ramp[], rmd_why_probing[];
 
 /* ---- growth.c */
 uint64_t rmd_peak_of(const struct rmd_coord *c, const struct rmd_lane *l); /* recent, an hour old */
@@ -115,8 +118,9 @@ int64_t rmd_moving_now(const struct rmd_coord *c); /* ledger time, never 0 */
 void rmd_moving_begin(struct rmd_coord *c, struct rmd_incident *i, struct rmd_source *s, struct rmd_lane *l,
                       bool move);
 void rmd_moving_begin_site(struct rmd_coord *c, struct rmd_incident *i, bool move);
-/* This source is refused, at this site when it is one of "other": does that end some canary? */
-bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site,
+/* This source, which may have taken moved work in a canary, is refused, at this site when it is one of "other": its own work moves
+ * nowhere then (true), and the moving ends. Not when the site stops itself alone: one receiver ends what moves for it, and no more. */
+bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_t provider, uint64_t site, bool alone,
                         uint32_t class);
 void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *why);
 void rmd_moving_stops(const struct rmd_coord *c, struct rmd_pq *q, struct rmd_moving_stops *out);

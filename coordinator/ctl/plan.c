@@ -75,13 +75,16 @@ static bool parse_mix(struct asked *a, const char *mix, const struct rmd_provide
         rmd_ctl_usage(a->c, "--mix: more than 100 per cent");
         return false;
     }
-    if (other == SIZE_MAX && sum < 1000) {
+    if (other != SIZE_MAX && sum < 1000) {
+        rmd_ctl_usage(a->c, "--mix: %u.%u per cent in all; without `other`, that is what is missing", sum / 10,
+                      sum % 10);
+        return false;
+    }
+    if (sum < 1000) {
         other = a->q.n_shares++;
         a->share[other].provider = RMD_PROVIDER_OTHER_NAME;
-        a->tenths[other] = 0;
+        a->tenths[other] = 1000 - sum;
     }
-    if (other != SIZE_MAX)
-        a->tenths[other] += 1000 - sum;
     for (size_t i = 0; i < a->q.n_shares; i++)
         a->share[i].per_day = (a->q.per_day * a->tenths[i] + 999) / 1000;
     a->q.share = a->share;

@@ -197,6 +197,7 @@ class Plans(unittest.TestCase):
                             (["--volume", "1M"], "--volume and --mix are needed"),
                             (["--volume", "1M", "--mix", "gogle=50"], "there is no provider \"gogle\""),
                             (["--volume", "1M", "--mix", "google=70,outlook=40"], "more than 100 per cent"),
+                            (["--volume", "1M", "--mix", "google=45,other=20"], "65.0 per cent in all"),
                             (["--volume", "1M", "--mix", "google=x"], "is not provider=per cent"),
                             (["--volume", "1M", "--mix", "google=50", "--plan", "fast"], "there are conservative, standard, aggressive")):
             a = self.run_it("plan", *args)

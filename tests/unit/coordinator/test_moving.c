@@ -202,6 +202,73 @@ static void moved_work_starts_as_a_canary_and_grows(void **state) {
     tear_down(x);
 }
 
+/* Two sources on each network; the first of the order, by its first lease: it, and its neighbour. */
+static void pairs(struct stage *x, uint32_t n, uint32_t *first, uint32_t *neighbour) {
+    uint32_t second[SOURCES];
+    for (int i = 0; i < SOURCES; i++) {
+        char text[32];
+        (void)rmd_format(text, sizeof text, "%.*s8", (int)strlen(address[i]) - 1, address[i]);
+        second[i] = cw_source(&x->w, text, node_name[i], 0);
+    }
+    under_way(x, n);
+    *first = x->node[x->first]->lease[0]->source;
+    *neighbour = *first == second[x->first] ? x->source[x->first] : second[x->first];
+}
+
+static void refuse_source(struct stage *x, uint32_t source) {
+    struct rmd_verdict v = block(24 * HOUR);
+    cw_alarm(&x->w, x->node[x->first], source, rmd_provider_id("google"), &v, 1);
+    cw_run(&x->w);
+}
+
+static size_t sent_by(const struct stage *x, uint32_t source, size_t from) {
+    size_t n = 0;
+    for (size_t i = from; i < x->w.n_rcpts; i++)
+        n += x->w.rcpt[i].source == source;
+    return n;
+}
+
+/* Mail that comes after the stop is moved work, too: it goes to other networks, and not to the neighbour of the refused one. */
+static void the_neighbour_takes_no_moved_work(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    uint32_t first, neighbour;
+    pairs(x, 100, &first, &neighbour);
+    refuse_source(x, first);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = cw_submit(&x->w, "bulk", google, 400, 50000);
+    answer(x, -1, 10 * MIN);
+    assert_in_range(x->w.n_rcpts - t0, 1, 20 + 20); /* the canary of what came back and of what came */
+    answer(x, -1, 12 * HOUR);
+    assert_int_equal(sent_by(x, first, t0), 0);
+    assert_int_equal(sent_by(x, neighbour, t0), 0);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 400);
+    tear_down(x);
+}
+
+/* It goes on with what it sent before. */
+static void the_neighbour_keeps_what_is_its_own(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    uint32_t first, neighbour;
+    pairs(x, 60000, &first, &neighbour);
+    for (int t = 0; t < 90; t++) {
+        for (int i = 0; i < SOURCES; i++)
+            cw_answer_some(&x->w, x->node[i], 60);
+        cw_pass(&x->w, MIN, 10000);
+    }
+    size_t before = sent_by(x, neighbour, 0), t0 = x->w.n_rcpts;
+    refuse_source(x, first);
+    for (int t = 0; t < 75; t++) {
+        for (int i = 0; i < SOURCES; i++)
+            cw_answer_some(&x->w, x->node[i], 60);
+        cw_pass(&x->w, MIN, 10000);
+    }
+    assert_true(before > 2 * RMD_COORD_LANE_MESSAGES); /* more than what it holds when the stop comes */
+    assert_true(sent_by(x, neighbour, t0) >= before * 75 / 90 * 9 / 10);
+    tear_down(x);
+}
+
 static void a_canary_that_is_refused_ends_the_moving(void **state) {
     (void)state;
     struct stage *x = build(0);
@@ -538,6 +605,8 @@ static void a_campaign_that_is_refused_stops_whatever_its_template_had(void **st
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moved_work_starts_as_a_canary_and_grows),
+        cmocka_unit_test(the_neighbour_takes_no_moved_work),
+        cmocka_unit_test(the_neighbour_keeps_what_is_its_own),
         cmocka_unit_test(a_canary_that_is_refused_ends_the_moving),
         cmocka_unit_test(another_reason_on_a_target_ends_nothing),
         cmocka_unit_test(urgent_mail_knows_no_canary),

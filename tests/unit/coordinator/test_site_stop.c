@@ -297,6 +297,36 @@ static void two_that_were_refused_come_back(void **state) {
     tear_down(x);
 }
 
+/* A source is stopped at all of "other", or everywhere, and its work moves; then the liar, who refuses everybody, refuses the source
+ * that takes it. That ends nothing for anybody else. */
+static void a_liar_ends_no_moving_but_its_own(void **state) {
+    (void)state;
+    for (int everywhere = 0; everywhere < 2; everywhere++) {
+        struct stage *x = build(0);
+        struct rmd_verdict v = block(24 * HOUR);
+        cw_alarm(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("google"), &v, 1);
+        if (everywhere)
+            cw_alarm(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("yahoo"), &v, 1);
+        else
+            refuse_at(x, x->a, "liar.test", 24 * HOUR);
+        cw_run(&x->w);
+        assert_int_equal(look(x, x->a).other, everywhere ? RMD_LANE_OPEN : RMD_LANE_QUARANTINED);
+        size_t t0 = x->w.n_rcpts;
+        mail(x, all, 120);
+        assert_int_equal(sent(x, x->a, "@", t0), 0);
+        for (int i = 0; i < SOURCES; i++)
+            if (sent(x, i, "@", t0))
+                refuse_at(x, i, "liar.test", 24 * HOUR);
+        assert_in_range(sent(x, -1, "@", t0), 1, 20);                   /* it is the canary that was refused */
+        assert_int_equal(cw_events(&x->w, "incident.moving_ended"), 1); /* the target's, at liar.test */
+        cw_pass(&x->w, 12 * HOUR, MIN);
+        assert_int_equal(sent(x, -1, "@o.test", t0), 40);
+        assert_int_equal(sent(x, -1, "@p.test", t0), 40);
+        assert_int_equal(sent(x, x->a, "@", t0), 0);
+        tear_down(x);
+    }
+}
+
 /* What a third one must try again isn't for the one that is probed; nobody waits for ever. */
 static void greylisted_elsewhere_while_one_is_probed(void **state) {
     (void)state;
@@ -448,6 +478,7 @@ int main(void) {
         cmocka_unit_test(much_later_it_is_a_second_site_alone),
         cmocka_unit_test(on_the_third_day_one_recipient_opens_it),
         cmocka_unit_test(two_that_were_refused_come_back),
+        cmocka_unit_test(a_liar_ends_no_moving_but_its_own),
         cmocka_unit_test(greylisted_elsewhere_while_one_is_probed),
         cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
         cmocka_unit_test(without_an_end_it_waits_for_a_person),

@@ -568,6 +568,38 @@ static void a_warm_up_follows_its_provider_through_reloads(void **state) {
     done(w);
 }
 
+/* What came back from a stopped lane goes to the warm lane of another network; the cold one, which would be first in order, gets none. */
+static void moved_work_goes_to_warm_lanes(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct cw_node *n = &w->node[0];
+    n->holds = true;
+    uint32_t a = cw_source(w, "203.0.113.7", "n1", 0), b = cw_source(w, "192.0.2.7", "n1", 0);
+    cw_submit(w, "bulk", google, 200, 0);
+    cw_pass(w, 2000, 200); /* one lease of one lane has all of it */
+    uint32_t first = n->lease[0]->source, cold = add(w, "198.51.100.9", "story", 0);
+    struct rmd_verdict v = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                            .scope = RMD_SCOPE_SOURCE,
+                            .at_provider = true,
+                            .action = RMD_ACTION_QUARANTINE,
+                            .duration_ms = DAY,
+                            .move = true,
+                            .rule = "block"};
+    size_t t0 = w->n_rcpts;
+    cw_alarm(w, n, first, rmd_provider_id("google"), &v, 1);
+    for (int k = 0; k < 120; k++) {
+        cw_pass(w, 60000, 10000);
+        cw_answer_all(w, n);
+    }
+    size_t to_warm = 0;
+    for (size_t k = t0; k < w->n_rcpts; k++) {
+        assert_int_not_equal(w->rcpt[k].source, cold);
+        to_warm += w->rcpt[k].source == (first == a ? b : a);
+    }
+    assert_true(to_warm >= 20);
+    done(w);
+}
+
 /* A reload brings the plan with other caps: the stage stays, the cap is the new list's, and the caller's memory isn't needed any more. */
 static void a_plan_that_changes_holds_at_once(void **state) {
     (void)state;
@@ -606,6 +638,7 @@ int main(void) {
         cmocka_unit_test(domains_warm_up_too),
         cmocka_unit_test(what_binds_is_said),
         cmocka_unit_test(a_warm_up_follows_its_provider_through_reloads),
+        cmocka_unit_test(moved_work_goes_to_warm_lanes),
         cmocka_unit_test(a_plan_that_changes_holds_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -320,6 +320,9 @@ static const struct finding_row findings[] = {
     {"rule \"r\" { class = ip_blocklisted; scope = source; action = suppress; pattern = alpha; sample = \"550 "
      "alpha\" }",
      "suppresses for a cause that is not the recipient's"},
+    {"rule \"r\" { class = ip_blocklisted; scope = recipient; action = suppress; pattern = alpha; sample = \"550 "
+     "alpha\" }",
+     "suppresses for what is no fault of the recipient: class ip_blocklisted"},
     {"rule \"r\" { class = auth_failed; scope = sending_domain; action = quarantine; pattern = alpha; sample = \"550 "
      "alpha\" }",
      "quarantines something that is no source"},
