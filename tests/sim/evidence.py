@@ -251,7 +251,7 @@ def evaluate(args, runner):
     if os.path.exists(TUNED):
         with open(TUNED, encoding="utf-8") as f:
             tuned = json.load(f)
-    features = [] if args.quick else FEATURES
+    features = [] if args.quick or args.senders else FEATURES
     runs = plan(names, seeds, tuned, features)
     results = stats.Results()
     for (variant, scenario, seed, _), r in zip(runs, runner.all("scenarios", [r[3] for r in runs])):
@@ -279,6 +279,7 @@ def main():
     p.add_argument("--limit", type=float, default=29, help="minutes; then it stops with a word, and what ran is kept")
     p.add_argument("--only", help="one scenario")
     p.add_argument("--quick", action="store_true", help="3 seeds, without ablations")
+    p.add_argument("--senders", action="store_true", help="senders alone, without ablations")
     p.add_argument("--scale", action="append", help="also a scale run of this size (may be repeated)")
     p.add_argument("--tune", action="store_true", help="search parameters and write tuned.json")
     p.add_argument("--budget", type=int, default=40, help="evaluations of each sender's search")
