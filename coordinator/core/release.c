@@ -68,6 +68,8 @@ static uint64_t give(struct rmd_cq *q, uint64_t n, uint64_t most) {
 static uint64_t spread_pass(struct rmd_campaign *k, uint64_t room) {
     uint64_t sum = 0, given = 0;
     rmd_list_for(it, &k->cqs) sum += wanting(rmd_container(it, struct rmd_cq, in_campaign));
+    if (!sum)
+        return 0;
     rmd_list_for(it, &k->cqs) {
         struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);
         if (!wanting(q))

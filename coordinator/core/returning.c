@@ -70,7 +70,7 @@ static void ramp(struct rmd_coord *c, struct rmd_lane *l) {
     rmd_peak_forget(c, l);
 }
 
-static void open(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, const char *why) {
+static void reopen(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, const char *why) {
     struct rmd_incident *i = rmd_incident_find(c, l->incident);
     bool gently = c->o.failover.growth_percent && !(c->o.without & RMD_WITHOUT_PROBING);
     rmd_lane_set(c, s, l, RMD_LANE_OPEN, 0, 0);
@@ -91,7 +91,7 @@ static void open(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, 
 
 void rmd_returning_begin(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, const char *why) {
     if (l->state == RMD_LANE_RESTING || (l->state == RMD_LANE_QUARANTINED && c->o.without & RMD_WITHOUT_PROBING)) {
-        open(c, s, l, why);
+        reopen(c, s, l, why);
         return;
     }
     if (l->state != RMD_LANE_QUARANTINED)
@@ -168,7 +168,7 @@ static void probed(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l
     l->back.accepted = accepted ? l->back.accepted + 1 : 0;
     s->dirty = c->sources_dirty = true;
     if (l->back.accepted >= RMD_PROBES)
-        open(c, s, l, "single recipients were accepted again");
+        reopen(c, s, l, "single recipients were accepted again");
 }
 
 void rmd_returning_outcome(struct rmd_coord *c, const struct rmd_lease *x, uint32_t kind, unsigned scope,

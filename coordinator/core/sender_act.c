@@ -350,7 +350,7 @@ bool rmd_sender_resolved(struct rmd_coord *c, const struct rmd_incident *i) {
         e->stream = s->rec->id;
         e->incident = i->rec->id;
         e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(i->rec->resolution));
-        any |= rmd_sender_resumed(c, s, i->rec->resolution);
+        (void)rmd_sender_resumed(c, s, i->rec->resolution);
         rmd_stream_put(c, s);
         any = true;
     }

@@ -109,7 +109,7 @@ void rmd_site_stops_widened(struct rmd_coord *c, struct rmd_source *s, uint64_t 
 
 /* ---------------------------------------------------------------- coming back */
 
-static void open(struct rmd_coord *c, struct rmd_site_stop *x, const char *why) {
+static void reopen(struct rmd_coord *c, struct rmd_site_stop *x, const char *why) {
     struct rmd_source *s = x->source;
     uint64_t incident = x->incident;
     tell(c, "source.site_opened", x, rmd_arena_printf(&c->scratch, "is open again: %s", why));
@@ -120,7 +120,7 @@ static void open(struct rmd_coord *c, struct rmd_site_stop *x, const char *why) 
 
 static void probe(struct rmd_coord *c, struct rmd_site_stop *x, const char *why) {
     if (c->o.without & RMD_WITHOUT_PROBING) {
-        open(c, x, why);
+        reopen(c, x, why);
         return;
     }
     x->state = RMD_LANE_PROBING;
@@ -186,7 +186,7 @@ void rmd_site_outcome(struct rmd_coord *c, const struct rmd_lease *l, uint32_t i
         changed(c, l->source);
         bool answered = kind == RMD_OUTCOME_DELIVERED || (kind == RMD_OUTCOME_BOUNCED && !(scope & ours));
         if (answered) /* of an unknown user it speaks to whom it would not greet */
-            open(c, x, "a single recipient was answered again");
+            reopen(c, x, "a single recipient was answered again");
         return;
     }
 }

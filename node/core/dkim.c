@@ -255,7 +255,7 @@ static void put_base64(struct header_writer *w, const uint8_t *p, size_t n) {
 
 static int sign_digest(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *key,
                        const uint8_t digest[RMD_SHA256_BYTES], struct rmd_dkim_memo *memo) {
-    if (memo->handle == key->handle && memcmp(memo->digest, digest, RMD_SHA256_BYTES) == 0)
+    if (memo->n && memo->handle == key->handle && memcmp(memo->digest, digest, RMD_SHA256_BYTES) == 0)
         return RMD_OK;
     memo->handle = NULL;
     memo->n = sizeof memo->signature;
@@ -300,6 +300,7 @@ int rmd_dkim_sign(const struct rmd_sign_ops *sign, const struct rmd_dkim_key *ke
     uint8_t digest[RMD_SHA256_BYTES];
     struct rmd_dkim_memo once;
     once.handle = NULL;
+    once.n = 0;
     sign->sha256_final(&sha, digest);
     if (!memo)
         memo = &once;
