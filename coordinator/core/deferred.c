@@ -272,6 +272,7 @@ void rmd_deferred_resolve(struct rmd_coord *c) {
 }
 
 void rmd_deferred_free(struct rmd_coord *c) {
+    rmd_heap_release(&c->due_dqs); /* it writes to its nodes: before they go */
     rmd_list_for_safe(it, &c->all_dqs) {
         struct rmd_dq *q = rmd_container(it, struct rmd_dq, all);
         rmd_list_for_safe(jt, &q->items) {
@@ -282,5 +283,4 @@ void rmd_deferred_free(struct rmd_coord *c) {
         free(q);
     }
     rmd_map_release(&c->dqs);
-    rmd_heap_release(&c->due_dqs);
 }
