@@ -77,17 +77,16 @@ enum rmd_worker_event_kind {
     RMD_WE_STS,       /* name, sts */
     RMD_WE_CONNECTED, /* conn */
     RMD_WE_FAILED,    /* conn: dial failed or connection lost; error (own error), text */
-    RMD_WE_TLS, /* conn: ok, verified (the peer is who MTA-STS or DANE say), text, tls (protocol and cipher, or why it
-                         failed) */
-    RMD_WE_BYTES, /* conn, bytes */
-    RMD_WE_SENT,  /* conn: everything given to SEND so far has left */
+    RMD_WE_TLS,       /* conn: ok, text, tls (protocol and cipher, or why it failed) */
+    RMD_WE_BYTES,     /* conn, bytes */
+    RMD_WE_SENT,      /* conn: everything given to SEND so far has left */
 };
 
 struct rmd_worker_event {
     enum rmd_worker_event_kind kind;
     struct rmd_time at;
     uint32_t conn;
-    bool ok, verified;
+    bool ok;
     enum rmd_own_error error;
     struct rmd_slice bytes;
     const char *text;

@@ -135,7 +135,6 @@ static void dial_address(struct rmd_worker *w, struct rmd_wconn *c) {
     c->addr = *rmd_mxplan_address(c->plan);
     rmd_copy(c->host, sizeof c->host, rmd_mxplan_host(c->plan));
     rmd_addr_format(&c->addr, c->addr_text);
-    c->tls_verified = false;
     c->tls.info = (struct rmd_tls_info){0};
     c->phase = RMD_CONN_DIALING;
     c->dialled = true;
@@ -526,9 +525,6 @@ void rmd_worker_conn_event(struct rmd_worker *w, const struct rmd_worker_event *
     case RMD_WE_TLS:
         c->tls.info = e->tls ? *e->tls : (struct rmd_tls_info){0};
         (void)rmd_copy(c->tls.text, sizeof c->tls.text, e->text ? e->text : "");
-        c->tls_verified =
-            e->ok &&
-            (e->verified || (c->tls.decision.level >= RMD_TLS_L_PKIX && c->tls.info.verified >= RMD_TLS_V_PKIX));
         rmd_smtp_tls_done(c->smtp, e->ok, e->text ? e->text : "", now);
         break;
     case RMD_WE_BYTES:

@@ -245,7 +245,6 @@ struct rmd_wconn {
     bool ready; /* has been ready for mail */
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
     bool bulk;         /* its open transaction is of bulk mail */
-    bool tls_verified; /* TLS to a peer whose name is authenticated (MTA-STS or DANE); REQUIRETLS needs it */
     struct rmd_wconn_tls tls;
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;

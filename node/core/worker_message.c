@@ -175,9 +175,9 @@ static bool goes_ahead(const struct rmd_wconn *c) {
     return lane->policy && lane->policy->chunking == RMD_CHUNKING_AHEAD && rmd_smtp_sends_ahead(c->smtp);
 }
 
-/* RFC 8689 section 4.2.1: the server is authenticated, not only encrypted to. */
+/* RFC 8689 section 4.2.1: the server is authenticated by MTA-STS or DANE, not only encrypted to. */
 static bool is_verified(const struct rmd_wconn *c) {
-    return c->tls_verified;
+    return c->tls.decision.level >= RMD_TLS_L_PKIX && c->tls.info.verified >= RMD_TLS_V_PKIX;
 }
 
 static int begin(struct rmd_worker *w, struct rmd_wconn *c, const struct rmd_wmessage *m,

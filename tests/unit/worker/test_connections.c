@@ -105,6 +105,17 @@ static void a_share_goes_back_from_a_busy_connection(void **state) {
     world_free(x);
 }
 
+static struct rmd_sts_policy *enforced(struct world *x, const char *domain) {
+    (void)x;
+    (void)domain;
+    struct rmd_sts_policy *p;
+    char why[RMD_STS_WHY];
+    assert_int_equal(
+        rmd_sts_parse(rmd_slice_str("version: STSv1\nmode: enforce\nmax_age: 86400\nmx: mx.a.test\n"), &p, why),
+        RMD_OK);
+    return p;
+}
+
 static void requiretls_goes_over_verified_tls_to_who_offers_it(void **state) {
     (void)state;
     static const struct {
@@ -116,7 +127,7 @@ static void requiretls_goes_over_verified_tls_to_who_offers_it(void **state) {
         {"250-mx\r\n250-STARTTLS\r\n250 REQUIRETLS\r\n", true, true, RMD_OUTCOME_DELIVERED, "code"},
         {"250-mx\r\n250 STARTTLS\r\n", true, true, RMD_OUTCOME_BOUNCED, "own:no-requiretls"},
         {"250-mx\r\n250-STARTTLS\r\n250 REQUIRETLS\r\n", true, false, RMD_OUTCOME_DEFERRED, "own:tls-unverified"},
-        {"250-mx\r\n250 REQUIRETLS\r\n", false, true, RMD_OUTCOME_DEFERRED, "own:tls-unverified"}, /* in the clear */
+        {"250-mx\r\n250 REQUIRETLS\r\n", false, false, RMD_OUTCOME_DEFERRED, "own:tls-unverified"}, /* in the clear */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int asked = 0; asked < 2; asked++) {
@@ -127,7 +138,7 @@ static void requiretls_goes_over_verified_tls_to_who_offers_it(void **state) {
             p.stream.requiretls = asked;
             world_policy(x, &p);
             x->ehlo = rows[i].ehlo;
-            x->tls_verified = rows[i].verified;
+            x->sts = rows[i].verified ? enforced : NULL;
             world_lease(x, (struct world_lease){.id = 1, .domain = "a.test", .n = 1});
             world_run(x, 100);
             assert_int_equal(x->outcomes, 1);

@@ -75,7 +75,7 @@ struct world {
     bool (*host)(struct world *, const char *name, struct rmd_addr_answer *a);
     bool (*connect)(struct world *, const struct rmd_addr *to, enum rmd_own_error *error, const char **text);
     const char *ehlo;
-    bool tls_fails, tls_verified, hold_mx;
+    bool tls_fails, hold_mx;
     struct rmd_buf sent; /* the last that was sent with its dot */
     /* transport security; NULL: none of it */
     bool (*tlsa)(struct world *, const char *name, struct rmd_tlsa_answer *a);
@@ -318,7 +318,6 @@ static void world_handshake(struct world *x, const struct rmd_worker_effect *f) 
                                                         : RMD_TLS_V_ENCRYPTED;
     e->e.conn = f->conn;
     e->e.ok = ok;
-    e->e.verified = x->tls_verified;
     e->e.text = ok ? "TLSv1.3" : "handshake failure";
     if (x->n_asked < 64)
         x->asked[x->n_asked++] = f->tls->level;
