@@ -146,6 +146,32 @@ int rmd_parse_count(struct rmd_slice s, uint64_t *out) {
     return parse_with_unit(s, units, out);
 }
 
+int rmd_parse_ppm(struct rmd_slice s, uint64_t *out) {
+    enum { BEHIND = 4, DIGITS = 10 };
+    uint64_t v = 0;
+    int digits = 0, behind = -1;
+    if (!s.n || s.p[s.n - 1] != '%')
+        return RMD_EFORMAT;
+    for (size_t i = 0; i + 1 < s.n; i++) {
+        if (s.p[i] == '.' && behind < 0) {
+            behind = 0;
+            continue;
+        }
+        if (s.p[i] < '0' || s.p[i] > '9' || behind >= BEHIND)
+            return RMD_EFORMAT;
+        if (++digits > DIGITS)
+            return RMD_ELIMIT;
+        v = v * 10 + (uint64_t)(s.p[i] - '0');
+        behind += behind >= 0;
+    }
+    if (!digits || behind == 0)
+        return RMD_EFORMAT;
+    for (int i = behind < 0 ? 0 : behind; i < BEHIND; i++)
+        v *= 10;
+    *out = v;
+    return RMD_OK;
+}
+
 int rmd_parse_bytes(struct rmd_slice s, uint64_t *out) {
     static const struct unit units[] = {{"", 1},
                                         {"B", 1},

@@ -25,6 +25,8 @@ int rmd_parse_u64(struct rmd_slice s, uint64_t *out) RMD_CHECKED;
 int rmd_parse_duration_ms(struct rmd_slice s, int64_t *out) RMD_CHECKED;
 /* "1000", "200k", "2M" (decimal). */
 int rmd_parse_count(struct rmd_slice s, uint64_t *out) RMD_CHECKED;
+/* "5%", "0.02%", in millionths; at most four digits behind the point. */
+int rmd_parse_ppm(struct rmd_slice s, uint64_t *out) RMD_CHECKED;
 /* "64KiB", "20MB", plain bytes. */
 int rmd_parse_bytes(struct rmd_slice s, uint64_t *out) RMD_CHECKED;
 /* "2d 4h", "5min 3s", "250ms": two largest units at most. */

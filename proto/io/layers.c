@@ -32,27 +32,6 @@ void rmd_layers_init(struct rmd_layers *r, const struct rmd_layers_kind *kind, s
 
 /* --- values */
 
-bool rmd_layers_parse_ppm(const char *s, int64_t *ppm) {
-    int64_t v = 0;
-    int digits = 0, behind = -1;
-    for (; (*s >= '0' && *s <= '9') || (*s == '.' && behind < 0); s++) {
-        if (*s == '.') {
-            behind = 0;
-            continue;
-        }
-        if (behind >= 4 || ++digits > 8)
-            return false;
-        v = v * 10 + (*s - '0');
-        behind += behind >= 0;
-    }
-    if (!digits || behind == 0 || strcmp(s, "%") != 0)
-        return false;
-    for (int i = behind < 0 ? 0 : behind; i < 4; i++)
-        v *= 10;
-    *ppm = v;
-    return true;
-}
-
 static bool parse(const struct rmd_layer_key *k, const char *text, int64_t *out) {
     enum { PPM_PER_CENT = 10000 };
     uint64_t u;
@@ -68,9 +47,9 @@ static bool parse(const struct rmd_layer_key *k, const char *text, int64_t *out)
     case RMD_LAYER_DURATION:
         return rmd_parse_duration_ms(rmd_slice_str(text), out) == RMD_OK;
     case RMD_LAYER_PERCENT:
-        if (!rmd_layers_parse_ppm(text, out) || *out % PPM_PER_CENT != 0)
+        if (rmd_parse_ppm(rmd_slice_str(text), &u) != RMD_OK || u % PPM_PER_CENT != 0)
             return false;
-        *out /= PPM_PER_CENT;
+        *out = (int64_t)(u / PPM_PER_CENT);
         return true;
     case RMD_LAYER_WORD:
         for (int64_t w = k->min; w <= k->max; w++) {

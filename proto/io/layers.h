@@ -75,8 +75,6 @@ void rmd_layers_read(struct rmd_layers *r, struct rmd_slice text, const char *fi
 void rmd_layers_finding(struct rmd_layers *r, const char *file, int line, const char *fmt, ...) RMD_PRINTF(4, 5);
 /* A value with its default, RMD_LAYER_UNSET when neither is set. */
 int64_t rmd_layers_value(const struct rmd_layers *r, const void *draft, size_t key);
-/* "0.1%" in parts per million; at most four digits behind the point. */
-bool rmd_layers_parse_ppm(const char *text, int64_t *ppm) RMD_CHECKED;
 /* Calls fn for each text of a list, or for the only one. */
 void rmd_layers_each(struct rmd_layers *r, void *draft, const struct rmd_ucl *node, const char *where,
                      void (*fn)(struct rmd_layers *r, void *draft, const char *text, int line));

@@ -56,14 +56,13 @@ static void read_gate(struct rmd_layers *r, struct draft *d, int k, const struct
         return;
     }
     for (const struct rmd_ucl *it = section->child; it; it = it->next) {
-        int64_t v = 0;
         uint64_t u = 0;
         if (strcmp(it->key, "max") == 0) {
-            if (it->type != RMD_UCL_SCALAR || !rmd_layers_parse_ppm(it->text, &v) || v <= 0 || v > RMD_PPM)
+            if (it->type != RMD_UCL_SCALAR || rmd_parse_ppm(rmd_slice_str(it->text), &u) < 0 || !u || u > RMD_PPM)
                 rmd_layers_finding(r, r->file, it->line, "%s: %s: max: expected per cent above 0, like 0.1%%", where,
                                    gate);
             else
-                d->max_ppm[k] = v;
+                d->max_ppm[k] = (int64_t)u;
         } else if (strcmp(it->key, "minimum") == 0) {
             if (it->type != RMD_UCL_SCALAR || rmd_parse_u64(rmd_slice_str(it->text), &u) < 0 || !u || u > 1000000)
                 rmd_layers_finding(r, r->file, it->line, "%s: %s: minimum: expected a whole number from 1 to 1000000",

@@ -247,17 +247,18 @@ static void mix_of(struct expand *e, struct herd_list *list, const struct rmd_uc
     int64_t sum = 0;
     for (const struct rmd_ucl *it = mix->child; it; it = it->next) {
         int r = receiver_find(e, it->key);
-        int64_t share;
+        uint64_t share;
         if (r < 0)
             herd_finding(e->in->r, it->line, "list %s: mix: no receiver is called %s", list->name, it->key);
-        else if (it->type != RMD_UCL_SCALAR || !herd_parse_share(it->text, &share) || share > HERD_PPM)
+        else if (it->type != RMD_UCL_SCALAR || rmd_parse_ppm(rmd_slice_str(it->text), &share) != RMD_OK ||
+                 share > HERD_PPM)
             herd_finding(e->in->r, it->line, "list %s: mix: %s: expected per cent", list->name, it->key);
         else if (list->n_mix == HERD_MIX_MAX)
             herd_finding(e->in->r, it->line, "list %s: mix: more than %d receivers", list->name, HERD_MIX_MAX);
         else {
             list->mix_receiver[list->n_mix] = (uint32_t)r;
-            list->mix_share[list->n_mix++] = share;
-            sum += share;
+            list->mix_share[list->n_mix++] = (int64_t)share;
+            sum += (int64_t)share;
         }
     }
     if (sum != HERD_PPM)

@@ -18,27 +18,6 @@ void herd_finding(struct herd_reader *r, int line, const char *fmt, ...) {
     rmd_buf_addc(r->err, '\n');
 }
 
-bool herd_parse_share(const char *s, int64_t *ppm) {
-    int64_t v = 0;
-    int digits = 0, behind = -1;
-    for (; (*s >= '0' && *s <= '9') || (*s == '.' && behind < 0); s++) {
-        if (*s == '.') {
-            behind = 0;
-            continue;
-        }
-        if (behind >= 4 || ++digits > 10)
-            return false;
-        v = v * 10 + (*s - '0');
-        behind += behind >= 0;
-    }
-    if (!digits || behind == 0 || strcmp(s, "%") != 0)
-        return false;
-    for (int i = behind < 0 ? 0 : behind; i < 4; i++)
-        v *= 10;
-    *ppm = v;
-    return true;
-}
-
 /* "9h" and "5d 10h" */
 static bool parse_time(const char *s, int64_t *out) {
     int64_t sum = 0, v;
@@ -113,7 +92,10 @@ static bool read_number(const struct herd_key *k, const char *s, int64_t *out) {
     case HERD_KEY_DURATION:
         return parse_time(s, out);
     case HERD_KEY_SHARE:
-        return herd_parse_share(s, out);
+        if (rmd_parse_ppm(rmd_slice_str(s), &u) != RMD_OK)
+            return false;
+        *out = (int64_t)u;
+        return true;
     default:
         return false;
     }

@@ -16,7 +16,6 @@ void herd_finding(struct herd_reader *r, int line, const char *fmt, ...) RMD_PRI
 /* Reads the members of `node` into `base`. Members that the table doesn't name go to `other` (true: it took it; NULL: all are unknown keys). */
 void herd_read_section(struct herd_reader *r, const struct herd_section *s, const struct rmd_ucl *node, void *base,
                        bool (*other)(struct herd_reader *, const struct rmd_ucl *, void *base));
-bool herd_parse_share(const char *s, int64_t *ppm); /* "5%", "0.02%" */
 /* After everything is read: required keys, a reply where it speaks, a citation. */
 void herd_check_rule(struct herd_reader *r, const struct herd_section *s, const void *base, const char *owner,
                      int line);
