@@ -1,4 +1,4 @@
-/* Moving and returning: how work leaves a source that was stopped, and how the source comes back (design, section 9). Only core.h
+/* Moving and returning: how work leaves a source that was stopped, and how the source comes back (design, section 9). Only state.h
  * includes this.
  *
  *   moving.c     what may go to other lanes, and when: canary, growth, and its end

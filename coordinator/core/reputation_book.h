@@ -1,4 +1,4 @@
-/* Reputation inside the coordinator's core: who has one, what feeds it, what it changes. The score is reputation.h. Only core.h includes this.
+/* Reputation inside the coordinator's core: who has one, what feeds it, what it changes. The score is reputation.h. Only state.h includes this.
  *
  *   reputation_book.c   fed from settled outcomes, alarms, quarantines, listings and complaints; judged, stored (table W, kinds 18 and 19)
  *   reputation_weigh.c  order of lanes, a poor lane's share of the hour, the pace that nodes told

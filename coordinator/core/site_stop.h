@@ -1,4 +1,4 @@
-/* Stopped sites: what a single site of "other" says of a source (design, promise 10). Only core.h includes this.
+/* Stopped sites: what a single site of "other" says of a source (design, promise 10). Only state.h includes this.
  *
  * "other" is the provider of thousands of receivers that have nothing to do with each other. When one of them refuses a source,
  * the source stops at this site, and goes on at all others; refused in the greeting or later, for a reason or because of a broken lookup,

@@ -1,4 +1,4 @@
-/* The usual: what a lane sent on the busiest of its last seven days. Only core.h includes this.
+/* The usual: what a lane sent on the busiest of its last seven days. Only state.h includes this.
  *
  * Receivers look askance at a source that suddenly sends many times what it is known for ("never double at once"), and concentration would do
  * just that with the first big campaign. So the dealing goes by levels: a lane that sent less than usual.percent (150) of its usual in the

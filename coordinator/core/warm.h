@@ -1,5 +1,5 @@
 /* Warm-up inside the coordinator's core: which lanes and sending domains warm up, what that does to their caps, and where their days
- * are counted. The judge is warmup.h; here is what binds it to sources, streams, ledger and store. Only core.h includes this.
+ * are counted. The judge is warmup.h; here is what binds it to sources, streams, ledger and store. Only state.h includes this.
  *
  *   warm_lanes.c     lanes and domains: attached to their plan, counted, closed, stored (table W)
  *   warm_caps.c      caps, shares of the hour, who may be used, what is kept for whom
