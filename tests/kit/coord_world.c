@@ -9,6 +9,7 @@
 #include "coordinator/core/keys.h"
 #include "proto/site.h"
 #include "tests/kit/sign_fake.h"
+#include "tests/kit/store_rows.h"
 
 /* An event that waits for its turn; it owns what it points to. */
 struct todo {
@@ -558,39 +559,14 @@ static void step(struct cw *w, struct rmd_coord_event *e) {
     }
 }
 
-struct rows {
-    struct rmd_arena *arena;
-    struct rmd_row *v;
-    size_t n;
-    const struct rmd_slice *keys;
-};
-
-static bool on_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
-    struct rows *r = ctx;
-    r->v = grown(r->v, r->n, sizeof *r->v);
-    r->v[r->n].key = rmd_slice(rmd_arena_dup(r->arena, key.p, key.n), key.n);
-    r->v[r->n++].value =
-        rmd_slice(value.n ? rmd_arena_dup(r->arena, value.p, value.n) : (void *)(uintptr_t) "", value.n);
-    return true;
-}
-
-static void on_value(void *ctx, size_t i, struct rmd_slice value) {
-    struct rows *r = ctx;
-    r->v[i].key = r->keys[i];
-    r->v[i].value = value.p ? rmd_slice(rmd_arena_dup(r->arena, value.p, value.n), value.n) : rmd_slice(NULL, 0);
-}
-
 static void do_todo(struct cw *w, struct todo *t) {
-    struct rows rows = {.arena = &t->arena};
+    struct kit_rows rows = {.arena = &t->arena, .key = t->f.key};
     if (t->read && t->f.kind == RMD_CF_SCAN) {
-        int rc = w->store.ops->scan(w->store.s, &t->f.scan, on_row, &rows);
+        int rc = w->store.ops->scan(w->store.s, &t->f.scan, kit_on_row, &rows);
         assert(rc == RMD_OK);
         t->e.more = rows.n >= t->f.scan.limit || (t->f.scan.max_bytes && rows.n);
     } else if (t->read) {
-        rows.v = rmd_alloc((t->f.n_keys + 1) * sizeof *rows.v);
-        rows.n = t->f.n_keys;
-        rows.keys = t->f.key;
-        int rc = w->store.ops->get_many(w->store.s, t->f.key, t->f.n_keys, on_value, &rows);
+        int rc = w->store.ops->get_many(w->store.s, t->f.key, t->f.n_keys, kit_on_value, &rows);
         assert(rc == RMD_OK);
     }
     if (t->read) {

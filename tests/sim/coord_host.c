@@ -2,6 +2,7 @@
  * when their turn comes, completions in order, restore table by table. It can die at any effect; the store then loses
  * what it had not synced. */
 #include "coordinator/core/keys.h"
+#include "tests/kit/store_rows.h"
 #include "tests/sim/sim.h"
 
 struct waiting { /* who waits for a batch */
@@ -47,46 +48,20 @@ static void pending_free(struct pending *p) {
     free(p);
 }
 
-static struct rmd_slice keep(struct rmd_arena *a, struct rmd_slice x) {
-    return x.n ? rmd_slice(rmd_arena_dup(a, x.p, x.n), x.n) : rmd_slice("", 0);
-}
-
-struct rows {
-    struct rmd_arena *arena;
-    const struct rmd_slice *key;
-    struct rmd_row *v;
-    size_t n, cap;
-};
-
-static bool on_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
-    struct rows *l = ctx;
-    if (l->n == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 64;
-        l->v = rmd_realloc(l->v, l->cap * sizeof *l->v);
-    }
-    l->v[l->n++] = (struct rmd_row){.key = keep(l->arena, key), .value = value.p ? keep(l->arena, value) : value};
-    return true;
-}
-
-static void on_value(void *ctx, size_t i, struct rmd_slice value) {
-    struct rows *l = ctx;
-    on_row(l, l->key[i], value);
-}
-
 static void run_pending(struct sim *s) {
     struct sim_coord *c = &s->coord;
     while (!rmd_list_empty(&c->pending) && !c->dying && !s->broken) {
         struct pending *p = rmd_container(c->pending.next, struct pending, link);
         struct rmd_coord_event e = {.kind = p->kind, .tag = p->tag, .peer = p->peer};
-        struct rows rows = {.arena = &c->rows, .key = p->key};
+        struct kit_rows rows = {.arena = &c->rows, .key = p->key};
         int rc = RMD_OK;
         rmd_list_remove(&p->link);
         rmd_arena_reset(&c->rows);
         if (p->kind == RMD_CE_SCANNED) {
-            rc = c->store.ops->scan(c->store.s, &p->scan, on_row, &rows);
+            rc = c->store.ops->scan(c->store.s, &p->scan, kit_on_row, &rows);
             e.more = rows.n >= p->scan.limit || (p->scan.max_bytes && rows.n > 0);
         } else if (p->kind == RMD_CE_GOT) {
-            rc = c->store.ops->get_many(c->store.s, p->key, p->n_keys, on_value, &rows);
+            rc = c->store.ops->get_many(c->store.s, p->key, p->n_keys, kit_on_value, &rows);
         }
         if (rc < 0)
             sim_broken(s, "store answers", "reading failed: %s", rmd_error_text(rc));
@@ -149,14 +124,14 @@ static void read_later(struct sim_coord *c, const struct rmd_coord_effect *f) {
     p->tag = f->tag;
     if (f->kind == RMD_CF_SCAN) {
         p->scan = f->scan;
-        p->scan.from = keep(&p->arena, f->scan.from);
-        p->scan.to = keep(&p->arena, f->scan.to);
+        p->scan.from = kit_keep(&p->arena, f->scan.from);
+        p->scan.to = kit_keep(&p->arena, f->scan.to);
         return;
     }
     p->n_keys = f->n_keys;
     p->key = rmd_arena_alloc(&p->arena, f->n_keys * sizeof *p->key + 1);
     for (size_t i = 0; i < f->n_keys; i++)
-        p->key[i] = keep(&p->arena, f->key[i]);
+        p->key[i] = kit_keep(&p->arena, f->key[i]);
 }
 
 static void carry_out(struct sim *s, struct rmd_coord_effect *f) {
@@ -312,9 +287,9 @@ static void restore_table(struct sim *s, char table) {
     for (;;) {
         struct rmd_scan scan = {
             .from = rmd_buf_slice(&at), .to = rmd_key_slice(&to), .limit = 1000, .max_bytes = 4 << 20};
-        struct rows rows = {.arena = &c->rows};
+        struct kit_rows rows = {.arena = &c->rows};
         rmd_arena_reset(&c->rows);
-        int rc = c->store.ops->scan(c->store.s, &scan, on_row, &rows);
+        int rc = c->store.ops->scan(c->store.s, &scan, kit_on_row, &rows);
         if (rc < 0 || !rows.n) {
             free(rows.v);
             break;

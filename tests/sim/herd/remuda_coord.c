@@ -1,5 +1,6 @@
 /* The coordinator's host: its core with the fake store, as coordinator/io/shell*.c has it: reads when their turn comes, completions in
  * order. What it tells as history goes to the operator and the story. */
+#include "tests/kit/store_rows.h"
 #include "tests/sim/herd/remuda.h"
 
 struct hr_waiting { /* who waits for a batch */
@@ -23,10 +24,6 @@ static void on_resolved(struct hr *h, struct hr_event *e);
 
 /* ---- reads */
 
-static struct rmd_slice keep(struct rmd_arena *a, struct rmd_slice x) {
-    return x.n ? rmd_slice(rmd_arena_dup(a, x.p, x.n), x.n) : rmd_slice("", 0);
-}
-
 static void read_later(struct hr_coord *c, const struct rmd_coord_effect *f) {
     struct read *r;
     if (rmd_list_empty(&c->spare_reads)) {
@@ -42,35 +39,13 @@ static void read_later(struct hr_coord *c, const struct rmd_coord_effect *f) {
     rmd_list_push(&c->pending, &r->link);
     if (f->kind == RMD_CF_SCAN) {
         r->scan = f->scan;
-        r->scan.from = keep(&r->arena, f->scan.from);
-        r->scan.to = keep(&r->arena, f->scan.to);
+        r->scan.from = kit_keep(&r->arena, f->scan.from);
+        r->scan.to = kit_keep(&r->arena, f->scan.to);
         return;
     }
     r->key = rmd_arena_alloc(&r->arena, f->n_keys * sizeof *r->key + 1);
     for (size_t i = 0; i < f->n_keys; i++)
-        r->key[i] = keep(&r->arena, f->key[i]);
-}
-
-struct rows {
-    struct rmd_arena *arena;
-    const struct rmd_slice *key;
-    struct rmd_row *v;
-    size_t n, cap;
-};
-
-static bool on_row(void *ctx, struct rmd_slice key, struct rmd_slice value) {
-    struct rows *l = ctx;
-    if (l->n == l->cap) {
-        l->cap = l->cap ? l->cap * 2 : 64;
-        l->v = rmd_realloc(l->v, l->cap * sizeof *l->v);
-    }
-    l->v[l->n++] = (struct rmd_row){.key = keep(l->arena, key), .value = value.p ? keep(l->arena, value) : value};
-    return true;
-}
-
-static void on_value(void *ctx, size_t i, struct rmd_slice value) {
-    struct rows *l = ctx;
-    on_row(l, l->key[i], value);
+        r->key[i] = kit_keep(&r->arena, f->key[i]);
 }
 
 /* ---- effects */
@@ -151,15 +126,15 @@ static void run_reads(struct hr *h) {
     while (!rmd_list_empty(&c->pending) && !h->failed) {
         struct read *r = rmd_container(c->pending.next, struct read, link);
         struct rmd_coord_event e = {.kind = r->kind, .tag = r->tag};
-        struct rows rows = {.arena = &c->rows, .key = r->key};
+        struct kit_rows rows = {.arena = &c->rows, .key = r->key};
         rmd_list_remove(&r->link);
         rmd_arena_reset(&c->rows);
         int rc;
         if (r->kind == RMD_CE_SCANNED) {
-            rc = c->store.ops->scan(c->store.s, &r->scan, on_row, &rows);
+            rc = c->store.ops->scan(c->store.s, &r->scan, kit_on_row, &rows);
             e.more = rows.n >= r->scan.limit || (r->scan.max_bytes && rows.n > 0);
         } else {
-            rc = c->store.ops->get_many(c->store.s, r->key, r->n_keys, on_value, &rows);
+            rc = c->store.ops->get_many(c->store.s, r->key, r->n_keys, kit_on_value, &rows);
         }
         if (rc < 0)
             hr_fail(h, "reading failed: %s", rmd_error_text(rc));
