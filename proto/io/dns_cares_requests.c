@@ -265,40 +265,34 @@ static void cares_addr(void *dns, const char *host, bool want4, bool want6, rmd_
         dns_cares_lookup(dns, r, SLOT_AAAA, name, RMD_DNS_TYPE_AAAA);
 }
 
-static void cares_codes(void *dns, const char *name, rmd_addr_fn fn, void *ctx) {
-    struct request *r = request_new(dns, name, ctx);
+/* One question of one type; what isn't a name has no answer. */
+static void ask(void *dns, struct request *r, const char *name, int type,
+                void (*on)(struct request *, const struct rmd_dns_reply *)) {
     struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
-    r->codes_fn = fn;
     char lower[RMD_DOMAIN_MAX + 1];
     rmd_copy(lower, sizeof lower, r->name);
     if (rmd_dns_name_ok(name))
-        dns_cares_lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_A);
+        dns_cares_lookup(dns, r, SLOT_OTHER, lower, type);
     else
-        on_codes(r, &no);
+        on(r, &no);
+}
+
+static void cares_codes(void *dns, const char *name, rmd_addr_fn fn, void *ctx) {
+    struct request *r = request_new(dns, name, ctx);
+    r->codes_fn = fn;
+    ask(dns, r, name, RMD_DNS_TYPE_A, on_codes);
 }
 
 static void cares_txt(void *dns, const char *name, rmd_txt_fn fn, void *ctx) {
     struct request *r = request_new(dns, name, ctx);
-    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
     r->txt_fn = fn;
-    char lower[RMD_DOMAIN_MAX + 1];
-    rmd_copy(lower, sizeof lower, r->name);
-    if (rmd_dns_name_ok(name))
-        dns_cares_lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_TXT);
-    else
-        on_txt(r, &no);
+    ask(dns, r, name, RMD_DNS_TYPE_TXT, on_txt);
 }
 
 static void cares_tlsa(void *dns, const char *name, rmd_tlsa_fn fn, void *ctx) {
     struct request *r = request_new(dns, name, ctx);
-    struct rmd_dns_reply no = {.status = RMD_DNS_NXDOMAIN, .detail = "not a name"};
     r->tlsa_fn = fn;
-    char lower[RMD_DOMAIN_MAX + 1];
-    rmd_copy(lower, sizeof lower, r->name);
-    if (rmd_dns_name_ok(name))
-        dns_cares_lookup(dns, r, SLOT_OTHER, lower, RMD_DNS_TYPE_TLSA);
-    else
-        on_tlsa(r, &no);
+    ask(dns, r, name, RMD_DNS_TYPE_TLSA, on_tlsa);
 }
 
 struct rmd_dns rmd_dns_cares_port(struct rmd_dns_cares *d) {
