@@ -183,16 +183,15 @@ const char *rmd_release_why(struct rmd_coord *c, const struct rmd_campaign *k, s
 
 void rmd_release_view(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_campaign_view *v) {
     struct rmd_release r = release_of(k);
-    uint64_t at = rmd_release_at(&r, c->now.wall_ms);
+    struct rmd_forecast f = rmd_release_forecast(&r, c->now.wall_ms);
     bool over = k->rec->finished_wall_ms || k->rec->state == RMD_CAMPAIGN_CANCELLED;
     v->scheduled = !over && k->rec->state == RMD_CAMPAIGN_ACTIVE && !rmd_release_started(c, k);
-    v->released = at < k->rec->rows ? at : k->rec->rows;
-    int64_t next = over ? RMD_NEVER : rmd_release_next(&r, c->now.wall_ms);
-    v->next_release_wall_ms = next == RMD_NEVER ? 0 : next;
-    uint64_t then = next == RMD_NEVER ? 0 : rmd_release_at(&r, next);
-    then = then < k->rec->rows ? then : k->rec->rows;
-    v->next_release = then > v->released ? then - v->released : 0;
-    v->all_released_wall_ms = over ? 0 : rmd_release_end(&r);
+    v->released = f.released;
+    if (over)
+        return;
+    v->next_release_wall_ms = f.next_wall_ms;
+    v->next_release = f.next;
+    v->all_released_wall_ms = f.all_wall_ms;
 }
 
 /* What waits at a provider belongs to campaigns that wait for a time: the first of these, or NULL. */

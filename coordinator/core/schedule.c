@@ -120,3 +120,18 @@ bool rmd_schedule_check(const struct rmd_schedule *s, uint64_t rows, int64_t now
         rmd_buf_addf(why, "%s", wrong);
     return !wrong && check_start(s, now_wall_ms, why) && check_period(s, rows, life_ms, why);
 }
+
+static uint64_t released(const struct rmd_release *r, int64_t wall_ms) {
+    uint64_t n = rmd_release_at(r, wall_ms);
+    return n < r->rows ? n : r->rows;
+}
+
+struct rmd_forecast rmd_release_forecast(const struct rmd_release *r, int64_t now_wall_ms) {
+    struct rmd_forecast f = {.released = released(r, now_wall_ms), .all_wall_ms = rmd_release_end(r)};
+    int64_t next = rmd_release_next(r, now_wall_ms);
+    if (next == RMD_NEVER)
+        return f;
+    f.next_wall_ms = next;
+    f.next = released(r, next) - f.released;
+    return f;
+}

@@ -40,4 +40,12 @@ uint64_t rmd_release_at(const struct rmd_release *r, int64_t wall_ms);  /* recip
 int64_t rmd_release_next(const struct rmd_release *r, int64_t wall_ms); /* when it grows; RMD_NEVER */
 int64_t rmd_release_end(const struct rmd_release *r);                   /* when all are released */
 
+/* What people are told of it; recipients are never more than rows. */
+struct rmd_forecast {
+    uint64_t released, next; /* next: how many the next release adds */
+    int64_t next_wall_ms;    /* 0: there is none */
+    int64_t all_wall_ms;
+};
+struct rmd_forecast rmd_release_forecast(const struct rmd_release *r, int64_t now_wall_ms);
+
 #endif

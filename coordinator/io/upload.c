@@ -400,29 +400,23 @@ static void add_warnings(struct rmd_api_request *r) {
     json_decref(list);
 }
 
-static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
-    struct rmd_upload *u = r->upload;
-    const struct rmd_sign_ops *sign = rmd_sign_openssl();
-    uint8_t hash[RMD_HASH_BYTES];
-    struct rmd_sha256 h;
-    sign->sha256_init(&h);
-    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
-    sign->sha256_final(&h, hash);
+/* Points into u, hash and digest. */
+static Remuda__CampaignRecord describe(struct rmd_upload *u, int64_t now_wall_ms, uint8_t hash[RMD_HASH_BYTES],
+                                       uint8_t digest[RMD_HASH_BYTES]) {
     size_t n_columns;
     const char *const *columns = rmd_intake_columns(u->intake, &n_columns);
-    struct rmd_time now = rmd_shell_now(r->http->o.shell);
     Remuda__CampaignRecord c = REMUDA__CAMPAIGN_RECORD__INIT;
     c.id = (ProtobufCBinaryData){.len = sizeof u->campaign.b, .data = u->campaign.b};
     c.tenant = u->tenant;
     c.stream = u->stream;
     c.name = u->name;
     c.idempotency_key = (char *)(uintptr_t)(u->key ? u->key : "");
-    c.template_hash = (ProtobufCBinaryData){.len = sizeof hash, .data = hash};
+    c.template_hash = (ProtobufCBinaryData){.len = RMD_HASH_BYTES, .data = hash};
     c.n_column = n_columns;
     c.column = (char **)(uintptr_t)columns;
     c.state = RMD_CAMPAIGN_ACTIVE;
     c.created_wall_ms = u->at.wall_ms;
-    c.accepted_wall_ms = now.wall_ms;
+    c.accepted_wall_ms = now_wall_ms;
     c.valid_until_wall_ms = valid_until(u);
     c.start_wall_ms = u->schedule.start_wall_ms;
     c.over_ms = u->schedule.over_ms;
@@ -435,6 +429,34 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     c.from = u->info.from;
     c.subject = u->info.subject;
     c.submission_digest = (ProtobufCBinaryData){.len = RMD_HASH_BYTES, .data = digest};
+    return c;
+}
+
+static json_t *accepted(const struct rmd_upload *u, const Remuda__CampaignRecord *c, int64_t now_wall_ms) {
+    struct rmd_release release = {.s = u->schedule, .rows = c->rows};
+    release.from_wall_ms = c->start_wall_ms ? c->start_wall_ms : c->accepted_wall_ms;
+    struct rmd_forecast f = rmd_release_forecast(&release, now_wall_ms);
+    struct rmd_campaign_view v = {.record = c,
+                                  .queued = c->rows,
+                                  .scheduled = c->start_wall_ms > now_wall_ms,
+                                  .released = f.released,
+                                  .next_release = f.next,
+                                  .next_release_wall_ms = f.next_wall_ms,
+                                  .all_released_wall_ms = f.all_wall_ms};
+    return json_pack("{s:o, s:I, s:I, s:b}", "campaign", rmd_json_campaign(&v, u->stream_name), "accepted",
+                     (json_int_t)c->rows, "rejected", (json_int_t)c->rejected, "duplicate_submission", 0);
+}
+
+static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
+    struct rmd_upload *u = r->upload;
+    const struct rmd_sign_ops *sign = rmd_sign_openssl();
+    uint8_t hash[RMD_HASH_BYTES];
+    struct rmd_sha256 h;
+    sign->sha256_init(&h);
+    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
+    sign->sha256_final(&h, hash);
+    struct rmd_time now = rmd_shell_now(r->http->o.shell);
+    Remuda__CampaignRecord c = describe(u, now.wall_ms, hash, digest);
     struct rmd_batch b = {.fail_fast = true};
     struct rmd_key template_key = rmd_key_template(hash);
     rmd_batch_put(&b, rmd_key_slice(&template_key), rmd_buf_slice(&u->compiled));
@@ -460,18 +482,7 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     if (rc < 0 || reply.error < 0) /* durable all the same: it is sent after the next start */
         rmd_warn(u->name, "campaign is stored; the running core did not take it: %s",
                  rmd_error_text(rc < 0 ? rc : reply.error));
-    struct rmd_campaign_view v = {.record = &c, .queued = c.rows, .scheduled = c.start_wall_ms > now.wall_ms};
-    struct rmd_release release = {.s = u->schedule, .rows = c.rows};
-    release.from_wall_ms = c.start_wall_ms ? c.start_wall_ms : c.accepted_wall_ms;
-    int64_t next = rmd_release_next(&release, now.wall_ms);
-    uint64_t at = rmd_release_at(&release, now.wall_ms);
-    v.released = at < c.rows ? at : c.rows;
-    at = next == RMD_NEVER ? v.released : rmd_release_at(&release, next);
-    v.next_release = (at < c.rows ? at : c.rows) - v.released;
-    v.next_release_wall_ms = next == RMD_NEVER ? 0 : next;
-    v.all_released_wall_ms = rmd_release_end(&release);
-    r->out = json_pack("{s:o, s:I, s:I, s:b}", "campaign", rmd_json_campaign(&v, u->stream_name), "accepted",
-                       (json_int_t)c.rows, "rejected", (json_int_t)c.rejected, "duplicate_submission", 0);
+    r->out = accepted(u, &c, now.wall_ms);
     add_warnings(r);
     r->status = 201;
 }
