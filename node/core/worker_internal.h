@@ -244,7 +244,7 @@ struct rmd_wconn {
     enum rmd_conn_phase phase;
     bool ready; /* has been ready for mail */
     bool is_idle, quitting, doomed, driving, dot_sent, dialled;
-    bool bulk;         /* its open transaction is of bulk mail */
+    bool bulk; /* its open transaction is of bulk mail */
     struct rmd_wconn_tls tls;
     uint8_t stop_reason; /* RMD_RETURN_* of the open message when it is aborted */
     struct rmd_smtp *smtp;
