@@ -269,6 +269,8 @@ static void settled_event(struct rmd_coord *c, struct rmd_campaign *k, struct rm
     Remuda__EventRecord *e = rmd_event_message(c, settled_names[kind], k, row, NULL, NULL);
     struct rmd_arena *a = rmd_arena_after(c);
     c->cur->fx.v[c->cur->fx.n - 1].probe = RMD_PROBE_SETTLED;
+    if (kind == RMD_SETTLED_EXPIRED && !text)
+        text = "too old to be tried again; no attempt was answered";
     if (text)
         e->text = rmd_arena_str(a, rmd_slice_str(text));
     if (kind == RMD_SETTLED_BOUNCED) { /* without an attempt: the domain takes no mail */

@@ -193,7 +193,7 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     if (o->returned_reason == RMD_RETURN_OVERLOAD)
         l->node->hold_mono_ms = c->now.mono_ms + RMD_NODE_OVERLOAD_REST_MS;
     if (k->draining) {
-        rmd_settle_row(c, x->chunk, x->row, rmd_campaign_drain_kind(k), NULL);
+        rmd_settle_deferred(c, x->chunk, record_of(c, x), rmd_campaign_drain_kind(k), NULL);
         return;
     }
     bool untouched = !o->rcpts && (!l->own || rmd_release_first(l->own[x->index]));

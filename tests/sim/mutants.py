@@ -16,8 +16,8 @@ SEEDS = 100
 RARE = {"network-stop-hits-one-source": 300}  # what few worlds have
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCES = ["Makefile", "include", "proto", "coordinator/core", "node/core", "node/io/journal.h", "tests/sim",
-           "tests/tests.mk", "tests/accuracy.mk"] + ["tests/kit/" + f for f in (
-               "store_fake.h", "store_fake.c", "ordered.h", "ordered.c", "sign_fake.h", "sign_fake.c")]
+           "tests/tests.mk", "tests/accuracy.mk"] + ["tests/kit/%s.%s" % (name, kind) for name in (
+               "store_fake", "store_rows", "ordered", "sign_fake") for kind in "hc"]
 
 CORE, NODE = "coordinator/core/", "node/core/"
 MUTANTS = [

@@ -277,6 +277,36 @@ static void the_age_limit_holds_in_every_state(void **state) {
     done(w);
 }
 
+/* Who reads of an expired message learns what the receiver said last, also when it expired in a node's hands. */
+static void what_expired_says_why(void **state) {
+    (void)state;
+    struct cw *w = rmd_alloc(sizeof *w);
+    cw_init(w, 1);
+    Remuda__StreamRecord s = REMUDA__STREAM_RECORD__INIT;
+    s.age_limit_ms = 3600000;
+    cw_stream(w, "bulk", &s);
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    w->answer = defer_first;
+    cw_submit(w, "bulk", one_domain, 10, 0);
+    cw_pass(w, 200, 10);
+    assert_int_equal(cw_events(w, "deferred"), 10);
+    n->holds = true;
+    cw_submit(w, "bulk", one_domain, 10, 100); /* never tried */
+    cw_pass(w, 3700000, 5000);
+    assert_int_equal(cw_events(w, "expired"), 20);
+    size_t said = 0, unanswered = 0;
+    for (size_t i = 0; i < w->n_events; i++) {
+        if (strcmp(w->event[i].type, "expired") != 0)
+            continue;
+        said += strstr(w->event[i].text, "last answer: ") != NULL;
+        unanswered += strstr(w->event[i].text, "no attempt was answered") != NULL;
+    }
+    assert_int_equal(said, 10);
+    assert_int_equal(unanswered, 10);
+    done(w);
+}
+
 static void suppressed_at_sorting_and_before_leasing(void **state) {
     (void)state;
     struct cw *w = world();
@@ -468,6 +498,7 @@ int main(void) {
         cmocka_unit_test(deferred_recipients_are_tried_again_later),
         cmocka_unit_test(many_recipients_in_many_chunks),
         cmocka_unit_test(the_age_limit_holds_in_every_state),
+        cmocka_unit_test(what_expired_says_why),
         cmocka_unit_test(suppressed_at_sorting_and_before_leasing),
         cmocka_unit_test(suppression_is_answered_when_nobody_can_contact_any_more),
         cmocka_unit_test(a_hard_bounce_suppresses),
