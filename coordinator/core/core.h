@@ -423,7 +423,7 @@ void rmd_surges_advance(struct rmd_coord *c);
 void rmd_surges_resolved(struct rmd_coord *c, struct rmd_incident *i);
 void rmd_surges_flush(struct rmd_coord *c);
 
-/* ---- watchers.c, listing.c, listing_act.c (listing.h) */
+/* ---- watchers.c, watch_plan.c, watch_checks.c, listing.c, listing_act.c (listing.h) */
 void rmd_watchers_init(struct rmd_coord *c);
 void rmd_watchers_free(struct rmd_coord *c);
 void rmd_watchers_changed(struct rmd_coord *c); /* sources, streams or nodes: who asks what may change */

@@ -1,5 +1,5 @@
-/* Blocklist watch at the coordinator: who asks what (watchers.c), what listings are known and what they change (listing.c,
- * listing_act.c). Inside of coordinator/core.
+/* Blocklist watch at the coordinator: who asks what (watch_plan.c, watch_checks.c), what nodes found (watchers.c), what listings
+ * are known and what they change (listing.c, listing_act.c). Inside of coordinator/core.
  *
  * Policy (design, sections 7 and 9):
  * - A listing counts when our own DNS found it, by a node that the subject was assigned to, with a code that the list
@@ -111,13 +111,23 @@ struct rmd_watchers {
     struct rmd_map ranges; /* list, network -> struct rmd_range */
 };
 
-/* ---- watchers.c */
-const Remuda__Blocklist *rmd_watchers_list(const struct rmd_watchers *w, uint32_t id); /* NULL: unknown */
+/* ---- watch_plan.c */
+struct rmd_watcher *rmd_watcher_of(struct rmd_watchers *w, uint32_t node); /* made, if there is none */
+bool rmd_watcher_present(const struct rmd_coord *c, const struct rmd_node *n);
+void rmd_watchers_assign(
+    struct rmd_coord *c); /* nodes are told what changed, and what nobody watches any more is forgotten */
+
+/* ---- watch_checks.c */
 /* Asks the lists (all that answer such subjects when n is 0) about it now. 0: too many checks are under way. */
 uint64_t rmd_watchers_check(struct rmd_coord *c, const char *subject, const uint32_t *list, size_t n, uint64_t token,
                             uint64_t incident, uint32_t times);
-void rmd_watchers_forget(struct rmd_coord *c,
-                         const struct rmd_watchers *w); /* listings that nobody watches any more */
+struct rmd_check *rmd_check_find(const struct rmd_watchers *w, uint64_t id); /* NULL: unknown */
+void rmd_check_done(struct rmd_coord *c, struct rmd_check *k);
+void rmd_checks_tick(struct rmd_coord *c);
+void rmd_checks_free(struct rmd_watchers *w);
+
+/* ---- watchers.c */
+const Remuda__Blocklist *rmd_watchers_list(const struct rmd_watchers *w, uint32_t id); /* NULL: unknown */
 
 /* ---- listing.c */
 struct rmd_listing *rmd_listing_find(const struct rmd_coord *c, const char *list, const char *subject); /* open */
