@@ -4,6 +4,7 @@
 #include "coordinator/io/api_request.h"
 #include "proto/codec.h"
 #include "proto/io/idn.h"
+#include "proto/provider_name.h"
 
 enum { POOLS_MAX = 16, LANE_CAPS_MAX = 64 };
 
@@ -41,16 +42,8 @@ static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool 
     return true;
 }
 
-struct provider_names {
-    const char *wanted;
-    bool found;
-    struct rmd_buf known;
-};
-
 static void note_provider(void *ctx, const char *name) {
-    struct provider_names *p = ctx;
-    p->found = p->found || strcmp(name, p->wanted) == 0;
-    rmd_buf_addf(&p->known, "%s%s", p->known.len ? ", " : "", name);
+    rmd_provider_search_add(ctx, name);
 }
 
 static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now) {
@@ -60,15 +53,17 @@ static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now
 
 /* A cap for a name that no provider has would never bind. */
 static bool known_provider(struct rmd_api_request *r, const char *name) {
-    struct provider_names p = {.wanted = name};
-    int rc = rmd_shell_call(r->http->o.shell, find_provider, &p);
+    struct rmd_provider_search s = {.wanted = name};
+    struct rmd_buf why = {0};
+    int rc = rmd_shell_call(r->http->o.shell, find_provider, &s);
+    rmd_provider_unknown(&s, &why);
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
-    else if (!p.found)
-        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: there is no provider \"%.100s\"; known are %s", name,
-                     rmd_buf_str(&p.known));
-    rmd_buf_release(&p.known);
-    return rc >= 0 && p.found;
+    else if (!s.found)
+        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: %s", rmd_buf_str(&why));
+    rmd_provider_search_release(&s);
+    rmd_buf_release(&why);
+    return rc >= 0 && s.found;
 }
 
 /* The cap for this provider, made when there is none; NULL when there are too many. */

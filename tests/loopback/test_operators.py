@@ -201,8 +201,16 @@ class Command(Text):
         self.assertIn("there is no command", self.say("help", "sned", code=2))
         self.assertRegex(self.say("plan", "--volume", "1M/day", "--mix", "gmail=40"), r"\ngoogle +40.0 %")
         for args in (("plan", "--volume", "1M/day", "--mix", "gmial=40"), ("classify", "550 no", "--provider", "gmial")):
-            self.assertRegex(self.say(*args, code=2), r'no provider "gmial"; known are google, ')
+            self.assertRegex(self.say(*args, code=2), r'there is no provider "gmial"; nearest is google; known are google, ')
         self.assertIn("no such user", self.say("classify", "550 no such user", "--provider", "gmail"))
+
+    def test_a_provider_that_does_not_exist_is_told_in_one_wording(self):
+        self.cluster.source(self.address(42), pool="spare")
+        for args in (("source", "register", self.address(42), "gogle"), ("warmup", "set", self.address(42), "gogle", "--stage", "2", "--reason", "x"),
+                     ("warmup", "pause", self.address(42), "gogle", "--reason", "x"), ("warmup", "resume", self.address(42), "gogle"),
+                     ("signal", "complaints", "--source", self.address(42), "--provider", "gogle", "--day", "2026-11-20", "--count", 1),
+                     ("source", "set", self.address(42), "--lane-caps", "gogle=5")):
+            self.assertIn('there is no provider "gogle"; nearest is google; known are google, ', self.say(*args, code=1), args)
 
     def test_a_stream_shows_whether_cold_lanes_send_it(self):
         self.assertRegex(self.say("stream", "show", "bulk"), r"cold-lanes +yes")

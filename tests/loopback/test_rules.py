@@ -136,7 +136,7 @@ class WithoutCoordinator(unittest.TestCase):
             self.assertTrue(any(f["line"] == line and f["file"] == path and words in f["text"] for f in found["findings"]), found)
         self.assertEqual(remuda("rules", "check", "--rules", "/nonexistent/r.conf")[0], 1)
         for option, text, words in (
-                ("--plans", 'plan "standard" { caps { gogle = [100] } }\n', ':1: plan "standard": caps: nothing defines a provider "gogle"'),
+                ("--plans", 'plan "standard" { caps { gogle = [100] } }\n', ':1: plan "standard": caps: there is no provider "gogle"'),
                 ("--blocklists", '\nlist "own" { zone = "own.example." }\n', ':2: list "own": zone: "own.example." must not end in a dot')):
             path = self.write("more.conf", text)
             code, out, err = remuda("rules", "check", option, path)
