@@ -22,7 +22,12 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "Exit code 5: accepted, but some rows were rejected.\n", rmd_ctl_send},
     {"status", NULL, "", "What the cluster is doing, in one screen", "", rmd_ctl_status},
-    {"campaign", "list", "", "Campaigns with their progress", "", rmd_ctl_campaign_list},
+    {"campaign", "list", "[--state STATE] [--stream NAME] [--limit N]", "Campaigns with their progress",
+     "  --state STATE   scheduled, active, paused, cancelled or done\n"
+     "  --stream NAME   of this stream\n"
+     "  --limit N       the newest N (default: 1000; 0: all)\n"
+     "The newest are the last lines. Of finished campaigns the newest 1,000 are listed, `campaign show ID` has each as long as\n"
+     "history is kept.\n", rmd_ctl_campaign_list},
     {"campaign", "show", "ID [--watch]", "One campaign", "  --watch  stay until it is settled\n", rmd_ctl_campaign_show},
     {"campaign", "set", "ID [--at TIME] [--over TIME] [--batch N] [--every TIME] [--reason TEXT]", "Change when a campaign is sent, before it starts or while it runs",
      "  --at TIME          start then (as for `send`), or \"now\"; one that runs stops until then\n"

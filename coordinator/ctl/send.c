@@ -81,8 +81,6 @@ static void summary(const json_t *answer) {
     char accepted[32];
     uint64_t n = (uint64_t)rmd_json_i(answer, "accepted");
     bool again = json_is_true(json_object_get(answer, "duplicate_submission"));
-    json_t *w;
-    size_t i;
     rmd_format_count(n, accepted);
     printf("campaign %s: %s recipient%s %s\n", rmd_json_s(json_object_get(answer, "campaign"), "id"), accepted,
            n == 1 ? "" : "s",
@@ -91,7 +89,7 @@ static void summary(const json_t *answer) {
                     : "were accepted before, under the same key: nothing was queued again");
     if (!again)
         rmd_ctl_show_schedule(json_object_get(answer, "campaign"));
-    json_array_foreach(json_object_get(answer, "warnings"), i, w) printf("warning: %s\n", json_string_value(w));
+    rmd_ctl_show_warnings(answer);
 }
 
 static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name, const char *key, bool strict,
@@ -110,7 +108,7 @@ static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name
         json_object_set_new(m, "idempotency_key", json_string(key));
     if (ms)
         json_object_set_new(m, "valid_for_ms", json_integer(ms));
-    if (!rmd_ctl_schedule(c, schedule, m)) {
+    if (!rmd_ctl_schedule(c, schedule, true, m)) {
         json_decref(m);
         return NULL;
     }
@@ -125,7 +123,7 @@ static int report(struct rmd_ctl *c, long status, const json_t *answer, const ch
         summary(answer);
     if (!c->json)
         show_rejects(answer, listed ? rejects_path : NULL);
-    fflush(stdout);
+    rmd_ctl_flush(c);
     if (status >= 300)
         return rmd_ctl_error(c, status, answer);
     return rejected ? CTL_PARTLY : CTL_OK;
@@ -332,7 +330,7 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
     struct stillness still = {.done = UINT64_MAX};
     int rc = CTL_OK;
     rmd_format(path, sizeof path, "/v1/campaigns/%s", campaign);
-    fflush(stdout);
+    rmd_ctl_flush(c);
     for (unsigned turn = 0; rc == CTL_OK && !over; turn++) {
         json_t *k = NULL;
         rc = ask_patiently(c, path, &k, tty);

@@ -10,7 +10,9 @@
  * GET  /v1/status                  {"version","epoch","incarnation","uptime_ms","stalled","restored_paused",
  *                                   "queued","unsorted","unsorted_paused","unsorted_later","leased","leased_away","leased_away_ms","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
  *                                   "leases","nodes","nodes_connected","sources_active","sources_trouble","sources_quarantined","open_incidents","malformed_frames"}
- * GET  /v1/campaigns               {"campaigns":[C]}   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
+ * GET  /v1/campaigns?state=&stream=&limit=1000   {"campaigns":[C],"left_out","older_left_out"}   the newest (limit 0: all of them), oldest first; left_out: how many
+ *                                   more there are; older_left_out: finished ones that only the store has, GET with their id shows each.
+ *                                   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
  *                                   "bounced","suppressed","expired","held","cancelled","uncertain","in_doubt","deferrals","queued","leased","deferred",
  *                                   "created","accepted","finished","starts","over_ms","batch","every_ms","offered","released","next_release","next_recipients",
  *                                   "all_released","waits_for"}   (finished: null while it runs; state "scheduled": it starts later; offered: recipients that were

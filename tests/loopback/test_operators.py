@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -262,6 +263,69 @@ class Command(Text):
         self.assertFalse(text.endswith("\n\n"), repr(text))
         text = self.submit(self.template("Date: Mon, 23 Nov 2026 10:00:00 +0000\n" + PLAIN), self.rows("email\nd@a.test\n"))
         self.assertIn("warning: the template has a Date:", text)
+
+    def test_a_pool_that_no_stream_uses_is_warned_of(self):
+        add = ("source", "add", self.address(43), "--node", "n1", "--helo", "m43.news.example", "--pool", "mian,main")
+        self.assertRegex(self.say(*add), r"added; .*\nwarning: no stream uses pool mian: nothing is sent from it; streams use .*\bmain\b")
+        text = self.say("source", "set", self.address(43), "--pool", "main")
+        self.assertNotIn("warning", text)
+        answer = self.cluster.remuda("source", "set", self.address(43), "--pool", "bluk").json
+        self.assertEqual(len(answer["warnings"]), 1)
+        self.assertIn("no stream uses pool bluk", answer["warnings"][0])
+        self.assertNotIn("warnings", self.cluster.remuda("source", "set", self.address(43), "--cap", "5k").json)  # it isn't what was changed
+        self.cluster.remuda("source", "retire", self.address(43))
+
+    def test_a_schedule_that_lacks_a_half_is_wrong_usage(self):
+        rows = self.rows("email\nx@a.test\n")
+        for args, words in ((("--batch", "5"), "--batch needs --every, the time from one batch to the next: --batch 5 --every 30min"),
+                            (("--every", "5min"), "--every needs --batch, the size of a batch: --batch 1000 --every 5min"),
+                            (("--over", "5h", "--batch", "5", "--every", "1h"), "--over or --batch with --every"),
+                            (("--batch", "5", "--every", "5"), "needs a unit"), (("--batch", "0", "--every", "5min"), "not a number of recipients"),
+                            (("--over", "10ms"), "from 1s to a year"), (("--over", "800d"), "from 1s to a year")):
+            text = self.submit(self.template(), rows, *args, code=2)
+            self.assertIn(words, text)
+            self.assertIn("usage: remuda send", text)
+        self.assertIn("--over or --batch", self.say("campaign", "set", "01m8easept78mzcq0000000000", "--over", "1h", "--batch", "5", code=2))
+
+    def test_campaigns_are_listed_by_state_and_stream_and_only_the_newest(self):
+        self.cluster.stream("listed", self.world.keys["news.example"])
+        idents = []
+        for _ in range(3):
+            idents.append(self.send(["l@a.test"], stream="listed")["id"])
+            self.cluster.settled(idents[-1])
+        self.cluster.remuda("stream", "pause", "listed")
+        waiting = self.send(["l@a.test"], stream="listed")["id"]
+        def listed(*args):
+            answer = self.cluster.remuda("campaign", "list", *args).json
+            return [k["id"] for k in answer["campaigns"]], answer["left_out"]
+        self.assertEqual(listed("--stream", "listed"), (idents + [waiting], 0))
+        self.assertEqual(listed("--stream", "listed", "--state", "done"), (idents, 0))
+        self.assertEqual(listed("--stream", "listed", "--state", "active"), ([waiting], 0))
+        self.assertEqual(listed("--stream", "listed", "--limit", "2"), ([idents[2], waiting], 2))
+        self.assertEqual(listed("--stream", "listed", "--limit", "0"), (idents + [waiting], 0))
+        text = self.say("campaign", "list", "--stream", "listed", "--limit", 1)
+        self.assertIn("the newest; 3 more are left out (--limit N, 0: all; --state, --stream)", text)
+        self.assertNotIn("left out", self.say("campaign", "list", "--limit", 0))
+        self.assertIn("none of scheduled, active", self.say("campaign", "list", "--state", "act", code=2))
+        self.assertIn("there is no stream nope", self.say("campaign", "list", "--stream", "nope", code=3))
+        self.assertEqual(self.cluster.api("GET", "campaigns?state=act")[0], 400)
+        self.cluster.remuda("campaign", "cancel", waiting)
+
+    def test_output_that_can_not_be_written_is_a_failure(self):
+        self.deliver(["full@a.test"])
+        for args in (("events", "--last", "0"), ("status",), ("--json", "status"), ("--help",), ("source", "--help")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([self.cluster.command, "--api", self.cluster.socket, *args], stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(done.returncode, 1, args)  # a long text fails half way, where stdio forgets why
+            self.assertRegex(done.stderr.decode(), r"^remuda: standard output: (No space left on device|could not be written)\n$", args)
+        for restore in (True, False):  # whoever has read enough; SIGPIPE as it is, or ignored
+            for args in (("events", "--last", "0"), ("status",), ("--help",)):
+                r, w = os.pipe()
+                os.close(r)
+                done = subprocess.run([self.cluster.command, "--api", self.cluster.socket, *args], stdout=w, stderr=subprocess.PIPE, check=False,
+                                      restore_signals=restore)
+                os.close(w)
+                self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE if restore else 0, b""), args)
 
     def test_a_pool_without_sources_is_warned_of_and_what_stands_still_says_why(self):
         self.cluster.stream("dry", self.world.keys["news.example"], pool="dry")
