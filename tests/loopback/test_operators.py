@@ -255,6 +255,20 @@ class Command(Text):
         text = self.submit(self.template(), rows, "--strict", code=1)
         self.assertIn("7 rows rejected, see", text)
 
+    def test_a_quote_that_is_never_closed_is_named_by_its_line(self):
+        rows = self.rows("email,name\n" + "".join(f"q{i}@a.test,Q\n" for i in range(3)) + 'q3@a.test,"Q\n' + "".join(f"q{i}@a.test,Q\n" for i in range(4, 9000)))
+        words = "the quote that opens on line 5 is never closed: the rest of the file (8,996 lines behind it) was read as this field".replace("8,996", "8996")
+        text = self.submit(self.template(), rows, code=5)
+        self.assertRegex(text, r"3 recipients accepted\n1 row rejected, see .*\n  line 5: q3@a.test: " + re.escape(words))
+        text = self.submit(self.template(), rows, "--strict", code=1)
+        self.assertIn(words, text)
+        self.assertIn("nothing was queued", text)
+        rows = self.rows('email\n"q1@b.test\n' + "q2@b.test\n" * 2000)  # what it made of the address isn't printed
+        text = self.submit(self.template(), rows, code=1)
+        self.assertIn("  line 2: q1@b.test: the quote that opens on line 2 is never closed", text)
+        self.assertLess(len(text), 1000)
+        self.assertIn("the quote that opens on line 1 is never closed", self.submit(self.template(), self.rows('"email\nq@a.test\n'), code=1))
+
     def test_hints_for_lists_and_templates(self):
         self.assertIn('separated by ";"', self.submit(self.template(), self.rows("email;name\nx@a.test;X\n"), code=1))
         self.assertIn("separated by tabs", self.submit(self.template(), self.rows("name\temail\nX\tx@a.test\n"), code=1))
