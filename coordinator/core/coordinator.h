@@ -288,7 +288,9 @@ struct rmd_pace {
     uint32_t per_minute, connections;          /* that it may start, and have; per_minute 0: no limit */
     uint32_t in_use, tried, deferred_permille; /* of late: attempts, and of them deferred for rate */
     int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
-    size_t n_sites; /* the slowest of its sites */
+    uint32_t connects_per_minute; /* new connections, 0: no limit of its own */
+    bool connects_bind;           /* that is what its recipients at the node wait for */
+    size_t n_sites;               /* the slowest of its sites */
     struct {
         char domain[64];
         uint32_t per_minute, connections;
@@ -390,7 +392,8 @@ struct rmd_leased_view {
     uint64_t lease;
     const char *node, *source, *provider;
     bool connected, in_doubt;
-    uint32_t attempts; /* before this lease */
+    uint32_t attempts;            /* before this lease */
+    uint32_t connects_per_minute; /* it waits for this limit of its provider; 0: it doesn't */
     int64_t granted_wall_ms;
     int64_t valid_ms; /* the node is away: until its leases are over; 0: they are */
 };

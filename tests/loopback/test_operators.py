@@ -416,6 +416,28 @@ class Command(Text):
         self.assertEqual(self.cluster.settled(answer["campaign"]["id"])["delivered"], 1)
 
 
+class Connects(Text):
+    """A provider that takes one message on a connection, and few connections a minute."""
+    providers = {"narrow": {"domains": ["narrow.test"]}}
+
+    @classmethod
+    def before(cls):
+        cls.settings = {"providers": cls.work.write("providers.conf", 'provider "narrow" { mx = [".narrow.test"]; messages_per_connection = 1; connects_per_minute = 6 }\n')}
+
+    def test_the_limit_is_named_where_it_is_what_is_waited_for(self):
+        ident = self.send([f"c{i}@narrow.test" for i in range(30)])["id"]
+        limit = "connects_per_minute of the provider: 6 a minute from a source"
+        self.cluster.until(lambda: limit in self.say("queue") or None, "the queue says what is waited for")
+        self.assertRegex(self.say("queue"), r"\nnarrow +bulk .*" + limit)
+        text = self.say("source", "show", self.address(1))
+        self.assertRegex(text, r"\nPACE OF +A MINUTE +CONNECTIONS +IN USE +NEW A MINUTE ")
+        self.assertRegex(text, r"\nnarrow +no limit +\d+ +\d+ +6 ")
+        self.assertIn("narrow waits for its limit connects_per_minute: 6 new connections a minute", text)
+        self.assertIn(f"it waits for connects_per_minute of narrow: 6 new connections a minute from {self.address(1)}", self.say("explain", "c29@narrow.test"))
+        self.cluster.remuda("campaign", "cancel", ident)
+        self.cluster.until(lambda: limit not in self.say("queue") or None, "nothing waits for it any more")
+
+
 class Away(Text):
     """A node that is gone while it holds work, and one that nobody knows."""
     providers = {"slow": {"domains": ["slow.test"], "delay_data": "10s"}}
