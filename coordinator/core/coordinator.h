@@ -437,6 +437,9 @@ struct rmd_check_view {
 bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, const struct rmd_check_view *),
                      void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
+/* A submission is about to store this template with its campaign: it isn't deleted as one that nobody needs. Off when the core has
+ * the campaign, or there will be none. */
+void rmd_coord_template_hold(struct rmd_coord *c, const uint8_t hash[RMD_HASH_BYTES], bool on);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
 /* A sending domain at a provider that refuses it, while it isn't open. */

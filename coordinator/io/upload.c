@@ -447,14 +447,19 @@ static json_t *accepted(const struct rmd_upload *u, const Remuda__CampaignRecord
                      (json_int_t)c->rows, "rejected", (json_int_t)c->rejected, "duplicate_submission", 0);
 }
 
-static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
+struct hold {
+    const uint8_t *hash;
+    bool on;
+};
+
+static void hold_template(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    const struct hold *h = ctx;
+    (void)now;
+    rmd_coord_template_hold(core, h->hash, h->on);
+}
+
+static void store_campaign(struct rmd_api_request *r, uint8_t hash[RMD_HASH_BYTES], uint8_t digest[RMD_HASH_BYTES]) {
     struct rmd_upload *u = r->upload;
-    const struct rmd_sign_ops *sign = rmd_sign_openssl();
-    uint8_t hash[RMD_HASH_BYTES];
-    struct rmd_sha256 h;
-    sign->sha256_init(&h);
-    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
-    sign->sha256_final(&h, hash);
     struct rmd_time now = rmd_shell_now(r->http->o.shell);
     Remuda__CampaignRecord c = describe(u, now.wall_ms, hash, digest);
     struct rmd_batch b = {.fail_fast = true};
@@ -485,6 +490,25 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     r->out = accepted(u, &c, now.wall_ms);
     add_warnings(r);
     r->status = 201;
+}
+
+/* Another campaign's last use of the same template may end just now: it is held meanwhile. */
+static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
+    const struct rmd_upload *u = r->upload;
+    const struct rmd_sign_ops *sign = rmd_sign_openssl();
+    uint8_t hash[RMD_HASH_BYTES];
+    struct rmd_sha256 h;
+    sign->sha256_init(&h);
+    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
+    sign->sha256_final(&h, hash);
+    int rc = rmd_shell_call(r->http->o.shell, hold_template, &(struct hold){hash, true});
+    if (rc < 0) {
+        fail_store(r, rc);
+        return;
+    }
+    store_campaign(r, hash, digest);
+    (void)!rmd_shell_call(r->http->o.shell, hold_template,
+                          &(struct hold){hash, false}); /* it ends, and forgets all */
 }
 
 /* The key was used: the same content gets the same answer, other content is a mistake. */
