@@ -591,6 +591,33 @@ class Daemons(unittest.TestCase):
             _, err = self.run_program("remuda-node", "--check", "--config", conf, code=78)
             self.assertIn("dns.servers: ", err)
 
+    def test_check_tells_all_mistakes_in_one_run(self):
+        write = self.work.write
+        files = {"providers": write("providers.conf", 'provider "google" { conections = 3 }\n'), "rules": write("rules.conf", 'rule "r" { clas = rate }\n'),
+                 "blocklists": write("lists.conf", 'list "nope" { tier = act }\n')}
+        lines = [f"{k} = {json.dumps(v)}" for k, v in files.items()]
+        plans = write("plans.conf", 'plan "standard" { caps { gogle = [100] } }\n')
+        conf = write("wrong.conf", "\n".join([*lines, "user = nobody-of-this-name", "colour = blue", f"data = {json.dumps(self.work.path('none/data'))}",
+                                              f"warmup {{ plans = {json.dumps(plans)}; day_starts = noon }}", "dns { tries = many; servers = rubbish }",
+                                              f"bus {{ listen = \"nowhere\"; secret_key = {json.dumps(self.work.path('none.key'))} }}", "log { level = loud }"]) + "\n")
+        out, err = self.run_program("remuda-coordinator", "--check", "--config", conf, code=78)
+        self.assertEqual(out, "")
+        for words in ("wrong.conf:5: colour: unknown key", "wrong.conf:8: dns.tries: ", "wrong.conf:8: dns.servers: ", "wrong.conf:9: bus.listen: ", "bus.secret_key: ",
+                      "wrong.conf:4: user: ", "wrong.conf:6: data: ", "warmup.day_starts: ", "log.level: ", "providers.conf:1: ", "rules.conf:1: ", "lists.conf:1: "):
+            self.assertEqual(err.count(words), 1, f"{words}\n{err}")
+        good = write("good.conf", 'provider "partner" { mx = [".mx.partner.example"] }\n')
+        with open(conf, encoding="utf-8") as f:  # what plans and rules may name is only known with providers that can be read
+            text = f.read().replace(files["providers"], good)
+        _, err = self.run_program("remuda-coordinator", "--check", "--config", write("wrong2.conf", text), code=78)
+        self.assertIn('plans.conf:1: plan "standard": caps: there is no provider "gogle"', err)
+        conf = write("node.conf", f'colour = blue; workers = many; user = nobody-of-this-name; dns {{ validating = [here] }}\nbus {{ coordinator = "nowhere"; '
+                                  f'coordinator_key = "short"; secret_key = {json.dumps(self.work.path("none.key"))} }}\ntls {{ ca_file = {json.dumps(self.work.path("none.pem"))} }}\n')
+        _, err = self.run_program("remuda-node", "--check", "--config", conf, code=78)
+        for words in ("colour: unknown key", "workers: ", "user: ", "dns.validating: ", "bus.coordinator: ", "bus.coordinator_key: ", "bus.secret_key: ", "tls.ca_file: "):
+            self.assertEqual(err.count(f": {words}"), 1, f"{words}\n{err}")
+        _, err = self.run_program("remuda-node", "--check", "--config", write("empty.conf", "workers = many\n"), code=78)  # what is missing is told once
+        self.assertEqual((err.count("bus.secret_key"), err.count("bus.coordinator:"), err.count("workers")), (1, 1, 1), err)
+
     def test_helps_name_exit_codes(self):
         for program in ("remuda-coordinator", "remuda-node"):
             out, _ = self.run_program(program, "--help")
