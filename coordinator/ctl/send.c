@@ -269,7 +269,7 @@ static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) 
 /* What is watched for: nothing settled, nothing deferred since. */
 struct stillness {
     uint64_t done, deferrals;
-    unsigned turns;
+    unsigned turns, lines, percent; /* of lines that were printed, and what the last one said */
     struct rmd_buf said, now;
 };
 
@@ -292,14 +292,25 @@ static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillne
     rmd_buf_addstr(&s->said, rmd_buf_str(&s->now));
 }
 
-static void show_progress(const json_t *k, bool tty, bool over, unsigned turn) {
+/* A line that would say the same as the one before it says what is waited for as well: mail may trickle for long. */
+static void show_line(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool over, const char *text) {
+    uint64_t rows = (uint64_t)rmd_json_i(k, "rows");
+    unsigned percent = rows ? (unsigned)(settled(k) * 100 / rows) : 100;
+    rmd_buf_clear(&s->now);
+    if (!over && s->lines++ && percent == s->percent)
+        waits_text(c, k, &s->now);
+    fprintf(stderr, "%u%% settled: %s%s%s\n", percent, text, s->now.len ? "; " : "", rmd_buf_str(&s->now));
+    s->percent = percent;
+}
+
+static void show_progress(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool tty, bool over,
+                          unsigned turn) {
     char text[256];
-    uint64_t rows = (uint64_t)rmd_json_i(k, "rows"), done = settled(k);
     progress_text(k, text, sizeof text);
     if (tty)
-        draw("sending", done, rows, text);
+        draw("sending", settled(k), (uint64_t)rmd_json_i(k, "rows"), text);
     else if (over || turn % LINE_EVERY == 0)
-        fprintf(stderr, "%u%% settled: %s\n", rows ? (unsigned)(done * 100 / rows) : 100, text);
+        show_line(c, k, s, over, text);
     if (over && tty)
         fputc('\n', stderr);
 }
@@ -339,7 +350,7 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
         over = json_is_string(json_object_get(k, "finished"));
         if (!over)
             explain_stillness(c, k, &still, tty);
-        show_progress(k, tty, over, turn);
+        show_progress(c, k, &still, tty, over, turn);
         if (over)
             *last = json_incref(k);
         json_decref(k);

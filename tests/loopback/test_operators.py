@@ -355,6 +355,19 @@ class Command(Text):
         self.assertEqual(wait_until(lambda: None if child.poll() is None else (child.returncode,), patience(30), "it ends")[0], 0)
         self.assertIn("100% settled: 1 delivered", log())
 
+    def test_a_watch_that_trickles_says_what_is_waited_for(self):
+        self.cluster.stream("capped", self.world.keys["news.example"], domain_cap=30)
+        argv = [self.cluster.command, "--api", self.cluster.socket, "send", "--template", self.template(), "--stream", "capped", "--watch", "--recipients",
+                self.rows("email\n" + "".join(f"trickle{i}@a.test\n" for i in range(3000)))]
+        child = self.work.start("trickling", argv)
+        def log():
+            with open(self.work.path("trickling.log"), encoding="utf-8") as f:
+                return f.read()
+        wait_until(lambda: re.search(r"\n0% settled: .*; waits for: lane caps \(other\)", log()), patience(60), "it says what it waits for", child)
+        ident = re.search(r"campaign (\S+):", log())[1]
+        self.cluster.remuda("campaign", "cancel", ident)
+        wait_until(lambda: None if child.poll() is None else (child.returncode,), patience(30), "it ends")
+
     def test_caps_show_before_anything_was_sent(self):
         self.cluster.source(self.address(40), lane_cap=500, lane_caps="google=50", cap="2k", pool="spare")
         self.assertRegex(self.say("source", "show", self.address(40)), r"caps +in any 24 h: 2,000 in all, at each provider: 500; but google 50\n")
