@@ -432,6 +432,14 @@ static void source_command(struct rmd_coord *c, const struct rmd_command *m) {
 
 /* ---------------------------------------------------------------- campaigns, incidents */
 
+/* By the core, whose commits wait for room: the disk that is full of these rows has none for a commit that must not wait. */
+static void submission_ended(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_key from = rmd_key_chunks_of('K', m->tenant, &m->id), to = rmd_key_after(&from);
+    if (!rmd_campaign_find(c, rmd_slice(m->id.b, sizeof m->id.b)))
+        rmd_batch_delete_range(&c->batch, rmd_key_slice(&from), rmd_key_slice(&to));
+    rmd_core_reply(c, m->token, RMD_OK, 0, "its rows are deleted");
+}
+
 static void campaign_accepted(struct rmd_coord *c, const struct rmd_command *m) {
     const Remuda__CampaignRecord *in = m->campaign;
     if (!in || in->id.len != sizeof(struct rmd_id) || !rmd_stream_find(c, in->stream)) {
@@ -532,6 +540,9 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_CAMPAIGN_SCHEDULE:
         rmd_release_command(c, m);
+        break;
+    case RMD_CMD_SUBMISSION_ENDED:
+        submission_ended(c, m);
         break;
     case RMD_CMD_SUPPRESS:
         rmd_suppress_command(c, m);

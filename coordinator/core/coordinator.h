@@ -123,6 +123,7 @@ enum rmd_command_kind {
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
     RMD_CMD_CAMPAIGN_SCHEDULE, /* id, schedule, reason */
+    RMD_CMD_SUBMISSION_ENDED,  /* id: of a submission that was refused, or broke off; its chunks go */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_SUPPRESS_UNDO, /* number of a surge's incident, reason: all that it suppressed or holds as pending goes */

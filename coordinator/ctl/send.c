@@ -46,9 +46,10 @@ static bool write_rejects(const json_t *answer, const char *path, uint64_t rejec
             fputs(*email == '"' ? "\"\"" : (char[2]){*email, 0}, f);
         fprintf(f, "\",%s\n", rmd_json_s(r, "reason"));
     }
-    bool good = fclose(f) == 0;
+    bool good = !ferror(f);
+    good = fclose(f) == 0 && good;
     if (!good)
-        fprintf(stderr, "remuda: %s: %m\n", path);
+        fprintf(stderr, "remuda: %s is not whole: it could not be written to its end\n", path);
     else if (rejected > i)
         fprintf(stderr, "remuda: %s has the first %zu of %" PRIu64 " rejected rows\n", path, i, rejected);
     return good;

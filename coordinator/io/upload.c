@@ -15,7 +15,7 @@
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
 
-enum { META_MAX = 64 << 10, POST_BUFFER = 64 << 10 };
+enum { META_MAX = 64 << 10, POST_BUFFER = 64 << 10, FORGET_WAIT_MS = 2000 };
 
 struct rmd_upload {
     struct MHD_PostProcessor *post;
@@ -570,14 +570,17 @@ void rmd_upload_finish(struct rmd_api_request *r) {
     }
 }
 
-/* Chunks that no campaign owns: a refused or broken submission. What can't be deleted now goes at the next start. */
+/* Chunks that no campaign owns: a refused or broken submission. On a disk that takes nothing the core waits; what a crash leaves
+ * goes at the next start. */
 static void forget_chunks(struct rmd_api_request *r) {
-    struct rmd_key from = rmd_key_chunks_of('K', r->upload->tenant, &r->upload->campaign), to = rmd_key_after(&from);
-    struct rmd_batch b = {.fail_fast = true};
-    rmd_batch_delete_range(&b, rmd_key_slice(&from), rmd_key_slice(&to));
-    int rc = rmd_shell_commit(r->http->o.shell, &b);
+    struct rmd_shell_reply reply;
+    struct rmd_command cmd = {
+        .kind = RMD_CMD_SUBMISSION_ENDED, .tenant = r->upload->tenant, .id = r->upload->campaign};
+    int rc = rmd_shell_command(r->http->o.shell, &cmd, FORGET_WAIT_MS, &reply);
     if (rc < 0)
-        rmd_warn("submission", "rows of a refused submission stay until the next start: %s", rmd_error_text(rc));
+        rmd_warn("submission",
+                 "rows of a refused submission go when the store takes writes again, or at the next start: %s",
+                 rmd_error_text(rc));
 }
 
 void rmd_upload_free(struct rmd_api_request *r) {

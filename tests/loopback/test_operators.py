@@ -254,6 +254,9 @@ class Command(Text):
         self.assertNotIn("see /nonexistent", text)
         text = self.submit(self.template(), rows, "--strict", code=1)
         self.assertIn("7 rows rejected, see", text)
+        text = self.submit(self.template(), rows, "--rejects", "/dev/full", code=5)
+        self.assertIn("remuda: /dev/full is not whole", text)
+        self.assertNotIn("see /dev/full", text)
 
     def test_a_quote_that_is_never_closed_is_named_by_its_line(self):
         rows = self.rows("email,name\n" + "".join(f"q{i}@a.test,Q\n" for i in range(3)) + 'q3@a.test,"Q\n' + "".join(f"q{i}@a.test,Q\n" for i in range(4, 9000)))
