@@ -4,7 +4,9 @@ import glob
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -655,6 +657,36 @@ class Daemons(unittest.TestCase):
 
     def ended(self, program):
         return wait_until(lambda: None if program.child.poll() is None else (program.child.returncode,), patience(20), "it ends")[0]
+
+    def test_the_units_of_the_readme_fit_the_programs(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+            units = re.findall(r"/etc/systemd/system/(remuda-[a-z]+)\.service`:\n\n```ini\n(.*?)```", f.read(), re.S)
+        self.assertEqual([name for name, _ in units], ["remuda-coordinator", "remuda-node"])
+        paths = []
+        for name, text in units:
+            self.assertIn(f"ExecStart=/usr/local/bin/{name}\n", text)
+            self.assertIn("Type=notify\n", text)
+            paths.append(self.work.write(f"{name}.service", text.replace("/usr/local/bin/", os.path.dirname(os.path.abspath(built(name))) + "/")))
+        if shutil.which("systemd-analyze"):
+            done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+            ours = [x for x in (done.stdout + done.stderr).splitlines() if "remuda" in x]
+            self.assertEqual(ours, [])
+
+    def test_both_tell_their_supervisor_that_they_are_ready_and_end_in_order(self):
+        path = self.work.path("notify.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(path)
+            s.settimeout(patience(20))
+            conf = self.coordinator_conf()
+            self.key("c")
+            self.key("n")
+            for name, args in (("remuda-coordinator", conf), ("remuda-node", self.node_conf())):
+                with subprocess.Popen([built(name), "--config", args], env={**os.environ, "NOTIFY_SOCKET": path}, stderr=subprocess.DEVNULL) as child:
+                    try:
+                        self.assertEqual(s.recv(100), b"READY=1", name)
+                    finally:
+                        child.terminate()
+                    self.assertEqual(child.wait(patience(20)), 0, name)
 
     def test_the_sockets_folder_is_made_and_the_start_is_told(self):
         c = self.start(self.coordinator_conf())
