@@ -277,7 +277,8 @@ static struct rmd_slice first_line(struct rmd_slice text) {
 static void reject(struct rmd_intake *i, uint64_t line, struct rmd_slice email, const char *reason) {
     i->rejected++;
     if (i->o.rejected)
-        i->o.rejected(i->o.ctx, &(struct rmd_intake_reject){.line = line, .email = first_line(email), .reason = reason});
+        i->o.rejected(i->o.ctx,
+                      &(struct rmd_intake_reject){.line = line, .email = first_line(email), .reason = reason});
 }
 
 static int header_trouble(struct rmd_intake *i, const char *text) {

@@ -34,7 +34,7 @@ struct rmd_ctl {
     bool patient; /* a coordinator that does not answer is no error yet: nothing is said of it */
     void *curl;
     int output_error; /* errno of what could not be printed; 0: nothing was noticed yet */
-    int argc; /* arguments behind the command's words */
+    int argc;         /* arguments behind the command's words */
     char **argv;
     const struct rmd_ctl_command *command;
 };

@@ -114,7 +114,8 @@ static bool duration(struct rmd_ctl *c, json_t *o, const char *member, const cha
 static bool consistent(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, bool whole) {
     bool over = given(s->over), batch = given(s->batch), every = given(s->every);
     if (over && (batch || every))
-        rmd_ctl_usage(c, "--over or --batch with --every: a campaign is spread over a period, or goes in batches");
+        rmd_ctl_usage(
+            c, "--over or --batch with --every: a campaign is spread over a period, or goes in batches, not both");
     else if (whole && batch && !every)
         rmd_ctl_usage(c, "--batch needs --every, the time from one batch to the next: --batch %s --every 30min",
                       s->batch);

@@ -664,9 +664,9 @@ class Daemons(unittest.TestCase):
         self.assertEqual([name for name, _ in units], ["remuda-coordinator", "remuda-node"])
         paths = []
         for name, text in units:
-            self.assertIn(f"ExecStart=/usr/local/bin/{name}\n", text)
+            self.assertIn(f"ExecStart=/usr/local/sbin/{name}\n", text)
             self.assertIn("Type=notify\n", text)
-            paths.append(self.work.write(f"{name}.service", text.replace("/usr/local/bin/", os.path.dirname(os.path.abspath(built(name))) + "/")))
+            paths.append(self.work.write(f"{name}.service", text.replace("/usr/local/sbin/", os.path.dirname(os.path.abspath(built(name))) + "/")))
         if shutil.which("systemd-analyze"):
             done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
             ours = [x for x in (done.stdout + done.stderr).splitlines() if "remuda" in x]

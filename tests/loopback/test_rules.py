@@ -122,7 +122,7 @@ class WithoutCoordinator(unittest.TestCase):
                 (None, f'rule "a" {{ {verdict} pattern = "alpha."; sample = "550 alpha." }}\n', 1, "ends with a dot"),
                 (None, f'rule "a" {{ {verdict} pattern = "{{nosuch}} alpha"; sample = "550 alpha" }}\n', 1, "names a set of words that nothing defines"),
                 (None, f'words {{ box = ["one", "two"] }}\nrule "a" {{ {verdict} pattern = "alpha"; sample = "550 alpha" }}\n', 1, 'no pattern names the words "box"'),
-                (None, 'providers = ["nobody"]\n', 1, 'provider "nobody": nothing defines it'),
+                (None, 'providers = ["nobody"]\n', 1, 'there is no provider "nobody"'),
                 (None, 'verdict "v" { class = policy; scope = recipient; action = fail }\n', 1, 'no rule names the verdict "v"')):
             args, path = [], None
             for option, text in (("--providers", providers), ("--rules", rules)):
