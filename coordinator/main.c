@@ -34,7 +34,7 @@ static const char usage[] =
     "usage: remuda-coordinator [--config PATH] [--check | --dump-config] [--takeover]\n"
     "\n"
     "  -c, --config PATH   file, or folder of *.conf files (default " RMD_COORD_CONFIG_PATH ")\n"
-    "      --check         read the configuration and the files that it names, say what is wrong, and end\n"
+    "      --check         read the configuration and the files that it names, say all that is wrong, and end\n"
     "                      (0: in order, 78: not)\n"
     "      --dump-config   print the effective configuration with an explanation of each key, and end; without a\n"
     "                      file the defaults\n"
@@ -348,7 +348,7 @@ int main(int argc, char **argv) {
     bool defaults = o.dump && !o.named && access(o.config, F_OK) != 0;
     int rc = rmd_coord_config_load(defaults ? NULL : o.config, mode, &p.conf, &err);
     struct rmd_policy_paths paths = policy_paths(&p.conf);
-    if (rc == RMD_OK && !o.dump)
+    if (rc == RMD_OK && !o.dump && !o.check)
         rc = rmd_policy_files_load(&paths, &p.files, &err);
     if (rc < 0)
         fputs(rmd_buf_str(&err), stderr);

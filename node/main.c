@@ -19,7 +19,7 @@ static const char help[] =
     "remuda-node: sends what a Remuda coordinator deals to it, from the addresses of this host.\n"
     "\n"
     "  remuda-node [--config PATH]                  run, in the foreground; a service manager starts and stops it\n"
-    "  remuda-node --check [--config PATH]          read configuration and keys, say what is wrong, do nothing\n"
+    "  remuda-node --check [--config PATH]          read configuration and keys, say all that is wrong, do nothing\n"
     "  remuda-node --dump-config [--config PATH]    print the configuration in effect, each key with its meaning; "
     "without\n"
     "                                               a file the defaults, and what is required\n"

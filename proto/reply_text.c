@@ -49,15 +49,24 @@ enum rmd_stage rmd_stage_of_word(struct rmd_slice word) {
     return stage < 0 ? RMD_STAGE_NONE : (enum rmd_stage)stage;
 }
 
+static const char *const same[][2] = {
+    {"gmail", "google"},     {"googlemail", "google"}, {"yahooinc", "yahoo"},
+    {"aol", "yahoo"},        {"microsoft", "outlook"}, {"hotmail", "outlook"},
+    {"live", "outlook"},     {"icloud", "apple"},      {"exchangeonline", "office365"},
+    {"o365", "office365"},   {"webde", "gmx"},         {"web.de", "gmx"},
+    {"1und1", "gmx"},        {"franceptt", "orange"},  {"wanadoo", "orange"},
+    {"tencent", "qq"},       {"163", "netease"},       {"emailsecuritycloud", "messagelabs"},
+    {"charter", "spectrum"}, {"tonline", "t-online"}};
+
+bool rmd_provider_word(size_t i, const char **word, const char **provider) {
+    if (i >= sizeof same / sizeof *same)
+        return false;
+    *word = same[i][0];
+    *provider = same[i][1];
+    return true;
+}
+
 const char *rmd_provider_of_word(const char *word) {
-    static const char *const same[][2] = {
-        {"gmail", "google"},     {"googlemail", "google"}, {"yahooinc", "yahoo"},
-        {"aol", "yahoo"},        {"microsoft", "outlook"}, {"hotmail", "outlook"},
-        {"live", "outlook"},     {"icloud", "apple"},      {"exchangeonline", "office365"},
-        {"o365", "office365"},   {"webde", "gmx"},         {"web.de", "gmx"},
-        {"1und1", "gmx"},        {"franceptt", "orange"},  {"wanadoo", "orange"},
-        {"tencent", "qq"},       {"163", "netease"},       {"emailsecuritycloud", "messagelabs"},
-        {"charter", "spectrum"}, {"tonline", "t-online"}};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         if (strcasecmp(word, same[i][0]) == 0)
             return same[i][1];

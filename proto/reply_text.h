@@ -16,5 +16,7 @@ void rmd_reply_read(struct rmd_slice text, struct rmd_reply *out);
  * what was given. A stage that nobody knows is RMD_STAGE_NONE. */
 enum rmd_stage rmd_stage_of_word(struct rmd_slice word);
 const char *rmd_provider_of_word(const char *word);
+/* The i-th of these words with its provider; false behind the last. */
+bool rmd_provider_word(size_t i, const char **word, const char **provider);
 
 #endif

@@ -163,7 +163,7 @@ static int add_conditions(struct adding *a) {
         if (!*def->provider[i])
             return refuse(a, "a provider's name is empty");
         if (provider < 0)
-            return refuse(a, "unknown provider \"%s\"%s", def->provider[i],
+            return refuse(a, "there is no provider \"%s\"%s", def->provider[i],
                           rmd_has_suffix(def->provider[i], ".") ? " (it ends with a dot)" : "");
         rule->provider[rule->n_provider++] = (uint16_t)provider;
     }

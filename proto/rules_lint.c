@@ -46,7 +46,7 @@ static const char *read_sample(const struct lint *l, const struct rmd_rule *rule
         int stage =
             second == bar + 1 ? (int)reply.stage : rmd_stage_parse(rmd_slice(bar + 1, (size_t)(second - bar) - 1));
         if (*name && (provider = rmd_rules_provider_find(l->r, name)) < 0)
-            return "names an unknown provider";
+            return "names a provider that doesn't exist";
         if (stage < 0)
             return "names an unknown stage";
         reply.stage = (enum rmd_stage)stage;

@@ -87,6 +87,7 @@ void rmd_campaign_add(struct rmd_coord *c, Remuda__CampaignRecord *r) {
         memcpy(k->sort_cursor.b, r->sort_cursor.data, r->sort_cursor.len);
         k->sort_cursor.n = r->sort_cursor.len;
     }
+    rmd_template_used(c, r);
     rmd_list_push(&c->all_campaigns, &k->all);
     rmd_list_push(r->finished_wall_ms ? &c->closing_campaigns : &c->open_campaigns, &k->life);
     rmd_map_set(&c->campaigns, rmd_slice(k->id.b, sizeof k->id.b), k);
@@ -321,6 +322,8 @@ void rmd_campaign_free(struct rmd_campaign *k) {
 }
 
 void rmd_campaigns_free(struct rmd_coord *c) {
+    rmd_set64_release(&c->templates.used);
+    rmd_map_release(&c->templates.held);
     rmd_list_for_safe(it, &c->all_campaigns) {
         struct rmd_campaign *k = rmd_container(it, struct rmd_campaign, all);
         rmd_list_for_safe(jt, &k->cqs) free(rmd_container(jt, struct rmd_cq, in_campaign));

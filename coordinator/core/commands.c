@@ -246,10 +246,14 @@ static const char *source_objection(struct rmd_coord *c, const struct rmd_comman
     return in->n_pool ? rmd_warm_objection(c, in->warmup) : "a source needs a pool";
 }
 
+static bool source_moves(const struct rmd_command *m, const struct rmd_source *s, const struct rmd_node *node) {
+    return s->node != node || strcmp(s->rec->bind, m->source->bind) != 0;
+}
+
 /* New settings for a source that exists. It keeps its id, and with it its ledger: caps hold across the change. */
 static bool source_change(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s,
                           struct rmd_node *node) {
-    bool moves = s->node != node || strcmp(s->rec->bind, m->source->bind) != 0;
+    bool moves = source_moves(m, s, node);
     if (moves && s->leases) {
         rmd_core_reply(
             c, m->token, RMD_ECONFLICT, 0,
@@ -314,15 +318,21 @@ static struct rmd_source *source_new(struct rmd_coord *c, const struct rmd_comma
     return s;
 }
 
-/* An address that was retired comes back as the source that it was. */
+/* An address that was retired comes back as the source that it was; one that is being retired, too, where its leases stay right. */
 static struct rmd_source *source_back(struct rmd_coord *c, const struct rmd_command *m, struct rmd_source *s,
                                       struct rmd_node *node) {
-    if (s->rec->state != RMD_SOURCE_RETIRED) {
-        rmd_core_reply(c, m->token, RMD_EEXISTS, 0,
-                       s->rec->state == RMD_SOURCE_RETIRING
-                           ? "source %s is being retired; add it again when its last lease is back"
-                           : "%s is a source already; `remuda source set` changes it",
+    if (s->rec->state != RMD_SOURCE_RETIRED && s->rec->state != RMD_SOURCE_RETIRING) {
+        rmd_core_reply(c, m->token, RMD_EEXISTS, 0, "%s is a source already; `remuda source set` changes it",
                        s->rec->address);
+        return NULL;
+    }
+    if (s->leases && source_moves(m, s, node)) {
+        rmd_core_reply(
+            c, m->token, RMD_ECONFLICT, 0,
+            "source %s is being retired, and %s has %u lease%s of it still: add it elsewhere when `remuda source "
+            "list` says that it is retired%s",
+            s->rec->address, s->node ? s->node->rec->name : "its node", s->leases, s->leases == 1 ? "" : "s",
+            s->node && !s->node->connected ? " (its node is away: `remuda node forget` is sooner)" : "");
         return NULL;
     }
     if (!source_change(c, m, s, node))
@@ -398,18 +408,18 @@ static void source_state(struct rmd_coord *c, const struct rmd_command *m, struc
                        rmd_source_state_name(s->rec->state), rmd_source_state_name(m->state));
         return;
     }
-    s->rec->state = m->state;
+    uint32_t state = m->state == RMD_SOURCE_RETIRING && !s->leases ? RMD_SOURCE_RETIRED : m->state;
+    s->rec->state = state;
     rmd_str_set(&s->rec->reason, m->reason ? m->reason : "");
     s->dirty = c->sources_dirty = true;
     rmd_warm_changed(c); /* a place in its network may be free */
-    if (m->state == RMD_SOURCE_PAUSED || m->state == RMD_SOURCE_RETIRED)
-        rmd_recall_source(c, s, 0, m->state == RMD_SOURCE_PAUSED ? RMD_RETURN_PAUSED : RMD_RETURN_RECALLED, -1);
+    if (state == RMD_SOURCE_PAUSED || state == RMD_SOURCE_RETIRED)
+        rmd_recall_source(c, s, 0, state == RMD_SOURCE_PAUSED ? RMD_RETURN_PAUSED : RMD_RETURN_RECALLED, -1);
     rmd_policy_all(c);
-    Remuda__EventRecord *e = rmd_core_event(c, source_events[m->state]);
+    Remuda__EventRecord *e = rmd_core_event(c, source_events[state]);
     e->source = s->rec->id;
     e->text = rmd_arena_str(rmd_arena_after(c), rmd_slice_str(s->rec->reason));
-    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is %s", s->rec->address,
-                   rmd_source_state_name(m->state));
+    rmd_core_reply(c, m->token, RMD_OK, s->rec->id, "source %s is %s", s->rec->address, rmd_source_state_name(state));
 }
 
 static void source_command(struct rmd_coord *c, const struct rmd_command *m) {
@@ -421,6 +431,14 @@ static void source_command(struct rmd_coord *c, const struct rmd_command *m) {
 }
 
 /* ---------------------------------------------------------------- campaigns, incidents */
+
+/* By the core, whose commits wait for room: the disk that is full of these rows has none for a commit that must not wait. */
+static void submission_ended(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_key from = rmd_key_chunks_of('K', m->tenant, &m->id), to = rmd_key_after(&from);
+    if (!rmd_campaign_find(c, rmd_slice(m->id.b, sizeof m->id.b)))
+        rmd_batch_delete_range(&c->batch, rmd_key_slice(&from), rmd_key_slice(&to));
+    rmd_core_reply(c, m->token, RMD_OK, 0, "its rows are deleted");
+}
 
 static void campaign_accepted(struct rmd_coord *c, const struct rmd_command *m) {
     const Remuda__CampaignRecord *in = m->campaign;
@@ -522,6 +540,9 @@ void rmd_command(struct rmd_coord *c, const struct rmd_command *m) {
         break;
     case RMD_CMD_CAMPAIGN_SCHEDULE:
         rmd_release_command(c, m);
+        break;
+    case RMD_CMD_SUBMISSION_ENDED:
+        submission_ended(c, m);
         break;
     case RMD_CMD_SUPPRESS:
         rmd_suppress_command(c, m);

@@ -123,6 +123,7 @@ enum rmd_command_kind {
     RMD_CMD_CAMPAIGN_ACCEPTED, /* campaign: its commit record is durable already */
     RMD_CMD_CAMPAIGN_STATE,    /* id, state ACTIVE (resume) / PAUSED / CANCELLED, reason */
     RMD_CMD_CAMPAIGN_SCHEDULE, /* id, schedule, reason */
+    RMD_CMD_SUBMISSION_ENDED,  /* id: of a submission that was refused, or broke off; its chunks go */
     RMD_CMD_SUPPRESS,   /* name = address, stream id or 0, reason; answered when no lease can contact it any more */
     RMD_CMD_UNSUPPRESS, /* name, stream id */
     RMD_CMD_SUPPRESS_UNDO, /* number of a surge's incident, reason: all that it suppressed or holds as pending goes */
@@ -288,7 +289,9 @@ struct rmd_pace {
     uint32_t per_minute, connections;          /* that it may start, and have; per_minute 0: no limit */
     uint32_t in_use, tried, deferred_permille; /* of late: attempts, and of them deferred for rate */
     int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
-    size_t n_sites; /* the slowest of its sites */
+    uint32_t connects_per_minute; /* new connections, 0: no limit of its own */
+    bool connects_bind;           /* that is what its recipients at the node wait for */
+    size_t n_sites;               /* the slowest of its sites */
     struct {
         char domain[64];
         uint32_t per_minute, connections;
@@ -390,7 +393,8 @@ struct rmd_leased_view {
     uint64_t lease;
     const char *node, *source, *provider;
     bool connected, in_doubt;
-    uint32_t attempts; /* before this lease */
+    uint32_t attempts;            /* before this lease */
+    uint32_t connects_per_minute; /* it waits for this limit of its provider; 0: it doesn't */
     int64_t granted_wall_ms;
     int64_t valid_ms; /* the node is away: until its leases are over; 0: they are */
 };
@@ -434,6 +438,9 @@ struct rmd_check_view {
 bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, const struct rmd_check_view *),
                      void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
+/* A submission is about to store this template with its campaign: it isn't deleted as one that nobody needs. Off when the core has
+ * the campaign, or there will be none. */
+void rmd_coord_template_hold(struct rmd_coord *c, const uint8_t hash[RMD_HASH_BYTES], bool on);
 const Remuda__StreamRecord *rmd_coord_stream_by_name(struct rmd_coord *c, uint32_t tenant, const char *name);
 
 /* A sending domain at a provider that refuses it, while it isn't open. */

@@ -261,6 +261,9 @@ static void read_done(struct rmd_coord *c, const struct rmd_coord_event *e) {
     case RMD_READ_EXPIRE:
         rmd_campaign_expire_scanned(c, e);
         break;
+    case RMD_READ_TEMPLATES:
+        rmd_campaign_sweep_scanned(c, e);
+        break;
     case RMD_READ_START_Q:
     case RMD_READ_START_D:
     case RMD_READ_START_K:

@@ -193,6 +193,8 @@ void rmd_settle_deferred(struct rmd_coord *c, struct rmd_chunk *ch, const Remuda
 const char *rmd_settled_name(enum rmd_settled kind);
 void rmd_campaign_tick(struct rmd_coord *c);
 void rmd_campaign_expire_scanned(struct rmd_coord *c, const struct rmd_coord_event *e);
+void rmd_campaign_sweep_scanned(struct rmd_coord *c, const struct rmd_coord_event *e);
+void rmd_template_used(struct rmd_coord *c, const Remuda__CampaignRecord *r); /* it isn't to be forgotten */
 void rmd_campaigns_flush(struct rmd_coord *c);
 void rmd_campaigns_free(struct rmd_coord *c);
 void rmd_campaign_free(struct rmd_campaign *k);
@@ -225,6 +227,7 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the n
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
+extern const char *const rmd_why_connects;
 /* NULL, or why a lane may take nothing at all now; moved work and what is usual are apart. */
 const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l);
 /* The lowest level of usual.h among lanes that may take work. */

@@ -91,6 +91,31 @@ static size_t quoted_run(struct rmd_csv *c, const uint8_t *p, size_t n) {
     return run;
 }
 
+/* Over several lines it is mostly a quote that was forgotten, and another field's that closed it. */
+static void text_behind_quote(struct rmd_csv *c) {
+    if (c->quote_line == c->line) {
+        fail(c, "text behind a closing quote");
+        return;
+    }
+    (void)rmd_format(c->why, sizeof c->why,
+                     "text behind a closing quote: the quote that opens on line %llu was closed on line %llu only",
+                     (unsigned long long)c->quote_line, (unsigned long long)c->line);
+    fail(c, c->why);
+}
+
+/* Says more than that the row became too long. */
+static void quote_left_open(struct rmd_csv *c) {
+    uint64_t lines = c->line - c->quote_line - c->at_line_end;
+    (void)rmd_format(
+        c->why, sizeof c->why,
+        "the quote that opens on line %llu is never closed: the rest of the file (%llu line%s behind it) was "
+        "read as this field",
+        (unsigned long long)c->quote_line, (unsigned long long)lines, lines == 1 ? "" : "s");
+    c->error = c->why;
+    c->record_line = c->quote_line;
+    c->any = true;
+}
+
 /* One step at p; returns the bytes consumed. *go_on is the callback's answer when a record ended. */
 static size_t step(struct rmd_csv *c, const uint8_t *p, size_t n, rmd_csv_fn fn, void *ctx, bool *go_on) {
     uint8_t b = *p;
@@ -119,12 +144,13 @@ static size_t step(struct rmd_csv *c, const uint8_t *p, size_t n, rmd_csv_fn fn,
             c->state = QUOTED;
             return 1;
         }
-        fail(c, "text behind a closing quote");
+        text_behind_quote(c);
         c->state = SKIPPING;
         return 1;
     case FIELD_START:
         if (b == '"') {
             c->state = QUOTED;
+            c->quote_line = c->line;
             return 1;
         }
         c->state = BARE;
@@ -179,6 +205,8 @@ static size_t skip_bom(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, vo
 bool rmd_csv_feed(struct rmd_csv *c, struct rmd_slice in, rmd_csv_fn fn, void *ctx) {
     bool go_on = true;
     size_t from = 0;
+    if (in.n)
+        c->at_line_end = in.p[in.n - 1] == '\n';
     if (c->line == 0)
         c->line = c->record_line = 1;
     if (!c->bom_done)
@@ -190,10 +218,8 @@ bool rmd_csv_finish(struct rmd_csv *c, rmd_csv_fn fn, void *ctx) {
     assert(c->bom_done || c->bom_seen < sizeof bom);
     if (!c->bom_done && c->bom_seen)
         feed(c, bom, c->bom_seen, fn, ctx);
-    if (c->state == QUOTED) {
-        c->any = true;
-        fail(c, "a quoted field is not closed before the end of the file");
-    }
+    if (c->state == QUOTED)
+        quote_left_open(c);
     return end_record(c, fn, ctx);
 }
 

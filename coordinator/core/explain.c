@@ -47,6 +47,14 @@ static void explain_usual(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         rmd_buf_addstr(out, "    nothing is known of what it usually sends\n");
 }
 
+static void explain_connects(const struct rmd_coord *c, const struct rmd_lane *l, struct rmd_buf *out) {
+    if (rmd_pace_connects_bind(l))
+        rmd_buf_addf(out,
+                     "    its node waits for connects_per_minute of %s: %u new connections a minute; %u recipients "
+                     "are there\n",
+                     c->o.provider[l->provider]->name, l->pace->connects_per_minute, l->leased);
+}
+
 /* lowest: level of the lanes that come first. */
 static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint32_t lowest, bool *chosen,
                          struct rmd_buf *out) {
@@ -62,6 +70,7 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
                      *chosen ? "free; takes over when those before it are full"
                              : "next: the first of the pool's order with room");
         *chosen = true;
+        explain_connects(c, l, out);
         return;
     }
     rmd_buf_addf(out, "%s", why);
@@ -78,6 +87,7 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
     }
     rmd_buf_addc(out, '\n');
     explain_caps(c, l, q->stream, out);
+    explain_connects(c, l, out);
     if (why == rmd_why_usual || why == rmd_why_rests)
         explain_usual(c, q, l, out);
 }
@@ -223,6 +233,7 @@ static void leased_view(const struct rmd_coord *c, const struct rmd_lease *l, st
     out->provider = rmd_provider_name(c, l->provider_id);
     out->connected = l->node->connected;
     out->in_doubt = l->state == RMD_LEASE_DOUBT;
+    out->connects_per_minute = l->lane && rmd_pace_connects_bind(l->lane) ? l->lane->pace->connects_per_minute : 0;
     out->granted_wall_ms = l->granted_wall_ms;
     int64_t left = l->node->valid_until_mono_ms - c->now.mono_ms;
     out->valid_ms = left > 0 ? left : 0;

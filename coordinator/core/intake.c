@@ -267,10 +267,18 @@ static int release_tail(struct rmd_intake *i) {
 
 /* ---- rows */
 
+/* What a quote that was never closed made of an address is a whole list. */
+static struct rmd_slice first_line(struct rmd_slice text) {
+    const uint8_t *end = text.n ? memchr(text.p, '\n', text.n) : NULL;
+    size_t n = end ? (size_t)(end - text.p) : text.n;
+    return rmd_trim(rmd_slice(text.p, n < RMD_EMAIL_MAX ? n : RMD_EMAIL_MAX));
+}
+
 static void reject(struct rmd_intake *i, uint64_t line, struct rmd_slice email, const char *reason) {
     i->rejected++;
     if (i->o.rejected)
-        i->o.rejected(i->o.ctx, &(struct rmd_intake_reject){.line = line, .email = email, .reason = reason});
+        i->o.rejected(i->o.ctx,
+                      &(struct rmd_intake_reject){.line = line, .email = first_line(email), .reason = reason});
 }
 
 static int header_trouble(struct rmd_intake *i, const char *text) {

@@ -95,6 +95,8 @@ bool rmd_book_poor(const struct rmd_coord *c, const struct rmd_lane *l);
 uint64_t rmd_book_hour(const struct rmd_coord *c, const struct rmd_lane *l, uint64_t cap, uint64_t hour);
 bool rmd_book_binds(struct rmd_coord *c, const struct rmd_lane *l, const struct rmd_caps *caps);
 void rmd_pace_told(struct rmd_coord *c, struct rmd_node *n, const Remuda__Pace *m);
+/* What the lane's node has of it waits for the provider's connects_per_minute. */
+bool rmd_pace_connects_bind(const struct rmd_lane *l);
 void rmd_pace_of_lease(struct rmd_coord *c, const struct rmd_lane *l, Remuda__LeaseShare *share);
 
 #endif

@@ -37,6 +37,8 @@ static void take(struct rmd_coord *c, struct rmd_lane *l, const Remuda__LanePace
                            .tried = m->tried,
                            .deferred_permille = m->deferred_permille < 1000 ? m->deferred_permille : 1000,
                            .told_mono_ms = c->now.mono_ms,
+                           .connects_per_minute = m->connects_per_minute,
+                           .connects_bind = m->connects_bind && m->connects_per_minute,
                            .slowed_wall_ms = m->slowed && m->slowed_ms >= 0 ? now - m->slowed_ms : 0,
                            .rest_wall_ms = m->rest_ms > 0 && m->rest_ms < RMD_PACE_KEPT_MS ? now + m->rest_ms : 0};
     for (size_t i = 0; i < m->n_site && p->n_sites < RMD_PACE_SITES; i++, p->n_sites++) {
@@ -57,6 +59,10 @@ void rmd_pace_told(struct rmd_coord *c, struct rmd_node *n, const Remuda__Pace *
         if (s && s->node == n && p >= 0) /* a node may speak of its own sources only */
             take(c, rmd_lane_of(c, s, (size_t)p), m->lane[i]);
     }
+}
+
+bool rmd_pace_connects_bind(const struct rmd_lane *l) {
+    return l->pace && l->pace->connects_bind && l->source->node && l->source->node->connected && l->leased > 0;
 }
 
 void rmd_pace_of_lease(struct rmd_coord *c, const struct rmd_lane *l, Remuda__LeaseShare *share) {

@@ -40,7 +40,7 @@ static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
     return true;
 }
 
-const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
+static const char *queue_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->queued && !q->deferred)
         return "";
     if (c->meta->restored)
@@ -89,4 +89,20 @@ const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
             first = why; /* what would help at once says most */
     }
     return first;
+}
+
+const char *const rmd_why_connects = "connects_per_minute of the provider";
+
+/* What nodes hold waits for, when nothing before them says more: leases are out because this limit empties them slowly. */
+const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
+    const char *why = queue_why(c, q);
+    bool at_nodes =
+        !why || !*why || strcmp(why, "leases outstanding") == 0 || strcmp(why, "time of the next attempt") == 0;
+    if (!at_nodes || !q->leased || q->provider < 0)
+        return why;
+    rmd_sched_candidates(c, q);
+    for (size_t i = 0; i < q->n_candidates; i++)
+        if (rmd_pace_connects_bind(q->candidate[i]))
+            return rmd_why_connects;
+    return why;
 }

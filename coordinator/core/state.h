@@ -414,6 +414,7 @@ enum rmd_read_kind {
     RMD_READ_START_LEASE, /* K, B, Q of a lease */
     RMD_READ_SUPPRESSION, /* R row: its text survives */
     RMD_READ_EXPIRE,      /* C rows: old ones are forgotten */
+    RMD_READ_TEMPLATES,   /* E keys: those that nobody needs any more */
 };
 struct rmd_read {
     enum rmd_read_kind kind;
@@ -494,7 +495,12 @@ struct rmd_coord {
     size_t n_finished;
     uint64_t
         dropped[6]; /* what campaigns that left memory had delivered, bounced, suppressed, expired, held, uncertain */
-    struct rmd_key expire_cursor; /* of the search for campaigns to forget; n 0: not under way */
+    struct rmd_key expire_cursor; /* of the search for campaigns and templates to forget; n 0: at its beginning */
+    struct {
+        bool marking, sweeping; /* campaigns are read; templates are */
+        struct rmd_set64 used;  /* since marking began, by the first 64 bits of their hash */
+        struct rmd_map held;    /* likewise, to the number of submissions under way */
+    } templates;
     int64_t expire_at_mono_ms;
     bool expiring;
     struct rmd_list dirty_chunks, dirty_entries, dirty_campaigns, dirty_leases, idle_chunks, idle_entries;

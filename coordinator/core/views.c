@@ -264,6 +264,9 @@ static int64_t next_attempt(const struct rmd_pq *q) {
 static const char *waits_for(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_arena_reset(&c->view);
     const char *why = rmd_sched_why(c, q);
+    if (why == rmd_why_connects)
+        return rmd_arena_printf(&c->view, "%s: %u a minute from a source", why,
+                                c->o.provider[q->provider]->connects_per_minute);
     if (why != rmd_why_warm_cap && why != rmd_why_warm_hour)
         return why;
     int64_t ms = rmd_warm_frees_ms(c, q);

@@ -1,6 +1,8 @@
 /* What operators say about warm-ups: pause, go on, set a stage, tell complaints, register a source with a provider. */
 #include "coordinator/core/core.h"
 
+#include "proto/provider_name.h"
+
 const struct rmd_plan *rmd_coord_plan(const struct rmd_coord *c, const char *name) {
     return rmd_plan_find(c->o.plan, c->o.n_plans, name);
 }
@@ -24,11 +26,23 @@ struct targets {
     const char *who;
 };
 
-static ssize_t provider_named(const struct rmd_coord *c, const char *name) {
-    for (size_t i = 0; i < c->o.n_providers; i++)
-        if (strcmp(c->o.provider[i]->name, name) == 0)
-            return (ssize_t)i;
-    return -1;
+/* Its index; -1 when there is none, and the answer is given. */
+static ssize_t provider_named(struct rmd_coord *c, const struct rmd_command *m) {
+    struct rmd_provider_search s = {.wanted = m->provider};
+    ssize_t at = -1;
+    for (size_t i = 0; i < c->o.n_providers; i++) {
+        if (strcmp(c->o.provider[i]->name, m->provider) == 0)
+            at = (ssize_t)i;
+        rmd_provider_search_add(&s, c->o.provider[i]->name);
+    }
+    if (at < 0) {
+        struct rmd_buf why = {0};
+        rmd_provider_unknown(&s, &why);
+        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s", rmd_buf_str(&why));
+        rmd_buf_release(&why);
+    }
+    rmd_provider_search_release(&s);
+    return at;
 }
 
 /* Answers, and returns false, when there are none. */
@@ -36,13 +50,11 @@ static bool find(struct rmd_coord *c, const struct rmd_command *m, struct target
     const struct rmd_source *s = rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->name);
     uint32_t hash = rmd_fnv32(rmd_slice_str(m->name ? m->name : ""));
     const struct rmd_warm_domain *d = s ? NULL : rmd_map_get(&c->warm.domains, rmd_slice(&hash, sizeof hash));
-    ssize_t only = m->provider ? provider_named(c, m->provider) : 0;
+    ssize_t only = m->provider ? provider_named(c, m) : 0;
     t->who = s ? s->rec->address : m->name ? m->name : "";
     t->v = rmd_arena_alloc(&c->scratch, (c->o.n_providers + 1) * sizeof(struct rmd_warm_lane *));
-    if (only < 0) {
-        rmd_core_reply(c, m->token, RMD_EINVAL, 0, "there is no provider \"%.64s\"", m->provider);
+    if (only < 0)
         return false;
-    }
     for (size_t i = 0; i < c->o.n_providers; i++) {
         struct rmd_warm_lane *x = s && s->lane[i] ? s->lane[i]->warm : d && d->plan ? d->lane[i] : NULL;
         if (x && x->scheme.plan && (!m->provider || (size_t)only == i))
@@ -144,14 +156,14 @@ static void complaints(struct rmd_coord *c, const struct rmd_command *m, const s
 
 static void registered(struct rmd_coord *c, const struct rmd_command *m) {
     struct rmd_source *s = rmd_source_by_address(c, m->tenant ? m->tenant : 1, m->name);
-    ssize_t p = m->provider ? provider_named(c, m->provider) : -1;
-    if (!s || p < 0) {
-        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "there is no %s \"%.64s\"", s ? "provider" : "source",
-                       s         ? m->provider ? m->provider : ""
-                       : m->name ? m->name
-                                 : "");
+    if (!s || !m->provider) {
+        rmd_core_reply(c, m->token, s ? RMD_EINVAL : RMD_ENOTFOUND, 0,
+                       s ? "provider: is needed" : "there is no source %.64s", m->name ? m->name : "");
         return;
     }
+    ssize_t p = provider_named(c, m);
+    if (p < 0)
+        return;
     Remuda__SourceRecord *r = s->rec;
     size_t at = 0;
     while (at < r->n_registered && strcmp(r->registered[at], m->provider) != 0)

@@ -92,11 +92,41 @@ static void show_campaigns(const json_t *o) {
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "accepted"), when));
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "next_release"), when));
     }
-    rmd_table_print(t, "no campaigns yet; `remuda send --help` tells how to submit one");
+    bool some = json_array_size(json_object_get(o, "campaigns"));
+    rmd_table_print(t, some ? NULL : "no such campaigns; `remuda send --help` tells how to submit one");
+    if (rmd_json_i(o, "left_out"))
+        printf("the newest; %lld more are left out (--limit N, 0: all; --state, --stream)\n",
+               (long long)rmd_json_i(o, "left_out"));
+    if (json_is_true(json_object_get(o, "older_left_out")))
+        puts("of finished ones the newest 1,000 are listed; `remuda campaign show ID` has older ones, as long as "
+             "history is "
+             "kept");
 }
 
 int rmd_ctl_campaign_list(struct rmd_ctl *c) {
-    return get_plain(c, "/v1/campaigns", show_campaigns);
+    static const char *const states[] = {"scheduled", "active", "paused", "cancelled", "done"};
+    const char *state = NULL, *stream = NULL, *limit = NULL;
+    const struct rmd_ctl_option opt[] = {
+        {"state", &state, NULL}, {"stream", &stream, NULL}, {"limit", &limit, NULL}, {0}};
+    int rc = rmd_ctl_options(c, opt, NULL, 0, 0);
+    uint64_t n = 0;
+    size_t i = 0;
+    if (rc >= 0)
+        return rc;
+    while (state && i < sizeof states / sizeof states[0] && strcmp(state, states[i]) != 0)
+        i++;
+    if (i == sizeof states / sizeof states[0])
+        return rmd_ctl_usage(c, "--state: \"%s\" is none of scheduled, active, paused, cancelled, done", state);
+    if (limit && rmd_parse_u64(rmd_slice_str(limit), &n) < 0)
+        return rmd_ctl_usage(c, "--limit: \"%s\" is not a number (0: all)", limit);
+    struct rmd_buf path = {0};
+    rmd_buf_addstr(&path, "/v1/campaigns?");
+    rmd_ctl_query(c, &path, "state", state);
+    rmd_ctl_query(c, &path, "stream", stream);
+    rmd_ctl_query(c, &path, "limit", limit);
+    rc = get(c, rmd_buf_str(&path), show_campaigns);
+    rmd_buf_release(&path);
+    return rc;
 }
 
 static void show_campaign(const json_t *k) {

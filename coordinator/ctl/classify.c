@@ -5,6 +5,7 @@
 
 #include "coordinator/ctl/ctl.h"
 #include "proto/io/policy_files.h"
+#include "proto/provider_name.h"
 #include "proto/reply_text.h"
 #include "proto/tsv.h"
 
@@ -298,18 +299,21 @@ static struct rmd_rules *load_rules(const struct asked *a, struct rmd_buf *err) 
 /* A name that is nobody's would be judged by the rules of everybody, and look as if it were its own. */
 static bool known_provider(struct rmd_ctl *c, const struct asked *a) {
     struct rmd_providers providers;
-    struct rmd_buf err = {0}, known = {0};
+    struct rmd_buf err = {0}, why = {0};
+    struct rmd_provider_search s = {.wanted = a->provider};
     bool found = true;
     if (rmd_providers_load(a->providers_path, &providers, &err) == RMD_OK) { /* else load_rules() says why */
         found = rmd_providers_find(&providers, rmd_provider_of_word(a->provider)) != NULL;
         for (size_t i = 0; i < providers.n; i++)
-            rmd_buf_addf(&known, "%s%s", i ? ", " : "", providers.v[i]->name);
+            rmd_provider_search_add(&s, providers.v[i]->name);
         rmd_providers_release(&providers);
     }
+    rmd_provider_unknown(&s, &why);
     if (!found)
-        rmd_ctl_usage(c, "--provider: there is no provider \"%s\"; known are %s", a->provider, rmd_buf_str(&known));
+        rmd_ctl_usage(c, "--provider: %s", rmd_buf_str(&why));
+    rmd_provider_search_release(&s);
     rmd_buf_release(&err);
-    rmd_buf_release(&known);
+    rmd_buf_release(&why);
     return found;
 }
 

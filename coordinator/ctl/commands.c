@@ -22,7 +22,12 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "Exit code 5: accepted, but some rows were rejected.\n", rmd_ctl_send},
     {"status", NULL, "", "What the cluster is doing, in one screen", "", rmd_ctl_status},
-    {"campaign", "list", "", "Campaigns with their progress", "", rmd_ctl_campaign_list},
+    {"campaign", "list", "[--state STATE] [--stream NAME] [--limit N]", "Campaigns with their progress",
+     "  --state STATE   scheduled, active, paused, cancelled or done\n"
+     "  --stream NAME   of this stream\n"
+     "  --limit N       the newest N (default: 1000; 0: all)\n"
+     "The newest are the last lines. Of finished campaigns the newest 1,000 are listed, `campaign show ID` has each as long as\n"
+     "history is kept.\n", rmd_ctl_campaign_list},
     {"campaign", "show", "ID [--watch]", "One campaign", "  --watch  stay until it is settled\n", rmd_ctl_campaign_show},
     {"campaign", "set", "ID [--at TIME] [--over TIME] [--batch N] [--every TIME] [--reason TEXT]", "Change when a campaign is sent, before it starts or while it runs",
      "  --at TIME          start then (as for `send`), or \"now\"; one that runs stops until then\n"
@@ -52,7 +57,8 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "BOUNCED count since the coordinator started.\n", rmd_ctl_source_list},
     {"source", "show", "ADDRESS", "One source with its caps and lanes",
      "A lane is the source at one provider. USED: in the last 24 hours; DELIVERED, DEFERRED and BOUNCED count since the\n"
-     "coordinator started. A MINUTE: the lane's pace; TOLD BEFORE: how long ago its node said so.\n", rmd_ctl_source_show},
+     "coordinator started. A MINUTE: the lane's pace, NEW A MINUTE: the\n"
+     "connections that may begin (connects_per_minute of the providers' file); TOLD BEFORE: how long ago its node said so.\n", rmd_ctl_source_show},
     {"source", "set", "ADDRESS [options]", "Change a source: caps, pools, HELO, node",
      "  What is not named stays as it is.\n"
      "  --cap, --lane-cap, --lane-caps, --pool, --helo, --label   as for `source add`\n"

@@ -33,7 +33,8 @@ struct rmd_ctl {
     bool color;   /* standard output is a terminal */
     bool patient; /* a coordinator that does not answer is no error yet: nothing is said of it */
     void *curl;
-    int argc; /* arguments behind the command's words */
+    int output_error; /* errno of what could not be printed; 0: nothing was noticed yet */
+    int argc;         /* arguments behind the command's words */
     char **argv;
     const struct rmd_ctl_command *command;
 };
@@ -59,6 +60,21 @@ int rmd_ctl_options(struct rmd_ctl *c, const struct rmd_ctl_option *options, con
 int rmd_ctl_usage(struct rmd_ctl *c, const char *fmt, ...) RMD_PRINTF(2, 3);
 /* "90s", "15min", "4h", "3d": with its unit, or it could be anything. False after a usage error. */
 bool rmd_ctl_duration(struct rmd_ctl *c, const char *option, const char *text, int64_t *ms);
+/* Options that become members of a request (NULL: not given), false after a usage error. "50k", and as rmd_ctl_duration. */
+bool rmd_ctl_set_count(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text);
+bool rmd_ctl_set_duration(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text);
+void rmd_ctl_set_text(json_t *o, const char *member, const char *text);
+/* Calls fn for each piece of "a,b,c"; false stops. */
+struct rmd_ctl_pieces { /* what fn mostly gets */
+    struct rmd_ctl *c;
+    json_t *to;
+};
+bool rmd_ctl_each_piece(const char *list, bool (*fn)(void *ctx, const char *piece), void *ctx);
+/* "&key=value" of a URL; NULL: nothing. */
+void rmd_ctl_query(struct rmd_ctl *c, struct rmd_buf *path, const char *key, const char *value);
+/* The answer as JSON, or one line and its warnings; freed. */
+int rmd_ctl_done(struct rmd_ctl *c, int rc, json_t *answer, const char *before, const char *name, const char *after);
+void rmd_ctl_show_warnings(const json_t *answer);
 /* Says what went wrong, and returns `exit`. */
 int rmd_ctl_fail(const struct rmd_ctl *c, enum rmd_ctl_exit exit, const char *fmt, ...) RMD_PRINTF(3, 4);
 
@@ -94,6 +110,8 @@ void rmd_table_count(struct rmd_table *t, uint64_t n);
 /* Prints and frees; nothing at all prints `empty` instead (NULL: nothing). */
 void rmd_table_print(struct rmd_table *t, const char *empty);
 void rmd_ctl_print_json(const json_t *j);
+/* What was printed leaves now; false: it could not, main() says so. */
+bool rmd_ctl_flush(struct rmd_ctl *c);
 
 /* Members of an answer; "" or 0 when absent. */
 const char *rmd_json_s(const json_t *o, const char *key);
@@ -112,11 +130,12 @@ int rmd_ctl_campaign_list(struct rmd_ctl *c);
 int rmd_ctl_campaign_show(struct rmd_ctl *c);
 int rmd_ctl_campaign_verb(struct rmd_ctl *c);
 int rmd_ctl_campaign_set(struct rmd_ctl *c);
-/* --at, --over, --batch, --every as given; NULL: not given. Into the members of a request; false after a usage error. */
+/* --at, --over, --batch, --every as given; NULL: not given. Into the members of a request; false after a usage error. whole: of a
+ * campaign that is to begin, which has no schedule yet. */
 struct rmd_ctl_schedule {
     const char *at, *over, *batch, *every;
 };
-bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, json_t *o);
+bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, bool whole, json_t *o);
 void rmd_ctl_show_schedule(const json_t *campaign);
 int rmd_ctl_source_add(struct rmd_ctl *c);
 int rmd_ctl_source_list(struct rmd_ctl *c);

@@ -91,7 +91,7 @@ static bool on_line(void *ctx, const char *line) {
     if (e)
         f->seq = json_integer_value(json_object_get(e, "seq"));
     json_decref(e);
-    f->closed = fflush(stdout) != 0;
+    f->closed = !rmd_ctl_flush(f->c);
     return !f->closed;
 }
 
@@ -124,14 +124,6 @@ static int follow_on(struct rmd_ctl *c, struct followed *f, const char *filter) 
     return rc;
 }
 
-static void add_query(struct rmd_ctl *c, struct rmd_buf *path, const char *key, const char *value) {
-    if (!value)
-        return;
-    char *e = rmd_ctl_escape(c, value);
-    rmd_buf_addf(path, "&%s=%s", key, e);
-    free(e);
-}
-
 int rmd_ctl_events(struct rmd_ctl *c) {
     const char *last = "20", *type = NULL, *campaign = NULL, *recipient = NULL;
     bool follow = false;
@@ -146,10 +138,10 @@ int rmd_ctl_events(struct rmd_ctl *c) {
         return rmd_ctl_usage(c, "--last: \"%s\" is not a number", last);
     struct rmd_buf path = {0}, filter = {0};
     struct followed f = {.c = c};
-    add_query(c, &filter, "type", type);
-    add_query(c, &filter, "campaign", campaign);
-    add_query(c, &filter, "recipient", recipient);
-    add_query(c, &filter, "follow", follow ? "1" : NULL);
+    rmd_ctl_query(c, &filter, "type", type);
+    rmd_ctl_query(c, &filter, "campaign", campaign);
+    rmd_ctl_query(c, &filter, "recipient", recipient);
+    rmd_ctl_query(c, &filter, "follow", follow ? "1" : NULL);
     if (n)
         rmd_buf_addf(&path, "/v1/events?last=%" PRIu64 "%s", n, rmd_buf_str(&filter));
     else

@@ -1,4 +1,6 @@
 /* remuda: the table of commands, options that all of them share, help. */
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -223,35 +225,57 @@ static int unknown(const struct rmd_ctl *c, bool family, bool help) {
     return help ? CTL_OK : CTL_USAGE;
 }
 
+/* The other end of the pipe is closed. */
+static bool nobody_reads(void) {
+    struct pollfd p = {.fd = STDOUT_FILENO};
+    return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+}
+
+/* What was printed must have got out: a full disk is a failure, a reader that has seen enough is none. */
+static int close_output(const struct rmd_ctl *c, int rc) {
+    bool unread = nobody_reads(), failed = ferror(stdout) != 0;
+    errno = 0;
+    failed |= fclose(stdout) != 0;
+    int why = c->output_error ? c->output_error : errno;
+    if (!failed || why == EPIPE || unread)
+        return rc;
+    fprintf(stderr, "remuda: standard output: %s\n", why ? strerror(why) : "could not be written");
+    return rc == CTL_OK || rc == CTL_PARTLY ? CTL_FAILED : rc;
+}
+
+static int run(struct rmd_ctl *c, int argc, char **argv) {
+    bool help = false, family = false;
+    int rc = common_options(c, argc, argv, &help);
+    if (rc >= 0)
+        return rc;
+    if (c->argc == 0)
+        return help ? show_help() : (show_help(), CTL_USAGE);
+    if (strcmp(c->argv[0], "help") == 0) {
+        if (c->argc == 1)
+            return show_help();
+        help = true; /* "help send" is "send --help" */
+        c->argc--;
+        c->argv++;
+    }
+    if (strcmp(c->argv[0], "version") == 0)
+        return show_version();
+    c->command = find_command(c, &family);
+    if (!c->command)
+        return unknown(c, family, help);
+    if (help)
+        return show_command(c->command);
+    int words = c->command->verb ? 2 : 1;
+    c->argc -= words;
+    c->argv += words;
+    rc = rmd_ctl_client_open(c);
+    if (rc == CTL_OK)
+        rc = c->command->run(c);
+    rmd_ctl_client_close(c);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     const char *env = getenv("REMUDA_API");
     struct rmd_ctl c = {.api = env && *env ? env : RMD_CTL_SOCKET, .color = isatty(STDOUT_FILENO)};
-    bool help = false, family = false;
-    int rc = common_options(&c, argc, argv, &help);
-    if (rc >= 0)
-        return rc;
-    if (c.argc == 0)
-        return help ? show_help() : (show_help(), CTL_USAGE);
-    if (strcmp(c.argv[0], "help") == 0) {
-        if (c.argc == 1)
-            return show_help();
-        help = true; /* "help send" is "send --help" */
-        c.argc--;
-        c.argv++;
-    }
-    if (strcmp(c.argv[0], "version") == 0)
-        return show_version();
-    c.command = find_command(&c, &family);
-    if (!c.command)
-        return unknown(&c, family, help);
-    if (help)
-        return show_command(c.command);
-    int words = c.command->verb ? 2 : 1;
-    c.argc -= words;
-    c.argv += words;
-    rc = rmd_ctl_client_open(&c);
-    if (rc == CTL_OK)
-        rc = c.command->run(&c);
-    rmd_ctl_client_close(&c);
-    return rc;
+    return close_output(&c, run(&c, argc, argv));
 }

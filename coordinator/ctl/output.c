@@ -1,4 +1,5 @@
 /* Tables, JSON and times for people. */
+#include <errno.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +96,13 @@ void rmd_table_print(struct rmd_table *t, const char *empty) {
 void rmd_ctl_print_json(const json_t *j) {
     json_dumpf(j, stdout, JSON_INDENT(2));
     putchar('\n');
+}
+
+bool rmd_ctl_flush(struct rmd_ctl *c) {
+    if (fflush(stdout) == 0)
+        return true;
+    c->output_error = c->output_error ? c->output_error : errno;
+    return false;
 }
 
 const char *rmd_json_s(const json_t *o, const char *key) {

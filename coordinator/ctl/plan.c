@@ -2,6 +2,7 @@
 #include "coordinator/ctl/ctl.h"
 #include "proto/io/plans_file.h"
 #include "proto/io/providers_file.h"
+#include "proto/provider_name.h"
 #include "proto/reply_text.h"
 #include "proto/site.h"
 
@@ -34,11 +35,14 @@ static bool known_provider(void *ctx, const char *name) {
 }
 
 static void say_unknown(const struct asked *a, const char *name, const struct rmd_providers *providers) {
-    struct rmd_buf known = {0};
+    struct rmd_provider_search s = {.wanted = name};
+    struct rmd_buf why = {0};
     for (size_t i = 0; i < providers->n; i++)
-        rmd_buf_addf(&known, "%s%s", i ? ", " : "", providers->v[i]->name);
-    rmd_ctl_usage(a->c, "--mix: there is no provider \"%s\"; known are %s", name, rmd_buf_str(&known));
-    rmd_buf_release(&known);
+        rmd_provider_search_add(&s, providers->v[i]->name);
+    rmd_provider_unknown(&s, &why);
+    rmd_ctl_usage(a->c, "--mix: %s", rmd_buf_str(&why));
+    rmd_provider_search_release(&s);
+    rmd_buf_release(&why);
 }
 
 static bool parse_mix(struct asked *a, const char *mix, const struct rmd_providers *providers) {

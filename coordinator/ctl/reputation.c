@@ -114,11 +114,14 @@ static void add_pace(struct rmd_table *t, const char *lane, const json_t *p, boo
     else
         rmd_table_cell(t, "no limit");
     if (!is_lane) {
-        for (int i = 0; i < 5; i++)
+        for (int i = 0; i < 6; i++)
             rmd_table_cell(t, "");
         return;
     }
     rmd_table_count(t, (uint64_t)rmd_json_i(p, "in_use"));
+    char connects[64];
+    rmd_format_count((uint64_t)rmd_json_i(p, "connects_per_minute"), connects);
+    rmd_table_cell(t, rmd_json_i(p, "connects_per_minute") ? connects : "no limit");
     const char *since = rmd_json_s(p, "slowed_since"), *rests = rmd_json_s(p, "rests_until");
     rmd_table_cell(t, *since ? rmd_ctl_when(since, text) : "");
     rmd_table_cell(t, *rests ? rmd_ctl_when(rests, text) : "");
@@ -149,8 +152,8 @@ void rmd_ctl_show_stopped_sites(const json_t *sites) {
 }
 
 void rmd_ctl_show_pace(const json_t *lanes) {
-    struct rmd_table *t = rmd_table_new(
-        "PACE OF|>A MINUTE|>CONNECTIONS|>IN USE|SLOWED SINCE|RESTS UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");
+    struct rmd_table *t = rmd_table_new("PACE OF|>A MINUTE|>CONNECTIONS|>IN USE|>NEW A MINUTE|SLOWED SINCE|RESTS "
+                                        "UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");
     json_t *l, *s;
     size_t i, k;
     json_array_foreach(lanes, i, l) {
@@ -165,4 +168,11 @@ void rmd_ctl_show_pace(const json_t *lanes) {
         }
     }
     rmd_table_print(t, NULL);
+    json_array_foreach(lanes, i, l) {
+        const json_t *p = json_object_get(l, "pace");
+        if (json_is_true(json_object_get(p, "connects_bind")))
+            printf(
+                "%s waits for its limit connects_per_minute: %lld new connections a minute (the providers' file)\n",
+                rmd_json_s(l, "provider"), (long long)rmd_json_i(p, "connects_per_minute"));
+    }
 }

@@ -1,6 +1,8 @@
 /* When a campaign is sent: the options of `remuda send`, and `remuda campaign set`. */
 #include "coordinator/ctl/ctl.h"
 
+static const int64_t LONGEST_MS = INT64_C(366) * 24 * 3600 * 1000; /* as the coordinator has it */
+
 /* n digits; -1: there are none. */
 static int digits(const char **s, int n) {
     int v = 0;
@@ -90,26 +92,51 @@ static json_t *start_time(struct rmd_ctl *c, const char *text) {
     return json_string(out);
 }
 
+static bool given(const char *text) {
+    return text && strcmp(text, "none") != 0;
+}
+
 static bool duration(struct rmd_ctl *c, json_t *o, const char *member, const char *option, const char *text) {
     int64_t ms = 0;
     if (!text)
         return true;
-    if (strcmp(text, "none") != 0 && !rmd_ctl_duration(c, option, text, &ms))
+    if (given(text) && !rmd_ctl_duration(c, option, text, &ms))
         return false;
+    if (given(text) && (ms < 1000 || ms > LONGEST_MS)) {
+        rmd_ctl_usage(c, "--%s: \"%s\" is not from 1s to a year", option, text);
+        return false;
+    }
     json_object_set_new(o, member, json_integer(ms));
     return true;
 }
 
-bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, json_t *o) {
+/* What can't be right whatever the campaign is; `whole`: a campaign begins with these, nothing is there already. */
+static bool consistent(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, bool whole) {
+    bool over = given(s->over), batch = given(s->batch), every = given(s->every);
+    if (over && (batch || every))
+        rmd_ctl_usage(
+            c, "--over or --batch with --every: a campaign is spread over a period, or goes in batches, not both");
+    else if (whole && batch && !every)
+        rmd_ctl_usage(c, "--batch needs --every, the time from one batch to the next: --batch %s --every 30min",
+                      s->batch);
+    else if (whole && every && !batch)
+        rmd_ctl_usage(c, "--every needs --batch, the size of a batch: --batch 1000 --every %s", s->every);
+    else
+        return true;
+    return false;
+}
+
+bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, bool whole, json_t *o) {
     uint64_t n = 0;
+    if (!consistent(c, s, whole))
+        return false;
     if (s->at) {
         json_t *at = strcmp(s->at, "now") == 0 ? json_null() : start_time(c, s->at);
         if (!at)
             return false;
         json_object_set_new(o, "start_at", at);
     }
-    if (s->batch && strcmp(s->batch, "none") != 0 &&
-        (rmd_parse_count(rmd_slice_str(s->batch), &n) < 0 || n == 0 || n > INT64_MAX)) {
+    if (given(s->batch) && (rmd_parse_count(rmd_slice_str(s->batch), &n) < 0 || n == 0 || n > INT64_MAX)) {
         rmd_ctl_usage(c, "--batch: \"%s\" is not a number of recipients like 1000 or 5k", s->batch);
         return false;
     }
@@ -130,7 +157,7 @@ int rmd_ctl_campaign_set(struct rmd_ctl *c) {
     json_t *body = json_pack("{s:s}", "reason", reason), *answer = NULL;
     if (!s.at && !s.over && !s.batch && !s.every)
         rc = rmd_ctl_usage(c, "what is to change: --at, --over, --batch or --every");
-    else if (!rmd_ctl_schedule(c, &s, body))
+    else if (!rmd_ctl_schedule(c, &s, false, body))
         rc = CTL_USAGE;
     if (rc >= 0) {
         json_decref(body);

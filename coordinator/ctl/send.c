@@ -46,9 +46,10 @@ static bool write_rejects(const json_t *answer, const char *path, uint64_t rejec
             fputs(*email == '"' ? "\"\"" : (char[2]){*email, 0}, f);
         fprintf(f, "\",%s\n", rmd_json_s(r, "reason"));
     }
-    bool good = fclose(f) == 0;
+    bool good = !ferror(f);
+    good = fclose(f) == 0 && good;
     if (!good)
-        fprintf(stderr, "remuda: %s: %m\n", path);
+        fprintf(stderr, "remuda: %s is not whole: it could not be written to its end\n", path);
     else if (rejected > i)
         fprintf(stderr, "remuda: %s has the first %zu of %" PRIu64 " rejected rows\n", path, i, rejected);
     return good;
@@ -81,8 +82,6 @@ static void summary(const json_t *answer) {
     char accepted[32];
     uint64_t n = (uint64_t)rmd_json_i(answer, "accepted");
     bool again = json_is_true(json_object_get(answer, "duplicate_submission"));
-    json_t *w;
-    size_t i;
     rmd_format_count(n, accepted);
     printf("campaign %s: %s recipient%s %s\n", rmd_json_s(json_object_get(answer, "campaign"), "id"), accepted,
            n == 1 ? "" : "s",
@@ -91,7 +90,7 @@ static void summary(const json_t *answer) {
                     : "were accepted before, under the same key: nothing was queued again");
     if (!again)
         rmd_ctl_show_schedule(json_object_get(answer, "campaign"));
-    json_array_foreach(json_object_get(answer, "warnings"), i, w) printf("warning: %s\n", json_string_value(w));
+    rmd_ctl_show_warnings(answer);
 }
 
 static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name, const char *key, bool strict,
@@ -110,7 +109,7 @@ static json_t *make_meta(struct rmd_ctl *c, const char *stream, const char *name
         json_object_set_new(m, "idempotency_key", json_string(key));
     if (ms)
         json_object_set_new(m, "valid_for_ms", json_integer(ms));
-    if (!rmd_ctl_schedule(c, schedule, m)) {
+    if (!rmd_ctl_schedule(c, schedule, true, m)) {
         json_decref(m);
         return NULL;
     }
@@ -125,7 +124,7 @@ static int report(struct rmd_ctl *c, long status, const json_t *answer, const ch
         summary(answer);
     if (!c->json)
         show_rejects(answer, listed ? rejects_path : NULL);
-    fflush(stdout);
+    rmd_ctl_flush(c);
     if (status >= 300)
         return rmd_ctl_error(c, status, answer);
     return rejected ? CTL_PARTLY : CTL_OK;
@@ -271,7 +270,7 @@ static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) 
 /* What is watched for: nothing settled, nothing deferred since. */
 struct stillness {
     uint64_t done, deferrals;
-    unsigned turns;
+    unsigned turns, lines, percent; /* of lines that were printed, and what the last one said */
     struct rmd_buf said, now;
 };
 
@@ -294,14 +293,25 @@ static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillne
     rmd_buf_addstr(&s->said, rmd_buf_str(&s->now));
 }
 
-static void show_progress(const json_t *k, bool tty, bool over, unsigned turn) {
+/* A line that would say the same as the one before it says what is waited for as well: mail may trickle for long. */
+static void show_line(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool over, const char *text) {
+    uint64_t rows = (uint64_t)rmd_json_i(k, "rows");
+    unsigned percent = rows ? (unsigned)(settled(k) * 100 / rows) : 100;
+    rmd_buf_clear(&s->now);
+    if (!over && s->lines++ && percent == s->percent)
+        waits_text(c, k, &s->now);
+    fprintf(stderr, "%u%% settled: %s%s%s\n", percent, text, s->now.len ? "; " : "", rmd_buf_str(&s->now));
+    s->percent = percent;
+}
+
+static void show_progress(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool tty, bool over,
+                          unsigned turn) {
     char text[256];
-    uint64_t rows = (uint64_t)rmd_json_i(k, "rows"), done = settled(k);
     progress_text(k, text, sizeof text);
     if (tty)
-        draw("sending", done, rows, text);
+        draw("sending", settled(k), (uint64_t)rmd_json_i(k, "rows"), text);
     else if (over || turn % LINE_EVERY == 0)
-        fprintf(stderr, "%u%% settled: %s\n", rows ? (unsigned)(done * 100 / rows) : 100, text);
+        show_line(c, k, s, over, text);
     if (over && tty)
         fputc('\n', stderr);
 }
@@ -332,7 +342,7 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
     struct stillness still = {.done = UINT64_MAX};
     int rc = CTL_OK;
     rmd_format(path, sizeof path, "/v1/campaigns/%s", campaign);
-    fflush(stdout);
+    rmd_ctl_flush(c);
     for (unsigned turn = 0; rc == CTL_OK && !over; turn++) {
         json_t *k = NULL;
         rc = ask_patiently(c, path, &k, tty);
@@ -341,7 +351,7 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
         over = json_is_string(json_object_get(k, "finished"));
         if (!over)
             explain_stillness(c, k, &still, tty);
-        show_progress(k, tty, over, turn);
+        show_progress(c, k, &still, tty, over, turn);
         if (over)
             *last = json_incref(k);
         json_decref(k);

@@ -10,11 +10,6 @@ static int finish(struct rmd_ctl *c, int rc, json_t *answer, const char *text) {
     return rc;
 }
 
-static void set_text(json_t *o, const char *member, const char *text) {
-    if (text)
-        json_object_set_new(o, member, json_string(text));
-}
-
 static const char *name_of(const json_t *l) {
     const char *s = rmd_json_s(l, "source");
     return *s ? s : rmd_json_s(l, "domain");
@@ -144,8 +139,8 @@ int rmd_ctl_warmup_verb(struct rmd_ctl *c) {
     if (set && strcmp(stage, "warm") != 0 && (rmd_parse_u64(rmd_slice_str(stage), &n) < 0 || !n || n > 1000))
         return rmd_ctl_usage(c, "--stage: \"%s\" is neither a stage from 1 nor \"warm\"", stage);
     json_t *o = json_object(), *answer = NULL;
-    set_text(o, "provider", name[1]);
-    set_text(o, "reason", reason);
+    rmd_ctl_set_text(o, "provider", name[1]);
+    rmd_ctl_set_text(o, "reason", reason);
     if (set)
         json_object_set_new(o, "stage", n ? json_integer((json_int_t)n) : json_string("warm"));
     char *e = rmd_ctl_escape(c, name[0]), path[512], text[512];
@@ -179,9 +174,9 @@ int rmd_ctl_signal_complaints(struct rmd_ctl *c) {
         return rmd_ctl_usage(c, "--count: \"%s\" is not a number of recipients", count);
     json_t *o = json_pack("{s:s, s:s, s:I}", "provider", provider, "day", day, "count", (json_int_t)n),
            *answer = NULL;
-    set_text(o, "source", source);
-    set_text(o, "domain", domain);
-    set_text(o, "reason", reason);
+    rmd_ctl_set_text(o, "source", source);
+    rmd_ctl_set_text(o, "domain", domain);
+    rmd_ctl_set_text(o, "reason", reason);
     rc = rmd_ctl_call(c, "POST", "/v1/signals/complaints", o, &answer);
     return finish(
         c, rc, answer,
@@ -196,7 +191,7 @@ int rmd_ctl_source_register(struct rmd_ctl *c) {
     if (rc >= 0)
         return rc;
     json_t *o = json_pack("{s:s, s:b}", "provider", name[1], "registered", !undo), *answer = NULL;
-    set_text(o, "reason", reason);
+    rmd_ctl_set_text(o, "reason", reason);
     char *e = rmd_ctl_escape(c, name[0]), path[256], text[256];
     rmd_format(path, sizeof path, "/v1/sources/%s/register", e);
     free(e);

@@ -10,7 +10,9 @@
  * GET  /v1/status                  {"version","epoch","incarnation","uptime_ms","stalled","restored_paused",
  *                                   "queued","unsorted","unsorted_paused","unsorted_later","leased","leased_away","leased_away_ms","deferred","in_doubt","delivered","bounced","suppressed","expired","held","uncertain",
  *                                   "leases","nodes","nodes_connected","sources_active","sources_trouble","sources_quarantined","open_incidents","malformed_frames"}
- * GET  /v1/campaigns               {"campaigns":[C]}   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
+ * GET  /v1/campaigns?state=&stream=&limit=1000   {"campaigns":[C],"left_out","older_left_out"}   the newest (limit 0: all of them), oldest first; left_out: how many
+ *                                   more there are; older_left_out: finished ones that only the store has, GET with their id shows each.
+ *                                   C = {"id","name","stream","state","reason","subject","from","rows","rejected","delivered",
  *                                   "bounced","suppressed","expired","held","cancelled","uncertain","in_doubt","deferrals","queued","leased","deferred",
  *                                   "created","accepted","finished","starts","over_ms","batch","every_ms","offered","released","next_release","next_recipients",
  *                                   "all_released","waits_for"}   (finished: null while it runs; state "scheduled": it starts later; offered: recipients that were
@@ -31,14 +33,16 @@
  *                                   "lanes":[{"provider","state","until","cap_per_day","outstanding","used_24h","free","frees_in_ms","delivered","deferred","bounced",
  *                                   "blocked","incident"}],"stopped_sites":[{"domain","state","until","incident"}] (sites of "other"),"listings":[as of /v1/listings; of one source only]}
  * GET  /v1/sources/ADDRESS         S
- * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S
+ * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S,
+ *                                   with "warnings":["..."] when it names a pool that no stream uses
  * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S
  * POST /v1/sources/ADDRESS/caps    {"cap_per_day","lane_cap_per_day","lane_caps"} -> S
  *                                   With "warmup":PLAN it warms up from now on; "warm_as":N (recipients a day) with "since":DATE brings in a warm one.
  *                                   S has "warmup","warm_as","warm_since", its lanes "warmup","must_register","registered"
  * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S
  *                                   S and its lanes have "reputation" (0 to 100),"reputation_band","little_evidence"; lanes "poor_hour" (recipients an hour, or null) and
- *                                   "pace":null or {"slowed","per_minute" (null: no limit),"connections","in_use","tried","deferred_share","slowed_since","rests_until",
+ *                                   "pace":null or {"slowed","per_minute" (null: no limit),"connections","in_use","connects_per_minute" (null: no limit),"connects_bind" (what waits at the node
+ *                                   waits for that),"tried","deferred_share","slowed_since","rests_until",
  *                                   "told_ms_ago","slowest_sites":[{"domain","per_minute","connections"}]}; a single S "reputations" as below
  * GET  /v1/reputation[?name=ADDRESS|NETWORK|DOMAIN]  {"reputations":[{"kind":"source"|"lane"|"network"|"domain","name","provider" (null: over all),"score","band",
  *                                   "little_evidence","attempts","terms":[{"term","points","weight","events","share","half_life_hours","reason"}]}]}

@@ -198,6 +198,11 @@ static void say_leased(struct search *s) {
                      "node %s has not told what became of it; it waits for the node, for the stream's "
                      "node_return_wait, or for `remuda node forget %s`\n",
                      l->node, l->node);
+    else if (l->connects_per_minute)
+        rmd_buf_addf(
+            &s->lines,
+            "it waits for connects_per_minute of %s: %u new connections a minute from %s (the providers' file)\n",
+            l->provider, l->connects_per_minute, l->source);
     else if (!l->connected)
         rmd_buf_addf(&s->lines, "node %s is away: the lease is over in %s, unless it returns\n", l->node, left);
 }

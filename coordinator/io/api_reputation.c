@@ -78,6 +78,9 @@ json_t *rmd_json_pace(const struct rmd_pace *p, int64_t told_ms_ago) {
         json_pack("{s:b, s:i, s:i, s:i, s:f}", "slowed", p->slowed, "connections", (int)p->connections, "in_use",
                   (int)p->in_use, "tried", (int)p->tried, "deferred_share", (double)p->deferred_permille / 1e3);
     json_object_set_new(o, "per_minute", p->per_minute ? json_integer(p->per_minute) : json_null());
+    json_object_set_new(o, "connects_per_minute",
+                        p->connects_per_minute ? json_integer(p->connects_per_minute) : json_null());
+    json_object_set_new(o, "connects_bind", json_boolean(p->connects_bind));
     json_object_set_new(o, "slowed_since", rmd_json_time(p->slowed_wall_ms));
     json_object_set_new(o, "rests_until", rmd_json_time(p->rest_wall_ms));
     json_object_set_new(o, "told_ms_ago", json_integer(told_ms_ago));

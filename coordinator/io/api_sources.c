@@ -4,6 +4,7 @@
 #include "coordinator/io/api_request.h"
 #include "proto/codec.h"
 #include "proto/io/idn.h"
+#include "proto/provider_name.h"
 
 enum { POOLS_MAX = 16, LANE_CAPS_MAX = 64 };
 
@@ -41,16 +42,8 @@ static bool take_pools(struct rmd_api_request *r, struct source_fields *f, bool 
     return true;
 }
 
-struct provider_names {
-    const char *wanted;
-    bool found;
-    struct rmd_buf known;
-};
-
 static void note_provider(void *ctx, const char *name) {
-    struct provider_names *p = ctx;
-    p->found = p->found || strcmp(name, p->wanted) == 0;
-    rmd_buf_addf(&p->known, "%s%s", p->known.len ? ", " : "", name);
+    rmd_provider_search_add(ctx, name);
 }
 
 static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now) {
@@ -60,15 +53,17 @@ static void find_provider(void *ctx, struct rmd_coord *core, struct rmd_time now
 
 /* A cap for a name that no provider has would never bind. */
 static bool known_provider(struct rmd_api_request *r, const char *name) {
-    struct provider_names p = {.wanted = name};
-    int rc = rmd_shell_call(r->http->o.shell, find_provider, &p);
+    struct rmd_provider_search s = {.wanted = name};
+    struct rmd_buf why = {0};
+    int rc = rmd_shell_call(r->http->o.shell, find_provider, &s);
+    rmd_provider_unknown(&s, &why);
     if (rc < 0)
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
-    else if (!p.found)
-        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: there is no provider \"%.100s\"; known are %s", name,
-                     rmd_buf_str(&p.known));
-    rmd_buf_release(&p.known);
-    return rc >= 0 && p.found;
+    else if (!s.found)
+        rmd_api_fail(r, 400, RMD_EINVAL, "lane_caps: %s", rmd_buf_str(&why));
+    rmd_provider_search_release(&s);
+    rmd_buf_release(&why);
+    return rc >= 0 && s.found;
 }
 
 /* The cap for this provider, made when there is none; NULL when there are too many. */
@@ -178,6 +173,54 @@ static bool take_source(struct rmd_api_request *r, struct source_fields *f) {
     return !lacks;
 }
 
+/* Which pools streams use. */
+struct pools {
+    uint32_t tenant;
+    json_t *used;
+};
+
+static void note_pool(void *ctx, const Remuda__StreamRecord *s) {
+    const struct pools *p = ctx;
+    const json_t *known;
+    size_t i;
+    if (s->tenant != p->tenant)
+        return;
+    json_array_foreach(p->used, i, known) if (strcmp(json_string_value(known), s->pool) == 0) return;
+    json_array_append_new(p->used, json_string(s->pool));
+}
+
+static void find_pools(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_streams(core, note_pool, ctx);
+}
+
+static void warn_of_pool(struct rmd_api_request *r, const char *pool, const json_t *used) {
+    struct rmd_buf text = {0};
+    const json_t *known;
+    size_t i;
+    json_array_foreach(used, i, known) if (strcmp(json_string_value(known), pool) == 0) return;
+    rmd_buf_addf(&text, "no stream uses pool %s: nothing is sent from it; ", pool);
+    if (!json_array_size(used))
+        rmd_buf_addf(&text, "there are no streams yet (`remuda stream set NAME --pool %s` makes one)", pool);
+    json_array_foreach(used, i, known)
+        rmd_buf_addf(&text, "%s%s", i ? ", " : "streams use ", json_string_value(known));
+    json_t *list = json_object_get(r->out, "warnings");
+    if (!list)
+        json_object_set_new(r->out, "warnings", list = json_array());
+    json_array_append_new(list, json_string(rmd_buf_str(&text)));
+    rmd_buf_release(&text);
+}
+
+/* A pool that is named and that no stream uses is a typing error, or its stream comes later. */
+static void check_pools(struct rmd_api_request *r, const struct source_fields *f) {
+    struct pools p = {.tenant = r->http->o.tenant, .used = json_array()};
+    bool named = json_object_get(r->in, "pool") || json_object_get(r->in, "pools");
+    if (named && json_is_object(r->out) && rmd_shell_call(r->http->o.shell, find_pools, &p) == RMD_OK)
+        for (size_t i = 0; i < f->rec.n_pool; i++)
+            warn_of_pool(r, f->rec.pool[i], p.used);
+    json_decref(p.used);
+}
+
 static bool carry_out(struct rmd_api_request *r, enum rmd_command_kind kind, struct source_fields *f) {
     struct rmd_shell_reply reply;
     struct rmd_command c = {.kind = kind, .name = f->node, .source = &f->rec};
@@ -185,6 +228,7 @@ static bool carry_out(struct rmd_api_request *r, enum rmd_command_kind kind, str
         return false;
     r->segment[1] = f->rec.address;
     rmd_api_source(r);
+    check_pools(r, f);
     return true;
 }
 

@@ -9,6 +9,8 @@
 #include "coordinator/io/api_request.h"
 #include "proto/esmtp.h"
 
+enum { CAMPAIGNS_LISTED = 1000 }; /* unless the request says how many */
+
 /* What a view is built with: the list that grows, and a filter. */
 struct view {
     struct rmd_api_request *r;
@@ -16,6 +18,8 @@ struct view {
     struct rmd_time now;
     json_t *list;
     const char *only;
+    const char *state; /* of campaigns; NULL: any */
+    uint64_t limit, left_out, finished;
     const struct rmd_id *id;
     uint32_t stream;
     void (*build)(struct view *v);
@@ -115,19 +119,68 @@ void rmd_api_status(struct rmd_api_request *r) {
 
 /* ---- streams and campaigns */
 
+static const char *campaign_state(const struct rmd_campaign_view *c) {
+    return c->scheduled ? "scheduled" : rmd_campaign_state_name(c->record->state);
+}
+
 static void add_campaign(void *ctx, const struct rmd_campaign_view *c) {
     struct view *v = ctx;
+    v->finished += c->record->finished_wall_ms != 0;
     if (v->id && (c->record->id.len != sizeof v->id->b || memcmp(c->record->id.data, v->id->b, sizeof v->id->b) != 0))
         return;
-    json_array_append_new(v->list, rmd_json_campaign(c, rmd_coord_stream_name(v->core, c->record->stream)));
+    const char *stream = rmd_coord_stream_name(v->core, c->record->stream);
+    if ((v->state && strcmp(v->state, campaign_state(c)) != 0) || (v->only && strcmp(v->only, stream) != 0))
+        return;
+    if (v->limit && json_array_size(v->list) == v->limit) { /* the oldest come first, and go first */
+        json_array_remove(v->list, 0);
+        v->left_out++;
+    }
+    json_array_append_new(v->list, rmd_json_campaign(c, stream));
 }
 
 static void build_campaigns(struct view *v) {
     rmd_coord_campaigns(v->core, add_campaign, v);
 }
 
+/* A stream that isn't there has no campaigns, and is a typing error. */
+static void find_stream(struct view *v) {
+    if (rmd_coord_stream_by_name(v->core, v->r->http->o.tenant, v->only))
+        build_campaigns(v);
+    else
+        rmd_api_fail(v->r, 404, RMD_ENOTFOUND, "there is no stream %s; `remuda stream list` shows them", v->only);
+}
+
+static bool is_campaign_state(const char *name) {
+    static const char *const known[] = {"scheduled", "active", "paused", "cancelled", "done"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool take_campaign_filter(struct rmd_api_request *r, struct view *v) {
+    const char *limit = rmd_api_query(r, "limit");
+    v->state = rmd_api_query(r, "state");
+    v->only = rmd_api_query(r, "stream");
+    v->limit = CAMPAIGNS_LISTED;
+    if (limit && rmd_parse_u64(rmd_slice_str(limit), &v->limit) < 0)
+        rmd_api_fail(r, 400, RMD_EINVAL, "limit: \"%.40s\" is not a number (0: all)", limit);
+    else if (v->state && !is_campaign_state(v->state))
+        rmd_api_fail(r, 400, RMD_EINVAL, "state: \"%.40s\" is none of scheduled, active, paused, cancelled, done",
+                     v->state);
+    return !r->status;
+}
+
 void rmd_api_campaigns(struct rmd_api_request *r) {
-    list_view(r, "campaigns", build_campaigns);
+    struct view v = {.r = r};
+    if (!take_campaign_filter(r, &v))
+        return;
+    v.list = json_array();
+    v.build = v.only ? find_stream : build_campaigns;
+    if (run_view(&v) && !r->status)
+        r->out = json_pack("{s:O, s:I, s:b}", "campaigns", v.list, "left_out", (json_int_t)v.left_out,
+                           "older_left_out", v.finished >= RMD_COORD_CAMPAIGNS_KEPT);
+    json_decref(v.list);
 }
 
 static void name_stream(void *ctx, struct rmd_coord *core, struct rmd_time now) {

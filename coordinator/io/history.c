@@ -92,11 +92,20 @@ static int mend_tail(struct rmd_history *h, struct rmd_segment *s) {
     return RMD_OK;
 }
 
+/* "0123456789abcdef.idx.Xa3b0Q": an index that a crash left before it got its name. */
+static bool is_half_index(const char *name) {
+    return strlen(name) == 27 && strspn(name, "0123456789abcdef") == 16 && strncmp(name + 16, ".idx.", 5) == 0;
+}
+
 static void list_segments(struct rmd_history *h, DIR *d) {
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         uint64_t first;
         char path[1024];
         struct stat st;
+        if (is_half_index(e->d_name)) {
+            (void)rmd_format(path, sizeof path, "%s/%s", h->directory, e->d_name);
+            (void)unlink(path);
+        }
         if (strlen(e->d_name) != 20 || !rmd_has_suffix(e->d_name, ".log") ||
             sscanf(e->d_name, "%16" SCNx64, &first) != 1)
             continue;

@@ -27,6 +27,7 @@
 enum {
     DEFAULT_BLOCK_CACHE_BYTES = 32 << 20,
     DEFAULT_WRITE_BUFFER_BYTES = 16 << 20,
+    RECLAIM_BYTES = 32 << 20, /* deleted ranges of files that are smaller wait for compaction */
     MIN_WRITE_BUFFER_BYTES = 64 << 10,
     OPEN_FILES_MAX = 256,
     BLOCK_BYTES = 8 << 10,
@@ -57,6 +58,8 @@ struct rocks {
     rocksdb_t *db; /* NULL: closed, and could not be opened again yet */
     pthread_mutex_t state;
     uint64_t epoch, last_seq;
+    struct rmd_buf reclaim[2]; /* from, to: a deleted range that takes up space still, while `reclaiming` */
+    bool reclaiming;
     bool broken; /* a write failed: reopen before the next; guarded by state */
     struct rmd_writer writer;
 };
@@ -219,6 +222,8 @@ static void rocks_free(struct rocks *s) {
         close(s->lock_fd);
     pthread_mutex_destroy(&s->state);
     pthread_rwlock_destroy(&s->handle);
+    rmd_buf_release(&s->reclaim[0]);
+    rmd_buf_release(&s->reclaim[1]);
     free(s->directory);
     free(s);
 }
@@ -316,6 +321,53 @@ static int fail_fast_error(const struct rocks *s, const struct rmd_write *group)
     return any && free_bytes(s) < s->reserve_bytes + 2 * bytes ? RMD_EFULL : RMD_OK;
 }
 
+static bool short_of_space(const struct rocks *s) {
+    return free_bytes(s) < 2 * s->reserve_bytes + RECLAIM_BYTES;
+}
+
+/* A big range that was deleted goes from the disk in time, by compaction; where space is short it goes now. Files that hold nothing
+ * else are dropped, which needs no room; then the deletion itself is flushed, and compaction is asked for the rest. A disk that is
+ * full to the brim has no room for that: it is tried again with the next commits. Errors are of no interest: a write that fails
+ * tells. */
+static void reclaim(struct rocks *s) {
+    const char *a = (const char *)s->reclaim[0].p, *b = (const char *)s->reclaim[1].p;
+    size_t a_n = s->reclaim[0].len, b_n = s->reclaim[1].len;
+    char *text = NULL;
+    uint64_t bytes = 0;
+    rocksdb_approximate_sizes(s->db, 1, &a, &a_n, &b, &b_n, &bytes, &text);
+    bool big = !text && bytes >= RECLAIM_BYTES, room = false;
+    if (big) {
+        rocksdb_delete_file_in_range(s->db, a, a_n, b, b_n, &text);
+        room = !text && free_bytes(s) > s->write_buffer_bytes + s->write_buffer_bytes / 4;
+    }
+    if (room) {
+        rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
+        rocksdb_flush(s->db, flush, &text);
+        if (!text)
+            rocksdb_suggest_compact_range(s->db, a, a_n, b, b_n, &text);
+        rocksdb_flushoptions_destroy(flush);
+    }
+    s->reclaiming = big && (!room || text);
+    rocksdb_free(text);
+}
+
+static void reclaim_ranges(struct rocks *s, const struct rmd_write *group) {
+    struct rmd_batch_op op;
+    if (s->reclaiming)
+        reclaim(s);
+    for (const struct rmd_write *w = group; w; w = w->next)
+        for (size_t pos = 0; w->included && !w->repeat && rmd_batch_next(&w->batch, &pos, &op);) {
+            if (op.op == 'P' || op.op == 'D' || s->reclaiming || !short_of_space(s))
+                continue;
+            struct rmd_slice from = user_from(op.key);
+            rmd_buf_clear(&s->reclaim[0]);
+            rmd_buf_clear(&s->reclaim[1]);
+            rmd_buf_add(&s->reclaim[0], from.p, from.n);
+            rmd_buf_add(&s->reclaim[1], op.value.p, op.value.n);
+            reclaim(s);
+        }
+}
+
 static int commit_locked(struct rocks *s, struct rmd_write *group, char *why, size_t why_n) {
     int rc = s->broken ? reopen(s, why, why_n) : RMD_OK;
     if (rc)
@@ -340,6 +392,7 @@ static int commit_locked(struct rocks *s, struct rmd_write *group, char *why, si
     if (rc)
         return rc;
     s->last_seq = last;
+    reclaim_ranges(s, group);
     rmd_writer_decide(group, RMD_OK);
     return RMD_OK;
 }

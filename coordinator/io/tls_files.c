@@ -44,7 +44,12 @@ int rmd_tls_reports_write(const char *folder, uint32_t day, const json_t *report
     }
     ok = ok && fflush(file) == 0 && fsync(fileno(file)) == 0;
     ok = fclose(file) == 0 && ok;
-    return ok && rename(temporary, path) == 0 ? RMD_OK : RMD_EIO;
+    if (ok && rename(temporary, path) == 0)
+        return RMD_OK;
+    int saved = errno;
+    (void)unlink(temporary); /* half a file is of no use, and a full disk has none to spare */
+    errno = saved;
+    return RMD_EIO;
 }
 
 static void write_day(struct rmd_tls_files *f, uint32_t day) {

@@ -15,7 +15,7 @@
 #include "proto/io/idn.h"
 #include "proto/io/sign_openssl.h"
 
-enum { META_MAX = 64 << 10, POST_BUFFER = 64 << 10 };
+enum { META_MAX = 64 << 10, POST_BUFFER = 64 << 10, FORGET_WAIT_MS = 2000 };
 
 struct rmd_upload {
     struct MHD_PostProcessor *post;
@@ -447,14 +447,19 @@ static json_t *accepted(const struct rmd_upload *u, const Remuda__CampaignRecord
                      (json_int_t)c->rows, "rejected", (json_int_t)c->rejected, "duplicate_submission", 0);
 }
 
-static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
+struct hold {
+    const uint8_t *hash;
+    bool on;
+};
+
+static void hold_template(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    const struct hold *h = ctx;
+    (void)now;
+    rmd_coord_template_hold(core, h->hash, h->on);
+}
+
+static void store_campaign(struct rmd_api_request *r, uint8_t hash[RMD_HASH_BYTES], uint8_t digest[RMD_HASH_BYTES]) {
     struct rmd_upload *u = r->upload;
-    const struct rmd_sign_ops *sign = rmd_sign_openssl();
-    uint8_t hash[RMD_HASH_BYTES];
-    struct rmd_sha256 h;
-    sign->sha256_init(&h);
-    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
-    sign->sha256_final(&h, hash);
     struct rmd_time now = rmd_shell_now(r->http->o.shell);
     Remuda__CampaignRecord c = describe(u, now.wall_ms, hash, digest);
     struct rmd_batch b = {.fail_fast = true};
@@ -485,6 +490,25 @@ static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_B
     r->out = accepted(u, &c, now.wall_ms);
     add_warnings(r);
     r->status = 201;
+}
+
+/* Another campaign's last use of the same template may end just now: it is held meanwhile. */
+static void commit_campaign(struct rmd_api_request *r, uint8_t digest[RMD_HASH_BYTES]) {
+    const struct rmd_upload *u = r->upload;
+    const struct rmd_sign_ops *sign = rmd_sign_openssl();
+    uint8_t hash[RMD_HASH_BYTES];
+    struct rmd_sha256 h;
+    sign->sha256_init(&h);
+    sign->sha256_update(&h, u->compiled.p, u->compiled.len);
+    sign->sha256_final(&h, hash);
+    int rc = rmd_shell_call(r->http->o.shell, hold_template, &(struct hold){hash, true});
+    if (rc < 0) {
+        fail_store(r, rc);
+        return;
+    }
+    store_campaign(r, hash, digest);
+    (void)!rmd_shell_call(r->http->o.shell, hold_template,
+                          &(struct hold){hash, false}); /* it ends, and forgets all */
 }
 
 /* The key was used: the same content gets the same answer, other content is a mistake. */
@@ -546,14 +570,17 @@ void rmd_upload_finish(struct rmd_api_request *r) {
     }
 }
 
-/* Chunks that no campaign owns: a refused or broken submission. What can't be deleted now goes at the next start. */
+/* Chunks that no campaign owns: a refused or broken submission. On a disk that takes nothing the core waits; what a crash leaves
+ * goes at the next start. */
 static void forget_chunks(struct rmd_api_request *r) {
-    struct rmd_key from = rmd_key_chunks_of('K', r->upload->tenant, &r->upload->campaign), to = rmd_key_after(&from);
-    struct rmd_batch b = {.fail_fast = true};
-    rmd_batch_delete_range(&b, rmd_key_slice(&from), rmd_key_slice(&to));
-    int rc = rmd_shell_commit(r->http->o.shell, &b);
+    struct rmd_shell_reply reply;
+    struct rmd_command cmd = {
+        .kind = RMD_CMD_SUBMISSION_ENDED, .tenant = r->upload->tenant, .id = r->upload->campaign};
+    int rc = rmd_shell_command(r->http->o.shell, &cmd, FORGET_WAIT_MS, &reply);
     if (rc < 0)
-        rmd_warn("submission", "rows of a refused submission stay until the next start: %s", rmd_error_text(rc));
+        rmd_warn("submission",
+                 "rows of a refused submission go when the store takes writes again, or at the next start: %s",
+                 rmd_error_text(rc));
 }
 
 void rmd_upload_free(struct rmd_api_request *r) {

@@ -47,6 +47,7 @@ enum {
         60000, /* so long after a lane's begin, the pace that it had before is taken over when it is told */
     RMD_WORKER_PACE_TELL_MS = 5000, /* lanes that only did something are told of so often, */
     RMD_WORKER_PACE_SOON_MS = 1000, /* and what verdicts changed after this */
+    RMD_WORKER_CONNECTS_MS = 10000, /* connects_per_minute binds, as long as something waited for it so lately */
     RMD_WORKER_PACE_LANES = 256,    /* in one message */
     RMD_WORKER_PACE_SITES = 3,
     RMD_WORKER_LATE_MS = 60000,        /* counts of attempts are halved so often */
@@ -126,10 +127,11 @@ struct rmd_lane {
     /* pace (worker_pace.c) */
     struct rmd_list told_link; /* has something to tell */
     int64_t began_ms, slowed_ms, late_ms;
-    uint32_t tried, held; /* of late: attempts, and of them deferred for rate */
-    bool stopped;         /* since its last start */
-    bool slow_sites;      /* some site of it was slowed */
-    uint64_t told;        /* digest of what was told last; 0: nothing */
+    uint32_t tried, held;   /* of late: attempts, and of them deferred for rate */
+    bool stopped;           /* since its last start */
+    bool slow_sites;        /* some site of it was slowed */
+    uint64_t told;          /* digest of what was told last; 0: nothing */
+    int64_t connect_due_ms; /* when the next connection may begin, as something last waited for it; 0: nothing did */
 };
 
 /* Why a site answers nothing for a while, in the words of the last attempt. */

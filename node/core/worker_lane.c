@@ -215,6 +215,8 @@ static enum progress open_connection(struct rmd_worker *w, struct rmd_wsite *sit
     }
     int64_t due = rmd_pacer_due_ms(&lane->connects, now);
     if (due > now) {
+        lane->connect_due_ms = due;
+        rmd_worker_pace_changed(w, lane, false);
         sooner(w, &lane->timer, due);
         return LANE_WAITS;
     }

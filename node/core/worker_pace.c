@@ -206,6 +206,8 @@ static Remuda__LanePace *pace_of(struct rmd_worker *w, struct rmd_lane *lane) {
     p->tried = lane->tried;
     p->deferred_permille = lane->tried ? (uint32_t)((uint64_t)lane->held * 1000 / lane->tried) : 0;
     p->fresh = now - lane->began_ms < RMD_WORKER_FRESH_MS;
+    p->connects_per_minute = rmd_pacer_rate(&lane->connects);
+    p->connects_bind = lane->connect_due_ms && now - lane->connect_due_ms < RMD_WORKER_CONNECTS_MS;
     if (lane->slow_sites)
         add_sites(w, lane, p);
     return p;
@@ -216,6 +218,7 @@ static uint64_t digest(const struct rmd_lane *lane, const Remuda__LanePace *p) {
     uint64_t h = rmd_mix64((uint64_t)p->per_minute << 32 | p->connections);
     h = rmd_mix64(h ^ ((uint64_t)p->in_use << 32 | p->narrowed) ^ (uint64_t)lane->stop.until_ms << 16);
     h = rmd_mix64(h ^ ((uint64_t)(p->tried / 64) << 32 | p->deferred_permille / 16));
+    h = rmd_mix64(h ^ ((uint64_t)p->connects_per_minute << 1 | p->connects_bind));
     for (size_t i = 0; i < p->n_site; i++)
         h = rmd_mix64(h ^ p->site[i]->per_minute);
     return h ? h : 1;
@@ -225,10 +228,14 @@ void rmd_worker_pace_timer(struct rmd_worker *w) {
     struct rmd_arena *a = &w->out->arena;
     Remuda__Pace pace = REMUDA__PACE__INIT;
     pace.lane = rmd_arena_alloc(a, RMD_WORKER_PACE_LANES * sizeof *pace.lane);
+    struct rmd_list waiting;
+    rmd_list_init(&waiting);
     while (!rmd_list_empty(&w->to_tell) && pace.n_lane < RMD_WORKER_PACE_LANES) {
         struct rmd_lane *lane = rmd_container(w->to_tell.next, struct rmd_lane, told_link);
         rmd_list_remove(&lane->told_link);
         Remuda__LanePace *p = pace_of(w, lane);
+        if (p->connects_bind) /* that it does no more is told, too */
+            rmd_list_push(&waiting, &lane->told_link);
         uint64_t h = digest(lane, p);
         if (h == lane->told)
             continue;
@@ -237,6 +244,11 @@ void rmd_worker_pace_timer(struct rmd_worker *w) {
     }
     if (!rmd_list_empty(&w->to_tell))
         rmd_worker_arm(w, &w->pace_timer, w->now.mono_ms + RMD_WORKER_PACE_SOON_MS);
+    while (!rmd_list_empty(&waiting)) {
+        struct rmd_lane *lane = rmd_container(waiting.next, struct rmd_lane, told_link);
+        rmd_list_remove(&lane->told_link);
+        rmd_worker_pace_changed(w, lane, false);
+    }
     if (!pace.n_lane)
         return;
     size_t n = protobuf_c_message_get_packed_size(&pace.base);

@@ -85,9 +85,11 @@ static void save(struct rmd_sts_service *s) {
     struct rmd_buf text = {0}, temporary = {0};
     rmd_sts_cache_save(s->cache, &text);
     rmd_buf_addf(&temporary, "%s.new", s->file);
-    if (!write_whole(rmd_buf_str(&temporary), rmd_buf_slice(&text)) || rename(rmd_buf_str(&temporary), s->file))
+    if (!write_whole(rmd_buf_str(&temporary), rmd_buf_slice(&text)) || rename(rmd_buf_str(&temporary), s->file)) {
         rmd_warn("mta-sts", "%s: can't be written: %s; policies are fetched anew after a restart", s->file,
                  strerror(errno));
+        (void)unlink(rmd_buf_str(&temporary));
+    }
     s->dirty = false;
     rmd_buf_release(&text);
     rmd_buf_release(&temporary);

@@ -30,6 +30,7 @@ struct rmd_config_loader {
     struct rmd_buf *err;
     const char *name; /* for what no file sets */
     int findings;
+    struct rmd_set64 bad;  /* rows with a finding: what they hold instead is nothing to judge */
     bool lenient, lacking; /* required keys may be missing; some are */
     bool unread;           /* a file of which nothing is known: what is missing may be there */
 };
@@ -98,7 +99,7 @@ static void collect(struct rmd_config_loader *l, const char *file, const struct 
 static void add_text(struct rmd_config_loader *l, struct rmd_slice text, const char *name) {
     struct rmd_ucl *root = NULL;
     const char *file = rmd_arena_str(&l->arena, rmd_slice_str(name));
-    l->unread = l->unread || rmd_ucl_parse(text, file, &l->arena, &root, l->err) < 0;
+    l->unread |= rmd_ucl_parse(text, file, &l->arena, &root, l->err) < 0;
     if (root)
         collect(l, file, root, "");
 }
@@ -345,8 +346,11 @@ static void zero_fields(const struct rmd_config_row *rows, void *out) {
 
 void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char *fmt, ...) {
     bool is_section;
-    const struct setting *s = rmd_map_get_u64(&l->settings, find_row(l->rows, key, &is_section));
+    uint64_t row = find_row(l->rows, key, &is_section);
+    const struct setting *s = rmd_map_get_u64(&l->settings, row);
     struct rmd_buf text = {0};
+    if (rmd_set64_has(&l->bad, row))
+        return;
     va_list ap;
     va_start(ap, fmt);
     rmd_buf_vaddf(&text, fmt, ap);
@@ -355,22 +359,48 @@ void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char
     rmd_buf_release(&text);
 }
 
+void rmd_config_findings(struct rmd_config_loader *l, const struct rmd_buf *lines) {
+    l->findings++;
+    rmd_buf_add(l->err, lines->p, lines->len);
+}
+
+/* Its setting; the default where that is wrong, so that the rest can be checked all the same. */
+static void set_row(struct rmd_config_loader *l, uint64_t i, const struct setting *s, void *out) {
+    const struct rmd_config_row *row = &l->rows[i];
+    int before = l->findings;
+    set_field(l, row, s, out);
+    if (l->findings == before)
+        return;
+    rmd_set64_add(&l->bad, i);
+    if (row->type == RMD_CONFIG_STRING || row->type == RMD_CONFIG_PATH)
+        free(*(char **)((char *)out + row->offset));
+    set_default(row, out);
+}
+
+static void lacks(struct rmd_config_loader *l, uint64_t i, const char *name, void *out) {
+    const struct rmd_config_row *row = &l->rows[i];
+    finding(l, name, 0, "%s: is required: %s", row->key, row->help ? row->help : wanted(row->type));
+    rmd_set64_add(&l->bad, i);
+    set_default(row, out);
+}
+
 static int finish(struct rmd_config_loader *l, const char *name, rmd_config_check_fn check, void *out) {
     for (uint64_t i = 0; l->rows[i].key; i++) {
         const struct rmd_config_row *row = &l->rows[i];
         const struct setting *s = rmd_map_get_u64(&l->settings, i);
         if (s)
-            set_field(l, row, s, out);
+            set_row(l, i, s, out);
         else if (!row->required)
             set_default(row, out);
         else if (l->lenient)
             l->lacking = true;
         else if (!l->unread)
-            finding(l, name, 0, "%s: is required: %s", row->key, row->help ? row->help : wanted(row->type));
+            lacks(l, i, name, out);
     }
     l->name = name;
-    if (check && !l->findings && !l->unread && !l->lacking)
+    if (check && !l->unread && !l->lacking)
         check(out, l);
+    rmd_set64_release(&l->bad);
     int rc = l->findings || l->unread ? RMD_EINVAL : RMD_OK;
     if (rc < 0)
         rmd_config_release(l->rows, out);

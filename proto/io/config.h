@@ -34,6 +34,8 @@ struct rmd_config_row {
 struct rmd_config_loader;
 typedef void (*rmd_config_check_fn)(const void *conf, struct rmd_config_loader *l);
 void rmd_config_finding(struct rmd_config_loader *l, const char *key, const char *fmt, ...) RMD_PRINTF(3, 4);
+/* What another reader found: whole lines. */
+void rmd_config_findings(struct rmd_config_loader *l, const struct rmd_buf *lines);
 
 /* rows end with key == NULL. The fields of out are zeroed first, and it then owns its strings; none of them is NULL.
  * RMD_EINVAL: every finding is a line in err, and out is released. */

@@ -118,8 +118,7 @@ static struct list *list_for(struct rmd_layers *r, struct draft *d, const struct
             return d->v[i];
     const struct providers *p = r->ctx;
     if (p->known && !p->known(p->ctx, node->key)) {
-        rmd_layers_finding(r, r->file, node->line, "%s: caps: nothing defines a provider \"%.40s\"", where,
-                           node->key);
+        rmd_layers_finding(r, r->file, node->line, "%s: caps: there is no provider \"%.40s\"", where, node->key);
         return NULL;
     }
     if (d->n == RMD_PLAN_LISTS_MAX) {

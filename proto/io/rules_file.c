@@ -205,8 +205,7 @@ static void read_providers(struct reader *r, const struct rmd_ucl *node) {
         if (rmd_rules_provider(r->rules, *name, err, sizeof err) != RMD_OK)
             finding(r, node->line, "%s", err);
         else if (r->known && !r->known->defined(r->known->ctx, *name))
-            finding(r, node->line, "provider \"%s\": nothing defines it; name it in the providers' file first",
-                    *name);
+            finding(r, node->line, "there is no provider \"%s\"; name it in the providers' file first", *name);
 }
 
 static bool uses_set(const struct rmd_ucl *rule, const char *name) {

@@ -936,7 +936,7 @@ static struct rmd_id commit_submission(struct loading *in, const char *stream, u
     Remuda__CampaignRecord r = REMUDA__CAMPAIGN_RECORD__INIT;
     if (w->schedule)
         r = *w->schedule;
-    uint8_t hash[RMD_HASH_BYTES] = {7};
+    uint8_t hash[RMD_HASH_BYTES] = {w->template_id ? w->template_id : 7};
     r.id = bytes(in->id.b, sizeof in->id.b);
     r.tenant = tenant_of(w);
     r.stream = s->id;
@@ -952,6 +952,8 @@ static struct rmd_id commit_submission(struct loading *in, const char *stream, u
     rmd_pb_encode(&r, &b);
     rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
     rmd_buf_release(&b);
+    struct rmd_key template = rmd_key_template(hash);
+    rmd_batch_put(&in->batch, rmd_key_slice(&template), rmd_slice_str("compiled"));
     store_beside(w, &in->batch);
     struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .tenant = r.tenant, .campaign = &r};
     int rc = cw_command(w, &m);

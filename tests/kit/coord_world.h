@@ -105,6 +105,7 @@ struct cw {
     uint32_t alarm_code;                    /* of the reply that alarms tell; 0: 554 */
     uint32_t tenant;                        /* of submissions; 0: the default one */
     const Remuda__CampaignRecord *schedule; /* submissions take from it when they start, and how they are released */
+    uint8_t template_id;                    /* of submissions; 0: always the same one */
     uint32_t row_bytes;                     /* of a merge field that each row brings along */
     Remuda__ProviderPolicy provider[4];
     Remuda__ProviderPolicy *providers[4];

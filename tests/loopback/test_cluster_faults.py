@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import unittest
@@ -239,6 +240,25 @@ class FullDisk(ClusterCase):
         os.unlink(os.path.join(self.disk, "filler"))
         self.assertEqual(self.deliver(["more@a.test"])["delivered"], 1)
         self.assertEqual(len(self.to("more@a.test")), 1)
+
+    def used(self):
+        v = os.statvfs(self.disk)
+        return (v.f_blocks - v.f_bfree) * v.f_frsize
+
+    def test_a_list_that_does_not_fit_leaves_nothing_behind(self):
+        before = self.used()
+        rng = random.Random(1)
+        rows = [{"email": f"big{i}@a.test", "text": rng.randbytes(1500).hex()} for i in range(60000)]
+        refused = self.send(rows, check=False)
+        self.assertEqual(refused.code, 1)
+        self.assertIn("disk is full", refused.text)
+        def shrunk():
+            self.cluster.remuda("suppress", "add", "nobody@a.test")  # it goes with the next commits
+            return self.used() < before + (40 << 20) or None
+        self.cluster.until(shrunk, "its rows are gone", 60)
+        self.assertEqual([k for k in self.cluster.get("campaigns")["campaigns"] if k["state"] != "done"], [])
+        done = self.deliver([{"email": f"less{i}@a.test", "text": r["text"]} for i, r in enumerate(rows[:8000])], timeout_s=120)
+        self.assertEqual(done["delivered"], 8000)
 
 
 class Blocked(ClusterCase):

@@ -123,7 +123,7 @@ class WarmUp(ClusterCase):
                            "it is queued")
         q = next(q for q in self.cluster.get("queue")["queues"] if q["provider"] == "formal")
         self.assertEqual(q["waits_for"], "must be registered with the provider first")
-        self.refused(3, "there is no provider \"formall\"", "source", "register", self.warm, "formall")
+        self.refused(1, "there is no provider \"formall\"; nearest is formal", "source", "register", self.warm, "formall")
         self.cluster.remuda("source", "register", self.warm, "formal", "--reason", "mail to their postmaster")
         self.assertEqual(self.cluster.settled(c["id"])["delivered"], 1)
         self.assertTrue(self.cluster.lane(self.warm, "formal")["registered"])

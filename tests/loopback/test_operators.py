@@ -4,6 +4,9 @@ import glob
 import json
 import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -201,8 +204,16 @@ class Command(Text):
         self.assertIn("there is no command", self.say("help", "sned", code=2))
         self.assertRegex(self.say("plan", "--volume", "1M/day", "--mix", "gmail=40"), r"\ngoogle +40.0 %")
         for args in (("plan", "--volume", "1M/day", "--mix", "gmial=40"), ("classify", "550 no", "--provider", "gmial")):
-            self.assertRegex(self.say(*args, code=2), r'no provider "gmial"; known are google, ')
+            self.assertRegex(self.say(*args, code=2), r'there is no provider "gmial"; nearest is google; known are google, ')
         self.assertIn("no such user", self.say("classify", "550 no such user", "--provider", "gmail"))
+
+    def test_a_provider_that_does_not_exist_is_told_in_one_wording(self):
+        self.cluster.source(self.address(42), pool="spare")
+        for args in (("source", "register", self.address(42), "gogle"), ("warmup", "set", self.address(42), "gogle", "--stage", "2", "--reason", "x"),
+                     ("warmup", "pause", self.address(42), "gogle", "--reason", "x"), ("warmup", "resume", self.address(42), "gogle"),
+                     ("signal", "complaints", "--source", self.address(42), "--provider", "gogle", "--day", "2026-11-20", "--count", 1),
+                     ("source", "set", self.address(42), "--lane-caps", "gogle=5")):
+            self.assertIn('there is no provider "gogle"; nearest is google; known are google, ', self.say(*args, code=1), args)
 
     def test_a_stream_shows_whether_cold_lanes_send_it(self):
         self.assertRegex(self.say("stream", "show", "bulk"), r"cold-lanes +yes")
@@ -245,6 +256,23 @@ class Command(Text):
         self.assertNotIn("see /nonexistent", text)
         text = self.submit(self.template(), rows, "--strict", code=1)
         self.assertIn("7 rows rejected, see", text)
+        text = self.submit(self.template(), rows, "--rejects", "/dev/full", code=5)
+        self.assertIn("remuda: /dev/full is not whole", text)
+        self.assertNotIn("see /dev/full", text)
+
+    def test_a_quote_that_is_never_closed_is_named_by_its_line(self):
+        rows = self.rows("email,name\n" + "".join(f"q{i}@a.test,Q\n" for i in range(3)) + 'q3@a.test,"Q\n' + "".join(f"q{i}@a.test,Q\n" for i in range(4, 9000)))
+        words = "the quote that opens on line 5 is never closed: the rest of the file (8,996 lines behind it) was read as this field".replace("8,996", "8996")
+        text = self.submit(self.template(), rows, code=5)
+        self.assertRegex(text, r"3 recipients accepted\n1 row rejected, see .*\n  line 5: q3@a.test: " + re.escape(words))
+        text = self.submit(self.template(), rows, "--strict", code=1)
+        self.assertIn(words, text)
+        self.assertIn("nothing was queued", text)
+        rows = self.rows('email\n"q1@b.test\n' + "q2@b.test\n" * 2000)  # what it made of the address isn't printed
+        text = self.submit(self.template(), rows, code=1)
+        self.assertIn("  line 2: q1@b.test: the quote that opens on line 2 is never closed", text)
+        self.assertLess(len(text), 1000)
+        self.assertIn("the quote that opens on line 1 is never closed", self.submit(self.template(), self.rows('"email\nq@a.test\n'), code=1))
 
     def test_hints_for_lists_and_templates(self):
         self.assertIn('separated by ";"', self.submit(self.template(), self.rows("email;name\nx@a.test;X\n"), code=1))
@@ -254,6 +282,69 @@ class Command(Text):
         self.assertFalse(text.endswith("\n\n"), repr(text))
         text = self.submit(self.template("Date: Mon, 23 Nov 2026 10:00:00 +0000\n" + PLAIN), self.rows("email\nd@a.test\n"))
         self.assertIn("warning: the template has a Date:", text)
+
+    def test_a_pool_that_no_stream_uses_is_warned_of(self):
+        add = ("source", "add", self.address(43), "--node", "n1", "--helo", "m43.news.example", "--pool", "mian,main")
+        self.assertRegex(self.say(*add), r"added; .*\nwarning: no stream uses pool mian: nothing is sent from it; streams use .*\bmain\b")
+        text = self.say("source", "set", self.address(43), "--pool", "main")
+        self.assertNotIn("warning", text)
+        answer = self.cluster.remuda("source", "set", self.address(43), "--pool", "bluk").json
+        self.assertEqual(len(answer["warnings"]), 1)
+        self.assertIn("no stream uses pool bluk", answer["warnings"][0])
+        self.assertNotIn("warnings", self.cluster.remuda("source", "set", self.address(43), "--cap", "5k").json)  # it isn't what was changed
+        self.cluster.remuda("source", "retire", self.address(43))
+
+    def test_a_schedule_that_lacks_a_half_is_wrong_usage(self):
+        rows = self.rows("email\nx@a.test\n")
+        for args, words in ((("--batch", "5"), "--batch needs --every, the time from one batch to the next: --batch 5 --every 30min"),
+                            (("--every", "5min"), "--every needs --batch, the size of a batch: --batch 1000 --every 5min"),
+                            (("--over", "5h", "--batch", "5", "--every", "1h"), "--over or --batch with --every"),
+                            (("--batch", "5", "--every", "5"), "needs a unit"), (("--batch", "0", "--every", "5min"), "not a number of recipients"),
+                            (("--over", "10ms"), "from 1s to a year"), (("--over", "800d"), "from 1s to a year")):
+            text = self.submit(self.template(), rows, *args, code=2)
+            self.assertIn(words, text)
+            self.assertIn("usage: remuda send", text)
+        self.assertIn("--over or --batch", self.say("campaign", "set", "01m8easept78mzcq0000000000", "--over", "1h", "--batch", "5", code=2))
+
+    def test_campaigns_are_listed_by_state_and_stream_and_only_the_newest(self):
+        self.cluster.stream("listed", self.world.keys["news.example"])
+        idents = []
+        for _ in range(3):
+            idents.append(self.send(["l@a.test"], stream="listed")["id"])
+            self.cluster.settled(idents[-1])
+        self.cluster.remuda("stream", "pause", "listed")
+        waiting = self.send(["l@a.test"], stream="listed")["id"]
+        def listed(*args):
+            answer = self.cluster.remuda("campaign", "list", *args).json
+            return [k["id"] for k in answer["campaigns"]], answer["left_out"]
+        self.assertEqual(listed("--stream", "listed"), (idents + [waiting], 0))
+        self.assertEqual(listed("--stream", "listed", "--state", "done"), (idents, 0))
+        self.assertEqual(listed("--stream", "listed", "--state", "active"), ([waiting], 0))
+        self.assertEqual(listed("--stream", "listed", "--limit", "2"), ([idents[2], waiting], 2))
+        self.assertEqual(listed("--stream", "listed", "--limit", "0"), (idents + [waiting], 0))
+        text = self.say("campaign", "list", "--stream", "listed", "--limit", 1)
+        self.assertIn("the newest; 3 more are left out (--limit N, 0: all; --state, --stream)", text)
+        self.assertNotIn("left out", self.say("campaign", "list", "--limit", 0))
+        self.assertIn("none of scheduled, active", self.say("campaign", "list", "--state", "act", code=2))
+        self.assertIn("there is no stream nope", self.say("campaign", "list", "--stream", "nope", code=3))
+        self.assertEqual(self.cluster.api("GET", "campaigns?state=act")[0], 400)
+        self.cluster.remuda("campaign", "cancel", waiting)
+
+    def test_output_that_can_not_be_written_is_a_failure(self):
+        self.deliver(["full@a.test"])
+        for args in (("events", "--last", "0"), ("status",), ("--json", "status"), ("--help",), ("source", "--help")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([self.cluster.command, "--api", self.cluster.socket, *args], stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(done.returncode, 1, args)  # a long text fails half way, where stdio forgets why
+            self.assertRegex(done.stderr.decode(), r"^remuda: standard output: (No space left on device|could not be written)\n$", args)
+        for restore in (True, False):  # whoever has read enough; SIGPIPE as it is, or ignored
+            for args in (("events", "--last", "0"), ("status",), ("--help",)):
+                r, w = os.pipe()
+                os.close(r)
+                done = subprocess.run([self.cluster.command, "--api", self.cluster.socket, *args], stdout=w, stderr=subprocess.PIPE, check=False,
+                                      restore_signals=restore)
+                os.close(w)
+                self.assertEqual((done.returncode, done.stderr), (-signal.SIGPIPE if restore else 0, b""), args)
 
     def test_a_pool_without_sources_is_warned_of_and_what_stands_still_says_why(self):
         self.cluster.stream("dry", self.world.keys["news.example"], pool="dry")
@@ -268,6 +359,19 @@ class Command(Text):
         self.cluster.stream("dry", self.world.keys["news.example"], pool="main")
         self.assertEqual(wait_until(lambda: None if child.poll() is None else (child.returncode,), patience(30), "it ends")[0], 0)
         self.assertIn("100% settled: 1 delivered", log())
+
+    def test_a_watch_that_trickles_says_what_is_waited_for(self):
+        self.cluster.stream("capped", self.world.keys["news.example"], domain_cap=30)
+        argv = [self.cluster.command, "--api", self.cluster.socket, "send", "--template", self.template(), "--stream", "capped", "--watch", "--recipients",
+                self.rows("email\n" + "".join(f"trickle{i}@a.test\n" for i in range(3000)))]
+        child = self.work.start("trickling", argv)
+        def log():
+            with open(self.work.path("trickling.log"), encoding="utf-8") as f:
+                return f.read()
+        wait_until(lambda: re.search(r"\n0% settled: .*; waits for: lane caps \(other\)", log()), patience(60), "it says what it waits for", child)
+        ident = re.search(r"campaign (\S+):", log())[1]
+        self.cluster.remuda("campaign", "cancel", ident)
+        wait_until(lambda: None if child.poll() is None else (child.returncode,), patience(30), "it ends")
 
     def test_caps_show_before_anything_was_sent(self):
         self.cluster.source(self.address(40), lane_cap=500, lane_caps="google=50", cap="2k", pool="spare")
@@ -328,6 +432,28 @@ class Command(Text):
         answer = json.loads(done.stdout)
         self.assertEqual(answer["accepted"], 1, answer)
         self.assertEqual(self.cluster.settled(answer["campaign"]["id"])["delivered"], 1)
+
+
+class Connects(Text):
+    """A provider that takes one message on a connection, and few connections a minute."""
+    providers = {"narrow": {"domains": ["narrow.test"]}}
+
+    @classmethod
+    def before(cls):
+        cls.settings = {"providers": cls.work.write("providers.conf", 'provider "narrow" { mx = [".narrow.test"]; messages_per_connection = 1; connects_per_minute = 6 }\n')}
+
+    def test_the_limit_is_named_where_it_is_what_is_waited_for(self):
+        ident = self.send([f"c{i}@narrow.test" for i in range(30)])["id"]
+        limit = "connects_per_minute of the provider: 6 a minute from a source"
+        self.cluster.until(lambda: limit in self.say("queue") or None, "the queue says what is waited for")
+        self.assertRegex(self.say("queue"), r"\nnarrow +bulk .*" + limit)
+        text = self.say("source", "show", self.address(1))
+        self.assertRegex(text, r"\nPACE OF +A MINUTE +CONNECTIONS +IN USE +NEW A MINUTE ")
+        self.assertRegex(text, r"\nnarrow +no limit +\d+ +\d+ +6 ")
+        self.assertIn("narrow waits for its limit connects_per_minute: 6 new connections a minute", text)
+        self.assertIn(f"it waits for connects_per_minute of narrow: 6 new connections a minute from {self.address(1)}", self.say("explain", "c29@narrow.test"))
+        self.cluster.remuda("campaign", "cancel", ident)
+        self.cluster.until(lambda: limit not in self.say("queue") or None, "nothing waits for it any more")
 
 
 class Away(Text):
@@ -483,6 +609,33 @@ class Daemons(unittest.TestCase):
             _, err = self.run_program("remuda-node", "--check", "--config", conf, code=78)
             self.assertIn("dns.servers: ", err)
 
+    def test_check_tells_all_mistakes_in_one_run(self):
+        write = self.work.write
+        files = {"providers": write("providers.conf", 'provider "google" { conections = 3 }\n'), "rules": write("rules.conf", 'rule "r" { clas = rate }\n'),
+                 "blocklists": write("lists.conf", 'list "nope" { tier = act }\n')}
+        lines = [f"{k} = {json.dumps(v)}" for k, v in files.items()]
+        plans = write("plans.conf", 'plan "standard" { caps { gogle = [100] } }\n')
+        conf = write("wrong.conf", "\n".join([*lines, "user = nobody-of-this-name", "colour = blue", f"data = {json.dumps(self.work.path('none/data'))}",
+                                              f"warmup {{ plans = {json.dumps(plans)}; day_starts = noon }}", "dns { tries = many; servers = rubbish }",
+                                              f"bus {{ listen = \"nowhere\"; secret_key = {json.dumps(self.work.path('none.key'))} }}", "log { level = loud }"]) + "\n")
+        out, err = self.run_program("remuda-coordinator", "--check", "--config", conf, code=78)
+        self.assertEqual(out, "")
+        for words in ("wrong.conf:5: colour: unknown key", "wrong.conf:8: dns.tries: ", "wrong.conf:8: dns.servers: ", "wrong.conf:9: bus.listen: ", "bus.secret_key: ",
+                      "wrong.conf:4: user: ", "wrong.conf:6: data: ", "warmup.day_starts: ", "log.level: ", "providers.conf:1: ", "rules.conf:1: ", "lists.conf:1: "):
+            self.assertEqual(err.count(words), 1, f"{words}\n{err}")
+        good = write("good.conf", 'provider "partner" { mx = [".mx.partner.example"] }\n')
+        with open(conf, encoding="utf-8") as f:  # what plans and rules may name is only known with providers that can be read
+            text = f.read().replace(files["providers"], good)
+        _, err = self.run_program("remuda-coordinator", "--check", "--config", write("wrong2.conf", text), code=78)
+        self.assertIn('plans.conf:1: plan "standard": caps: there is no provider "gogle"', err)
+        conf = write("node.conf", f'colour = blue; workers = many; user = nobody-of-this-name; dns {{ validating = [here] }}\nbus {{ coordinator = "nowhere"; '
+                                  f'coordinator_key = "short"; secret_key = {json.dumps(self.work.path("none.key"))} }}\ntls {{ ca_file = {json.dumps(self.work.path("none.pem"))} }}\n')
+        _, err = self.run_program("remuda-node", "--check", "--config", conf, code=78)
+        for words in ("colour: unknown key", "workers: ", "user: ", "dns.validating: ", "bus.coordinator: ", "bus.coordinator_key: ", "bus.secret_key: ", "tls.ca_file: "):
+            self.assertEqual(err.count(f": {words}"), 1, f"{words}\n{err}")
+        _, err = self.run_program("remuda-node", "--check", "--config", write("empty.conf", "workers = many\n"), code=78)  # what is missing is told once
+        self.assertEqual((err.count("bus.secret_key"), err.count("bus.coordinator:"), err.count("workers")), (1, 1, 1), err)
+
     def test_helps_name_exit_codes(self):
         for program in ("remuda-coordinator", "remuda-node"):
             out, _ = self.run_program(program, "--help")
@@ -504,6 +657,36 @@ class Daemons(unittest.TestCase):
 
     def ended(self, program):
         return wait_until(lambda: None if program.child.poll() is None else (program.child.returncode,), patience(20), "it ends")[0]
+
+    def test_the_units_of_the_readme_fit_the_programs(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+            units = re.findall(r"/etc/systemd/system/(remuda-[a-z]+)\.service`:\n\n```ini\n(.*?)```", f.read(), re.S)
+        self.assertEqual([name for name, _ in units], ["remuda-coordinator", "remuda-node"])
+        paths = []
+        for name, text in units:
+            self.assertIn(f"ExecStart=/usr/local/sbin/{name}\n", text)
+            self.assertIn("Type=notify\n", text)
+            paths.append(self.work.write(f"{name}.service", text.replace("/usr/local/sbin/", os.path.dirname(os.path.abspath(built(name))) + "/")))
+        if shutil.which("systemd-analyze"):
+            done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+            ours = [x for x in (done.stdout + done.stderr).splitlines() if "remuda" in x]
+            self.assertEqual(ours, [])
+
+    def test_both_tell_their_supervisor_that_they_are_ready_and_end_in_order(self):
+        path = self.work.path("notify.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.bind(path)
+            s.settimeout(patience(20))
+            conf = self.coordinator_conf()
+            self.key("c")
+            self.key("n")
+            for name, args in (("remuda-coordinator", conf), ("remuda-node", self.node_conf())):
+                with subprocess.Popen([built(name), "--config", args], env={**os.environ, "NOTIFY_SOCKET": path}, stderr=subprocess.DEVNULL) as child:
+                    try:
+                        self.assertEqual(s.recv(100), b"READY=1", name)
+                    finally:
+                        child.terminate()
+                    self.assertEqual(child.wait(patience(20)), 0, name)
 
     def test_the_sockets_folder_is_made_and_the_start_is_told(self):
         c = self.start(self.coordinator_conf())

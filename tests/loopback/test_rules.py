@@ -122,7 +122,7 @@ class WithoutCoordinator(unittest.TestCase):
                 (None, f'rule "a" {{ {verdict} pattern = "alpha."; sample = "550 alpha." }}\n', 1, "ends with a dot"),
                 (None, f'rule "a" {{ {verdict} pattern = "{{nosuch}} alpha"; sample = "550 alpha" }}\n', 1, "names a set of words that nothing defines"),
                 (None, f'words {{ box = ["one", "two"] }}\nrule "a" {{ {verdict} pattern = "alpha"; sample = "550 alpha" }}\n', 1, 'no pattern names the words "box"'),
-                (None, 'providers = ["nobody"]\n', 1, 'provider "nobody": nothing defines it'),
+                (None, 'providers = ["nobody"]\n', 1, 'there is no provider "nobody"'),
                 (None, 'verdict "v" { class = policy; scope = recipient; action = fail }\n', 1, 'no rule names the verdict "v"')):
             args, path = [], None
             for option, text in (("--providers", providers), ("--rules", rules)):
@@ -136,7 +136,7 @@ class WithoutCoordinator(unittest.TestCase):
             self.assertTrue(any(f["line"] == line and f["file"] == path and words in f["text"] for f in found["findings"]), found)
         self.assertEqual(remuda("rules", "check", "--rules", "/nonexistent/r.conf")[0], 1)
         for option, text, words in (
-                ("--plans", 'plan "standard" { caps { gogle = [100] } }\n', ':1: plan "standard": caps: nothing defines a provider "gogle"'),
+                ("--plans", 'plan "standard" { caps { gogle = [100] } }\n', ':1: plan "standard": caps: there is no provider "gogle"'),
                 ("--blocklists", '\nlist "own" { zone = "own.example." }\n', ':2: list "own": zone: "own.example." must not end in a dot')):
             path = self.write("more.conf", text)
             code, out, err = remuda("rules", "check", option, path)

@@ -168,6 +168,96 @@ static void old_campaigns_are_forgotten(void **state) {
     done(w);
 }
 
+static bool has_template(struct cw *w, uint8_t id) {
+    uint8_t hash[RMD_HASH_BYTES] = {id};
+    struct rmd_key from = rmd_key_template(hash), to = rmd_key_after(&from);
+    struct rmd_scan scan = {.from = rmd_key_slice(&from), .to = rmd_key_slice(&to), .limit = 2};
+    size_t n = 0;
+    assert_int_equal(w->store.ops->scan(w->store.s, &scan, count_row, &n), RMD_OK);
+    return n > 0;
+}
+
+static struct rmd_id submit_with(struct cw *w, uint8_t template_id, uint32_t first) {
+    w->template_id = template_id;
+    return cw_submit(w, "bulk", one_domain, 3, first);
+}
+
+/* With the last campaign that used it; not while another one does, waits, or is being submitted. */
+static void templates_go_with_their_last_campaign(void **state) {
+    (void)state;
+    enum { ALONE = 1, SHARED, WAITS, HELD, LATE };
+    struct cw *w = world(2 * DAY_MS);
+    struct cw_node *n = cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    for (uint8_t t = ALONE; t <= LATE; t++)
+        if (t != WAITS)
+            submit_with(w, t, t * 10u);
+    cw_pass(w, 5000, 500);
+    n->holds = true;
+    submit_with(w, WAITS, 100);
+    cw_pass(w, DAY_MS, 600000);
+    submit_with(w, SHARED, 200);
+    uint8_t held[RMD_HASH_BYTES] = {HELD};
+    rmd_coord_template_hold(w->core, held, true);
+    assert_int_equal(stored(w, 'E'), 5);
+    cw_pass(w, DAY_MS + 4 * 3600 * 1000, 600000);
+    assert_false(has_template(w, ALONE));
+    assert_false(has_template(w, LATE));
+    assert_true(has_template(w, SHARED));
+    assert_true(has_template(w, WAITS));
+    assert_true(has_template(w, HELD));
+    submit_with(w, LATE, 300); /* again */
+    rmd_coord_template_hold(w->core, held, false);
+    cw_pass(w, 3 * 3600 * 1000, 600000);
+    assert_true(has_template(w, LATE));
+    assert_false(has_template(w, HELD));
+    done(w);
+}
+
+/* A deletion that a crash undid is made again; a campaign that was stored, and that the core never heard of, keeps its template. */
+static void a_crash_between_deletions_leaves_nothing_behind(void **state) {
+    (void)state;
+    struct cw *w = world(2 * DAY_MS);
+    cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    for (uint8_t t = 1; t <= 3; t++)
+        submit_with(w, t, t * 10u);
+    cw_pass(w, DAY_MS, 600000);
+    submit_with(w, 4, 100);
+    cw_pass(w, DAY_MS - 3600 * 1000, 600000);
+    assert_int_equal(stored(w, 'E'), 4);
+    for (int i = 0; i < 12; i++) { /* campaigns go, and sometimes what is not synced is lost */
+        cw_pass(w, 20 * 60 * 1000, 60000);
+        cw_crash(w, false);
+        assert_true(has_template(w, 4));
+    }
+    cw_pass(w, 2 * 3600 * 1000, 60000);
+    assert_int_equal(stored(w, 'C'), 1);
+    assert_int_equal(stored(w, 'E'), 1);
+    done(w);
+}
+
+/* Tables of several pages, while campaigns come and go. */
+static void many_templates_come_and_go(void **state) {
+    (void)state;
+    struct cw *w = world(3600 * 1000);
+    cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    uint32_t first = 0;
+    for (int i = 0; i < 600; i++) /* the tables have several pages */
+        submit_with(w, (uint8_t)(1 + i % 250), first += 3);
+    for (int i = 0; i < 400; i++) {
+        uint8_t t = (uint8_t)(1 + i % 250);
+        submit_with(w, t, first += 3);
+        cw_pass(w, 30000, 30000);
+        assert_true(has_template(w, t));
+    }
+    cw_pass(w, 4 * 3600 * 1000, 60000);
+    assert_int_equal(stored(w, 'C'), 0);
+    assert_int_equal(stored(w, 'E'), 0);
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lane_holds_many_small_campaigns),
@@ -175,6 +265,9 @@ int main(void) {
         cmocka_unit_test(new_recipients_leave_room_for_retries),
         cmocka_unit_test(finished_campaigns_leave_memory_and_stay_in_the_store),
         cmocka_unit_test(old_campaigns_are_forgotten),
+        cmocka_unit_test(templates_go_with_their_last_campaign),
+        cmocka_unit_test(a_crash_between_deletions_leaves_nothing_behind),
+        cmocka_unit_test(many_templates_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,14 @@ static const struct row rows[] = {
     {"\xef\xbb\xbf\"a\",b\n1,2\n", "1:a|b;2:1|2;"},
     {"a\n\"b\"c\nd\n", "1:a;2!text behind a closing quote;3:d;"},
     {"a\nb\"c\nd\n", "1:a;2!quote inside an unquoted field;3:d;"},
-    {"a\n\"b\nc\n", "1:a;2!a quoted field is not closed before the end of the file;"},
+    {"a\n\"b\nc\n", "1:a;2!the quote that opens on line 2 is never closed: the rest of the file (1 line behind it) "
+                    "was read as this field;"},
+    {"a\n\"b", "1:a;2!the quote that opens on line 2 is never closed: the rest of the file (0 lines behind it) was "
+               "read as this field;"},
+    {"a\nb,\"x\ny\",\"c\nd\ne", "1:a;3!the quote that opens on line 3 is never closed: the rest of the file (2 lines "
+                                "behind it) was read as this field;"},
+    {"a,\"b\nc,\"d\"\ne\n",
+     "1!text behind a closing quote: the quote that opens on line 1 was closed on line 2 only;3:e;"},
     {"a\n\xff\xfe\nb\n", "1:a;2!not valid UTF-8;3:b;"},
     {" a , b \n", "1: a | b ;"},
     {"\xc3\xa4,\xf0\x9f\x90\x8e\n", "1:\xc3\xa4|\xf0\x9f\x90\x8e;"},

@@ -209,7 +209,8 @@ static void bad_rows_are_named_and_good_ones_stay(void **state) {
                         "8 : the address is empty\n"
                         "10 ivy@xn--bcher-kva.example: more fields than the header row has columns\n"
                         "12 ki m@example.org: has a character that needs quotes in its local part\n"
-                        "15 mia@example.org: a quoted field is not closed before the end of the file\n");
+                        "15 mia@example.org: the quote that opens on line 15 is never closed: the rest of the file "
+                        "(0 lines behind it) was read as this field\n");
     assert_int_equal(rmd_intake_accepted(w.intake), 4);
     assert_int_equal(w.rows, 4);
     assert_int_equal(rmd_intake_rejected(w.intake), 9);

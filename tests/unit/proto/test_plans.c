@@ -107,7 +107,7 @@ static void what_does_not_fit_is_named(void **state) {
         {"plan \"standard\" { source = [0] }",
          "own.conf:1: plan \"standard\": source: \"0\" is not a number like 500 or 50k\n"},
         {"plan \"standard\" { caps { gogle = [1] } }",
-         "own.conf:1: plan \"standard\": caps: nothing defines a provider \"gogle\"\n"},
+         "own.conf:1: plan \"standard\": caps: there is no provider \"gogle\"\n"},
         {"plan \"standard\" {\n caps { google = [500, 600] } }",
          "own.conf:2: plan \"standard\": caps: google: stage 1 allows 500, and the source in all only 400\n"},
         {"plan \"No\" { }", "own.conf:1: plan \"No\": a name has 1 to 32 small letters"},

@@ -9,6 +9,7 @@
 #include <base/text.h>
 
 #include "proto/io/rules_file.h"
+#include "proto/provider_name.h"
 #include "proto/reply_text.h"
 #include "proto/rules_internal.h"
 #include "proto/tsv.h"
@@ -260,8 +261,47 @@ static void our_own_replies_are_read_right(void **state) {
     rmd_buf_release(&err);
 }
 
+static void a_name_that_no_provider_has_gets_the_nearest(void **state) {
+    (void)state;
+    static const char *const known[] = {"google", "outlook", "office365", "gmx", "ab", "ac", "other", NULL};
+    static const struct {
+        const char *wanted, *text;
+    } rows[] = {
+        {"gogle", "there is no provider \"gogle\"; nearest is google; known are "},
+        {"GOOGLE", "there is no provider \"GOOGLE\"; nearest is google; known are "},
+        {"gmial",
+         "there is no provider \"gmial\"; nearest is google; known are "}, /* "gmail" is what others call it */
+        {"outlok", "there is no provider \"outlok\"; nearest is outlook; known are "},
+        {"ofice356", "there is no provider \"ofice356\"; nearest is office365; known are "},
+        {"nonsense", "there is no provider \"nonsense\"; known are "},
+        {"aa", "there is no provider \"aa\"; known are "}, /* too short to be near anything */
+        {"", "there is no provider \"\"; known are "},
+        {"a-name-that-is-longer-than-any-name-may-be-because-it-has-70-letters--",
+         "there is no provider \"a-name-that-is-longer-than-any-name-may-be-because-it-has-70-letters--\"; known "
+         "are "}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rmd_provider_search s = {.wanted = rows[i].wanted};
+        struct rmd_buf text = {0}, wanted = {0};
+        for (size_t k = 0; known[k]; k++)
+            rmd_provider_search_add(&s, known[k]);
+        assert_false(s.found);
+        rmd_provider_unknown(&s, &text);
+        rmd_buf_addf(&wanted, "%sgoogle, outlook, office365, gmx, ab, ac, other", rows[i].text);
+        assert_string_equal(rmd_buf_str(&text), rmd_buf_str(&wanted));
+        rmd_provider_search_release(&s);
+        rmd_buf_release(&text);
+        rmd_buf_release(&wanted);
+    }
+    struct rmd_provider_search s = {.wanted = "gmx"};
+    for (size_t k = 0; known[k]; k++)
+        rmd_provider_search_add(&s, known[k]);
+    assert_true(s.found);
+    rmd_provider_search_release(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_name_that_no_provider_has_gets_the_nearest),
         cmocka_unit_test(the_code_is_found_in_every_shape),
         cmocka_unit_test(others_names_for_stages_and_providers),
         cmocka_unit_test(a_table_is_read_however_its_columns_stand),

@@ -119,8 +119,13 @@ static void connects_are_paced(void **state) {
     world_lease(x, (struct world_lease){.id = 1, .domain = "c.test", .n = 30, .domains = 30});
     world_run(x, 59000);
     assert_in_range(x->dials, 5, 6);
+    assert_true(x->pace.connects_bind); /* and it is told that this is what they wait for */
+    assert_int_equal(x->pace.connects_per_minute, 6);
+    assert_int_equal(x->pace.per_minute, 0);
     world_run(x, 241000);
     assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 30);
+    world_run(x, 20000);
+    assert_false(x->pace.connects_bind);
     world_free(x);
 }
 

@@ -60,7 +60,8 @@ struct world {
     struct {
         size_t n;
         uint32_t per_minute, connections, in_use, deferred_permille, sites, site_per_minute;
-        bool slowed, fresh;
+        uint32_t connects_per_minute;
+        bool slowed, fresh, connects_bind;
         int64_t rest_ms, at_ms;
         char site[64];
     } pace;             /* of source 1, as last told, and how often */
@@ -267,6 +268,8 @@ static void world_pace(struct world *x, struct rmd_slice bytes) {
         x->pace.deferred_permille = l->deferred_permille;
         x->pace.slowed = l->slowed;
         x->pace.fresh = l->fresh;
+        x->pace.connects_per_minute = l->connects_per_minute;
+        x->pace.connects_bind = l->connects_bind;
         x->pace.rest_ms = l->rest_ms;
         x->pace.sites = (uint32_t)l->n_site;
         x->pace.site_per_minute = l->n_site ? l->site[0]->per_minute : 0;
