@@ -383,6 +383,15 @@ void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rm
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
 /* What of it waits, and for what: "" when nothing does. */
 const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r);
+/* Of several sources, one. */
+struct rmd_member_view {
+    const char *address;
+    enum rmd_lane_state state; /* open: it isn't stopped by this incident any more */
+    int64_t since_wall_ms, until_wall_ms, over_wall_ms;
+    uint64_t came_back;
+};
+void rmd_coord_incident_member(struct rmd_coord *c, const Remuda__IncidentRecord *r, size_t i,
+                               struct rmd_member_view *out);
 int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id); /* wall time; 0: never by itself */
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
 /* A message that a node holds: with which lease, from which source. False when no lease has it. */
