@@ -470,7 +470,8 @@ struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */
     const char *source, *domain; /* one of them is NULL */
     const char *provider, *plan;
     const char *state;      /* "warming", "paused", "waits", "not registered", "warm" */
-    const char *detail;     /* why it waits, or the operator's reason, or "" */
+    const char *detail;     /* what holds it, the operator's reason, how sure its date is, or "" */
+    bool new;               /* it never had mail */
     uint32_t stage, stages; /* from 1; stage > stages: warm */
     uint32_t hold;
     uint64_t cap, used_24h, outstanding; /* cap 0: none */
@@ -480,7 +481,7 @@ struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */
     uint64_t distinct, needed; /* of the open day */
     uint64_t warm_as;
     int64_t warm_since_wall_ms;       /* 0: not warm */
-    int64_t forecast_day;             /* when it will be warm; INT64_MIN: nobody can say */
+    int64_t forecast_day;             /* when it will be warm; INT64_MIN: nobody can say, and detail tells why */
     const struct rmd_warm_day *today; /* what the gates are shown of; NULL: no mail yet */
     struct rmd_gate_value gate[RMD_GATE_KINDS];
     uint32_t gate_max_ppm[RMD_GATE_KINDS];
