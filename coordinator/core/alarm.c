@@ -38,17 +38,6 @@ void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
     f->alarm_ack->n_n = 1;
 }
 
-static struct rmd_incident *find_open(struct rmd_coord *c, uint32_t source, uint32_t provider, uint64_t site,
-                                      uint32_t class) {
-    rmd_list_for(it, &c->incidents) {
-        struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
-        if (i->rec->state == 0 && i->rec->source == source && i->rec->provider == provider && i->rec->site == site &&
-            i->rec->class_ == class)
-            return i;
-    }
-    return NULL;
-}
-
 /* The receiver's words, code included, on one line. */
 void rmd_alarm_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a) {
     size_t at = 0;
@@ -74,11 +63,40 @@ struct scene {
     bool ended; /* the source had taken moved work, within its canary */
 };
 
+/* It is about a source of this network. */
+static bool of_network(struct rmd_coord *c, const struct rmd_incident *i, const struct rmd_net *net) {
+    const struct rmd_source *s = rmd_source_find(c, i->rec->source);
+    return s && s->net == net;
+}
+
+/* The open incident that is about the same: at a single site, whichever source it refused; of a network that is refused, whichever of its
+ * sources; else of this source. */
+static struct rmd_incident *find_open(struct rmd_coord *c, const struct scene *x, uint32_t provider, uint64_t site) {
+    bool network = x->d.network && provider == x->provider_id;
+    rmd_list_for(it, &c->incidents) {
+        struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
+        const Remuda__IncidentRecord *r = i->rec;
+        if (r->state || r->provider != provider || r->site != site || r->class_ != x->verdict->class)
+            continue;
+        if (site || rmd_incident_is_about(i, x->source) || (network && of_network(c, i, x->source->net)))
+            return i;
+    }
+    return NULL;
+}
+
+/* The pair's own incident goes on, whatever the site says this time. */
+static struct rmd_incident *of_pair(struct rmd_coord *c, const struct scene *x) {
+    const struct rmd_site_stop *stop = rmd_site_stop_find(x->source, x->site);
+    struct rmd_incident *i = stop ? rmd_incident_find(c, stop->incident) : NULL;
+    return i && !i->rec->state ? i : NULL;
+}
+
 /* The incident of this trouble: the one that is open, or a new one. */
 static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x, uint32_t provider,
                                      const char *title) {
     bool of_site = x->d.what == RMD_FAILOVER_QUARANTINE_SITE;
-    struct rmd_incident *i = find_open(c, x->source->rec->id, provider, of_site ? x->site : 0, x->verdict->class);
+    struct rmd_incident *i = of_site ? of_pair(c, x) : NULL;
+    i = i ? i : find_open(c, x, provider, of_site ? x->site : 0);
     if (i)
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
@@ -109,7 +127,8 @@ static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_i
     r.avoid_network_of = &id;
     r.n_avoid_network_of = 1;
     struct rmd_pq *q = x->stream ? rmd_pq_get(c, x->provider_id, x->stream) : NULL;
-    if (!q || (x->d.move && rmd_sched_elsewhere(c, q, &r)))
+    bool said = strstr(i->rec->next_step, "The work waits: ") != NULL; /* of another of its sources */
+    if (!q || said || (x->d.move && rmd_sched_elsewhere(c, q, &r)))
         return;
     char text[400];
     rmd_copy(text, sizeof text, i->rec->next_step);
@@ -137,15 +156,32 @@ static void note_stop(struct rmd_coord *c, const struct scene *x, const struct r
                          "its work moves nowhere: it had taken moved work itself, and was refused in the same way");
 }
 
+/* An incident that nothing rests on any more, as this one stops the same and longer. */
+static void taken_over(struct rmd_coord *c, uint64_t id, const struct rmd_source *s, const struct rmd_lane *l) {
+    struct rmd_incident *i = id != l->incident ? rmd_incident_find(c, id) : NULL;
+    if (!i || i->rec->site)
+        return;
+    rmd_incident_leave(c, i, s);
+    if (!rmd_returning_rests_on(c, id))
+        rmd_incident_resolve(c, i,
+                             rmd_arena_printf(&c->scratch,
+                                              "taken over by incident %llu, which stops the same for longer",
+                                              (unsigned long long)l->incident));
+}
+
 static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_source *s, struct rmd_lane *l,
                        uint32_t provider, enum rmd_lane_state state, struct rmd_incident *i) {
     bool was = l->state == RMD_LANE_QUARANTINED, again = l->state == RMD_LANE_PROBING;
+    uint64_t had = l->incident;
     int64_t ms = x->ms && state == RMD_LANE_QUARANTINED ? rmd_returning_again_ms(l, x->ms) : x->ms;
     if (state == RMD_LANE_QUARANTINED && i && !was) {
         rmd_moving_begin(c, i, s, l, x->d.move);
         note_stop(c, x, s, provider, ms, again, i);
     }
     rmd_lane_set(c, s, l, state, ms, i ? i->rec->id : 0);
+    taken_over(c, had, s, l);
+    if (was && s != x->source)
+        return; /* of its network; it was told already */
     Remuda__EventRecord *e = rmd_core_event(c, state == RMD_LANE_RESTING ? "source.resting" : "source.quarantined");
     e->source = s->rec->id;
     e->provider = provider;
@@ -202,20 +238,64 @@ static void pause_campaigns(struct rmd_coord *c, const struct scene *x, struct r
     }
 }
 
+/* The incident of the source that was refused first becomes its network's. */
+static void widen(struct rmd_coord *c, struct rmd_incident *i, const struct scene *x, const char *title) {
+    const struct rmd_source *first = rmd_source_find(c, i->rec->source);
+    if (i->rec->n_member)
+        return;
+    if (first)
+        rmd_incident_join(c, i, first);
+    if (!strcmp(i->rec->title, title))
+        return;
+    char text[RMD_REPLY_TEXT_MAX + 1];
+    rmd_alarm_words(text, x->alarm);
+    rmd_str_set(&i->rec->title, title);
+    rmd_str_set(&i->rec->next_step, x->d.next_step ? x->d.next_step : "");
+    i->rec->scope |= x->verdict->scope;
+    rmd_incident_line(c, i, NULL, "%s, too: %s", x->source->rec->address, text);
+    rmd_incident_line(c, i, NULL, "%s", title);
+}
+
 /* "Part of their network": the lanes of all our sources there, at this provider. */
 static void close_network(struct rmd_coord *c, const struct scene *x) {
     char title[200];
     (void)rmd_format(title, sizeof title, "%s refuses the network of %s, as two of our sources there were told",
                      rmd_provider_name(c, x->provider_id), x->source->rec->address);
     struct rmd_incident *i = incident(c, x, x->provider_id, title);
+    widen(c, i, x, title);
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         struct rmd_source *s = v;
-        if (s->net == x->source->net)
-            close_lane(c, x, s, rmd_lane_of(c, s, x->provider), x->provider_id, RMD_LANE_QUARANTINED, i);
+        if (s->net != x->source->net)
+            continue;
+        struct rmd_lane *l = rmd_lane_of(c, s, x->provider);
+        close_lane(c, x, s, l, x->provider_id, RMD_LANE_QUARANTINED, i);
+        if (l->incident == i->rec->id)
+            rmd_incident_join(c, i, s);
     }
     i->dirty = true;
+}
+
+/* Another source of ours at the same site: the same cause. */
+static void refused_too(struct rmd_coord *c, struct rmd_incident *i, const struct scene *x) {
+    const Remuda__IncidentMember *m = rmd_incident_member(i, x->source);
+    bool first = !rmd_incident_sources(i);
+    char text[RMD_REPLY_TEXT_MAX + 1];
+    if (m && !m->over_wall_ms)
+        return;
+    rmd_incident_join(c, i, x->source);
+    if (first)
+        return;
+    size_t n = rmd_incident_sources(i);
+    rmd_alarm_words(text, x->alarm);
+    if (n > 1)
+        rmd_str_set(&i->rec->title,
+                    rmd_arena_printf(&c->scratch,
+                                     "the site of %.80s refuses %zu of our sources: stopped at this site, as nobody "
+                                     "else says so",
+                                     x->site_name, n));
+    rmd_incident_line(c, i, "incident.joined", "%s%s: %s", x->source->rec->address, m ? ", again" : ", too", text);
 }
 
 /* One site of "other" refuses the source. At the limit of such stops the lane is stopped. */
@@ -231,6 +311,7 @@ static struct rmd_incident *close_site(struct rmd_coord *c, struct scene *x, str
         return i;
     }
     struct rmd_incident *i = incident(c, x, x->provider_id, x->d.why);
+    refused_too(c, i, x);
     const struct rmd_site_stop *was = rmd_site_stop_find(x->source, x->site);
     if (!was || was->state != RMD_LANE_QUARANTINED)
         rmd_moving_begin_site(c, i, x->d.move);

@@ -475,18 +475,24 @@ static void incident_resolve(struct rmd_coord *c, const struct rmd_command *m) {
     }
     if (m->text && *m->text)
         rmd_incident_ticket(c, i, m->text);
+    bool was_open = !i->rec->state;
     rmd_incident_resolve(c, i, m->reason);
+    if (was_open)
+        rmd_incident_unsay(c, i);
     rmd_surges_resolved(c, i);
     bool back = rmd_returning_all(c, m->number, *i->rec->resolution ? i->rec->resolution : "resolved");
     bool sender = rmd_sender_resolved(c, i), content = rmd_content_resolved(c, m->number, i->rec->resolution);
     c->deal = true;
-    rmd_core_reply(c, m->token, RMD_OK, m->number, "incident %llu is resolved%s", (unsigned long long)m->number,
-                   sender    ? ": its sending domain is probed with a few recipients, and open when they are accepted"
-                   : content ? ": the campaign goes on there"
-                   : !back || c->o.without & RMD_WITHOUT_PROBING
-                       ? ""
-                       : ": what it stopped is probed with single recipients, and open when " RMD_PROBES_TEXT
-                         " were accepted in a row");
+    rmd_core_reply(
+        c, m->token, RMD_OK, m->number, "incident %llu is resolved%s", (unsigned long long)m->number,
+        sender    ? ": its sending domain is probed with a few recipients, and open when they are accepted"
+        : content ? ": the campaign goes on there"
+        : back && i->rec->site && !(c->o.without & RMD_WITHOUT_PROBING)
+            ? ": the site gets a single recipient from each source that it refused, and is open to it when it accepts"
+        : !back || c->o.without & RMD_WITHOUT_PROBING
+            ? ""
+            : ": what it stopped is probed with single recipients, and open when " RMD_PROBES_TEXT
+              " were accepted in a row");
 }
 
 static void incident_ticket(struct rmd_coord *c, const struct rmd_command *m) {

@@ -386,6 +386,15 @@ void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rm
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
 /* What of it waits, and for what: "" when nothing does. */
 const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r);
+/* Of several sources, one. */
+struct rmd_member_view {
+    const char *address;
+    enum rmd_lane_state state; /* open: it isn't stopped by this incident any more */
+    int64_t since_wall_ms, until_wall_ms, over_wall_ms;
+    uint64_t came_back;
+};
+void rmd_coord_incident_member(struct rmd_coord *c, const Remuda__IncidentRecord *r, size_t i,
+                               struct rmd_member_view *out);
 int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id); /* wall time; 0: never by itself */
 void rmd_coord_incidents(struct rmd_coord *c, void (*fn)(void *, const Remuda__IncidentRecord *), void *ctx);
 /* A message that a node holds: with which lease, from which source. False when no lease has it. */
@@ -468,7 +477,8 @@ struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */
     const char *source, *domain; /* one of them is NULL */
     const char *provider, *plan;
     const char *state;      /* "warming", "paused", "waits", "not registered", "warm" */
-    const char *detail;     /* why it waits, or the operator's reason, or "" */
+    const char *detail;     /* what holds it, the operator's reason, how sure its date is, or "" */
+    bool new;               /* it never had mail */
     uint32_t stage, stages; /* from 1; stage > stages: warm */
     uint32_t hold;
     uint64_t cap, used_24h, outstanding; /* cap 0: none */
@@ -478,7 +488,7 @@ struct rmd_warmup_view {         /* a lane, or a sending domain at a provider */
     uint64_t distinct, needed; /* of the open day */
     uint64_t warm_as;
     int64_t warm_since_wall_ms;       /* 0: not warm */
-    int64_t forecast_day;             /* when it will be warm; INT64_MIN: nobody can say */
+    int64_t forecast_day;             /* when it will be warm; INT64_MIN: nobody can say, and detail tells why */
     const struct rmd_warm_day *today; /* what the gates are shown of; NULL: no mail yet */
     struct rmd_gate_value gate[RMD_GATE_KINDS];
     uint32_t gate_max_ppm[RMD_GATE_KINDS];

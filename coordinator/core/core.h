@@ -368,7 +368,16 @@ void rmd_incident_line(struct rmd_coord *c, struct rmd_incident *i, const char *
 void rmd_incident_ticket(struct rmd_coord *c, struct rmd_incident *i, const char *text);
 /* Where removal is asked for: the list that the receiver's words name, else what the provider says. */
 void rmd_incident_removal(struct rmd_coord *c, struct rmd_incident *i, struct rmd_slice words, uint32_t provider);
-void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n);
+void rmd_incident_returned(struct rmd_coord *c, uint64_t id, const struct rmd_source *from, uint32_t n);
+/* The sources of a site's or a network's incident. Joins once, and again after it was over. */
+void rmd_incident_join(struct rmd_coord *c, struct rmd_incident *i, const struct rmd_source *s);
+void rmd_incident_leave(struct rmd_coord *c, struct rmd_incident *i, const struct rmd_source *s);
+Remuda__IncidentMember *rmd_incident_member(const struct rmd_incident *i, const struct rmd_source *s); /* or NULL */
+size_t rmd_incident_sources(const struct rmd_incident *i); /* how many it is or was about */
+/* This source was refused, whether it is open again or not. */
+bool rmd_incident_is_about(const struct rmd_incident *i, const struct rmd_source *s);
+/* A person says that it is over: the refusals behind it corroborate nothing any more. */
+void rmd_incident_unsay(struct rmd_coord *c, const struct rmd_incident *i);
 void rmd_incidents_flush(struct rmd_coord *c);
 
 /* content.c */

@@ -1,5 +1,10 @@
 /* Incidents: records of trouble, with their time line: read by the node, quarantined here, dealt again elsewhere (moving.h),
- * probed, resolved. The time line is bounded: its first lines stay, and the latest. */
+ * probed, resolved. The time line is bounded: its first lines stay, and the latest.
+ *
+ * One cause is one incident. What a site of "other" says in one way (class) of many sources is one, with the sources as its members, and so
+ * is a network that a provider refuses: they share canary, time line, ticket and end, and what moved and waits is the sum of all. An incident
+ * of this kind is over when nothing rests on it any more; a member leaves when it is open there again, or when a wider stop takes it over.
+ * What a named provider says of single sources is an incident each: it may be true of one, and not of the other. */
 #include <stdarg.h>
 
 #include "coordinator/core/listing.h"
@@ -16,11 +21,90 @@ static void incident_free(struct rmd_coord *c, struct rmd_incident *i) {
     free(i);
 }
 
+/* ---------------------------------------------------------------- members */
+
+static Remuda__IncidentMember *member_add(Remuda__IncidentRecord *r, uint32_t source, int64_t since_wall_ms) {
+    Remuda__IncidentMember *m = rmd_alloc(sizeof *m);
+    remuda__incident_member__init(m);
+    m->source = source;
+    m->since_wall_ms = since_wall_ms;
+    r->member = rmd_realloc(r->member, (r->n_member + 1) * sizeof *r->member);
+    return r->member[r->n_member++] = m;
+}
+
+Remuda__IncidentMember *rmd_incident_member(const struct rmd_incident *i, const struct rmd_source *s) {
+    for (size_t k = 0; k < i->rec->n_member; k++)
+        if (i->rec->member[k]->source == s->rec->id)
+            return i->rec->member[k];
+    return NULL;
+}
+
+size_t rmd_incident_sources(const struct rmd_incident *i) {
+    return i->rec->n_member + i->rec->more_members;
+}
+
+bool rmd_incident_is_about(const struct rmd_incident *i, const struct rmd_source *s) {
+    return i->rec->source == s->rec->id || rmd_incident_member(i, s) ||
+           (i->rec->more_members && rmd_site_stops_rest_on(s, i->rec->id));
+}
+
+void rmd_incident_join(struct rmd_coord *c, struct rmd_incident *i, const struct rmd_source *s) {
+    Remuda__IncidentMember *m = rmd_incident_member(i, s);
+    if (m && !m->over_wall_ms)
+        return;
+    i->dirty = true;
+    if (m) {
+        m->since_wall_ms = c->now.wall_ms;
+        m->over_wall_ms = 0;
+    } else if (i->rec->n_member < RMD_INCIDENT_MEMBERS_MAX) {
+        (void)member_add(i->rec, s->rec->id, c->now.wall_ms);
+    } else {
+        i->rec->more_members++;
+    }
+}
+
+void rmd_incident_leave(struct rmd_coord *c, struct rmd_incident *i, const struct rmd_source *s) {
+    Remuda__IncidentMember *m = rmd_incident_member(i, s);
+    if (!m || m->over_wall_ms)
+        return;
+    m->over_wall_ms = c->now.wall_ms;
+    i->dirty = true;
+}
+
+static bool behind(const struct rmd_incident *i, const struct rmd_source *s, const struct rmd_refusal *x) {
+    const Remuda__IncidentRecord *r = i->rec;
+    return x->source == s->rec->id && x->class == r->class_ && (!r->provider || x->provider == r->provider) &&
+           (!r->site || x->site == r->site);
+}
+
+static void unsay(struct rmd_refusals *r, const struct rmd_incident *i, const struct rmd_source *s) {
+    uint32_t kept = 0;
+    for (uint32_t k = 0; k < r->n; k++)
+        if (!behind(i, s, &r->v[k]))
+            r->v[kept++] = r->v[k];
+    r->n = kept;
+}
+
+void rmd_incident_unsay(struct rmd_coord *c, const struct rmd_incident *i) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        if (!rmd_incident_is_about(i, s))
+            continue;
+        unsay(&s->refusals, i, s);
+        unsay(&s->net->refusals, i, s);
+        s->dirty = c->sources_dirty = true;
+    }
+}
+
 /* Newest first. Open ones are kept, and the last RMD_INCIDENTS_KEPT. */
 void rmd_incident_add(struct rmd_coord *c, Remuda__IncidentRecord *r) {
     struct rmd_incident *i = rmd_alloc(sizeof *i);
     i->rec = r;
     i->read_mono_ms = c->now.mono_ms;
+    if (r->site && !r->n_member && r->source) /* of before sites' incidents had members */
+        member_add(r, r->source, r->quarantined_wall_ms ? r->quarantined_wall_ms : r->opened_wall_ms);
     rmd_list_push_front(&c->incidents, &i->link);
     rmd_map_set_u64(&c->incidents_by_id, r->id, i);
     if (++c->n_incidents <= RMD_INCIDENTS_KEPT)
@@ -116,10 +200,13 @@ void rmd_incident_resolve(struct rmd_coord *c, struct rmd_incident *i, const cha
     event(c, "incident.resolved", i, i->rec->resolution);
 }
 
-void rmd_incident_returned(struct rmd_coord *c, uint64_t id, uint32_t n) {
+void rmd_incident_returned(struct rmd_coord *c, uint64_t id, const struct rmd_source *from, uint32_t n) {
     struct rmd_incident *i = rmd_incident_find(c, id);
     if (!i || i->rec->state)
         return;
+    Remuda__IncidentMember *m = from ? rmd_incident_member(i, from) : NULL;
+    if (m)
+        m->came_back += n;
     i->rec->waiting += n;
     i->rec->moved_work += n;
     if (i->rec->waiting > i->rec->waiting_most)
@@ -154,12 +241,14 @@ void rmd_incident_flowed(struct rmd_coord *c, struct rmd_incident *i, struct rmd
     r->moved_n[k] += n;
 }
 
-/* n of its messages, which had come back, were leased to another source. */
+/* n of its messages, which had come back, were leased: to another source, or to one of its own, which comes back. */
 void rmd_incident_moved(struct rmd_coord *c, uint64_t id, struct rmd_source *to, uint32_t n) {
     struct rmd_incident *i = rmd_incident_find(c, id);
-    if (!i || i->rec->source == to->rec->id)
+    if (!i)
         return;
-    rmd_incident_flowed(c, i, to, n);
+    if (!rmd_incident_is_about(i, to))
+        rmd_incident_flowed(c, i, to, n);
+    i->dirty = true;
     i->rec->waiting -= n < i->rec->waiting ? n : i->rec->waiting;
 }
 

@@ -104,9 +104,11 @@ static struct rmd_incident *of_source(struct rmd_coord *c, uint32_t source) {
 }
 
 void rmd_listing_link_named(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x) {
+    const struct rmd_source *s = rmd_source_find(c, x->rec->source);
     rmd_list_for(it, &c->incidents) {
-        const Remuda__IncidentRecord *r = rmd_container(it, struct rmd_incident, link)->rec;
-        if (!r->state && r->source == x->rec->source && r->class_ == RMD_CLASS_IP_BLOCKLISTED &&
+        const struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
+        const Remuda__IncidentRecord *r = i->rec;
+        if (!r->state && r->class_ == RMD_CLASS_IP_BLOCKLISTED && s && rmd_incident_is_about(i, s) &&
             rmd_blocklist_named(l, rmd_slice_str(r->cause)))
             rmd_listing_link(c, x, r->id);
     }

@@ -129,6 +129,11 @@ static bool went_to(const struct rmd_incident *i, const char *address) {
     return false;
 }
 
+static bool is_refused(const struct rmd_incident *i, const struct rmd_source *s) {
+    const Remuda__IncidentMember *m = rmd_incident_member(i, s);
+    return m ? !m->over_wall_ms : rmd_incident_is_about(i, s);
+}
+
 void rmd_moving_ended(struct rmd_coord *c, struct rmd_incident *i, const char *why) {
     if (i->rec->moving == RMD_MOVING_ENDED || i->rec->moving == RMD_MOVING_NEVER)
         return;
@@ -143,7 +148,7 @@ bool rmd_moving_refused(struct rmd_coord *c, const struct rmd_source *s, uint32_
     rmd_list_for(it, &c->incidents) {
         struct rmd_incident *i = rmd_container(it, struct rmd_incident, link);
         const Remuda__IncidentRecord *r = i->rec;
-        if (r->moving != RMD_MOVING_CANARY || !r->canary_ledger_ms || r->source == s->rec->id || r->class_ != class ||
+        if (r->moving != RMD_MOVING_CANARY || !r->canary_ledger_ms || is_refused(i, s) || r->class_ != class ||
             (r->provider && r->provider != provider) || (r->site && r->site != site) || !went_to(i, s->rec->address))
             continue;
         any = true;

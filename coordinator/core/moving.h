@@ -51,6 +51,7 @@ enum {
     RMD_INCIDENT_LINES_MAX = 64,
     RMD_INCIDENT_LINES_FIRST = 16, /* of them are never forgotten */
     RMD_INCIDENT_TARGETS_MAX = 64,
+    RMD_INCIDENT_MEMBERS_MAX = 1000,
     RMD_TICKET_MAX = 500,
 };
 
@@ -144,6 +145,8 @@ void rmd_moving_tick(struct rmd_coord *c);
 void rmd_returning_begin(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, const char *why);
 /* Every lane that this incident stopped. True: some came back. */
 bool rmd_returning_all(struct rmd_coord *c, uint64_t incident, const char *why);
+/* Some lane is stopped, or comes back, by this incident. */
+bool rmd_returning_rests_on(const struct rmd_coord *c, uint64_t incident);
 void rmd_returning_stopped(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l); /* before it is */
 /* How long a lane is stopped that had been coming back; others: ms. 0: until resolved. */
 int64_t rmd_returning_again_ms(const struct rmd_lane *l, int64_t ms);

@@ -285,6 +285,16 @@ static const uint8_t lane_moves[RMD_LANE_STATE_COUNT] = {
     [RMD_LANE_PROBING] = 1 << RMD_LANE_OPEN | 1 << RMD_LANE_QUARANTINED,
 };
 
+/* As its node told it, which hears with this step that it is over. */
+static void rest_is_over(const struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l) {
+    for (size_t p = 0; p < c->o.n_providers; p++) {
+        struct rmd_lane *x = s->lane[p];
+        bool held = x && x != l && (x->state == RMD_LANE_RESTING || x->state == RMD_LANE_QUARANTINED);
+        if (x && x->pace && (x == l || l == &s->all) && !held)
+            x->pace->rest_wall_ms = 0;
+    }
+}
+
 /* ms 0: until resolved. A second verdict of the same kind only ever prolongs; a rest never softens a quarantine, and only
  * interrupts probing. */
 void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l, enum rmd_lane_state state,
@@ -312,6 +322,8 @@ void rmd_lane_set(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l,
             rmd_book_stopped(c, s, l);
         l->back.stopped_ms = ms;
     }
+    if (state == RMD_LANE_OPEN || state == RMD_LANE_PROBING)
+        rest_is_over(c, s, l);
     l->state = state;
     l->until_ledger_ms = state == RMD_LANE_OPEN ? 0 : until;
     l->until_wall_ms = until && state != RMD_LANE_OPEN ? c->now.wall_ms + ms : 0;

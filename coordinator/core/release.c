@@ -265,6 +265,8 @@ static bool change(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd
     int64_t moves = m->set_at ? begin - old_base : 0;
     int64_t life = until == RMD_NEVER ? 0 : until + moves - begin;
     uint64_t rest = r->rows > r->offered ? r->rows - r->offered : 0;
+    struct rmd_release old = release_of(k);
+    struct rmd_release then = rmd_release_changed(&old, &s, r->offered, was_started || r->offered, c->now.wall_ms);
     if (!rmd_schedule_check(&s, rest, c->now.wall_ms, life, why))
         return false;
     if (m->set_at) { /* age counts from the start */
@@ -276,8 +278,8 @@ static bool change(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd
     r->over_ms = s.over_ms;
     r->batch = s.batch;
     r->every_ms = s.every_ms;
-    r->release_wall_ms = begin;
-    r->release_base = r->offered;
+    r->release_wall_ms = then.from_wall_ms;
+    r->release_base = then.base;
     rmd_list_for(it, &k->cqs) {
         struct rmd_cq *q = rmd_container(it, struct rmd_cq, in_campaign);
         q->credit = 0;

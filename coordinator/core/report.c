@@ -132,7 +132,7 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
         if (l->pq->provider >= 0 && rmd_sched_elsewhere(c, l->pq, d)) {
             uint64_t incident = incident_of(l);
             d->not_before_wall_ms = c->now.wall_ms;
-            rmd_incident_returned(c, incident ? incident : incident_of_site(c, x), 1);
+            rmd_incident_returned(c, incident ? incident : incident_of_site(c, x), l->source, 1);
         }
     } else if (out_of_reach(v, d)) {
         struct rmd_row_head h;
@@ -203,7 +203,7 @@ static void returned(struct rmd_coord *c, const struct item *x, const Remuda__Ou
     bool site = o->returned_reason == RMD_RETURN_SITE_STOPPED;
     uint64_t incident = incident_of(l), of_site = site ? incident_of_site(c, x) : 0;
     bool disagree = site && !incident && !of_site; /* about the site: our DNS answered otherwise than the node's */
-    rmd_incident_returned(c, incident ? incident : of_site, 1);
+    rmd_incident_returned(c, incident ? incident : of_site, l->source, 1);
     if (!l->own && !counts && !disagree && o->returned_reason != RMD_RETURN_PROVIDER_CHANGED &&
         l->pq->provider >= 0) {
         rmd_entry_set(c, l->entry, x->row);

@@ -50,7 +50,7 @@ int64_t rmd_returning_again_ms(const struct rmd_lane *l, int64_t ms) {
 
 /* ---------------------------------------------------------------- coming back */
 
-static bool rests_on(const struct rmd_coord *c, uint64_t incident) {
+bool rmd_returning_rests_on(const struct rmd_coord *c, uint64_t incident) {
     uint32_t it = 0;
     void *v;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
@@ -85,7 +85,8 @@ static void reopen(struct rmd_coord *c, struct rmd_source *s, struct rmd_lane *l
     if (!i)
         return;
     rmd_incident_line(c, i, NULL, "%s at %s is open again: %s", s->rec->address, at(c, s, l), why);
-    if (!rests_on(c, i->rec->id))
+    rmd_incident_leave(c, i, s);
+    if (!rmd_returning_rests_on(c, i->rec->id))
         rmd_incident_resolve(c, i, why);
 }
 

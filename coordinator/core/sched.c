@@ -284,7 +284,7 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
         if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
             continue;
         struct rmd_incident *i = e->incident ? rmd_incident_find(c, e->incident) : NULL;
-        bool moves = i && i->rec->source != l->source->rec->id;
+        bool moves = i && !rmd_incident_is_about(i, l->source);
         uint64_t room = moves ? rmd_moving_room(c, x->pq, l, i) : flow;
         if (!room)
             continue;

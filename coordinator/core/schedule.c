@@ -63,6 +63,31 @@ int64_t rmd_release_end(const struct rmd_release *r) {
     return r->from_wall_ms + (int64_t)(n ? n - 1 : 0) * (r->s.over_ms ? slice_ms(&r->s) : r->s.every_ms);
 }
 
+static int64_t step_ms(const struct rmd_schedule *s) {
+    return s->over_ms ? slice_ms(s) : s->batch ? s->every_ms : 0;
+}
+
+/* When the old plan last released something, or would have: its clock goes on. */
+static int64_t last_step(const struct rmd_release *r, int64_t wall_ms) {
+    return r->from_wall_ms + ((int64_t)steps(r, wall_ms) - 1) * step_ms(&r->s);
+}
+
+struct rmd_release rmd_release_changed(const struct rmd_release *old, const struct rmd_schedule *s, uint64_t offered,
+                                       bool begun, int64_t now_wall_ms) {
+    bool pace = paced(&old->s);
+    uint64_t had = !pace ? UINT64_MAX : after(old, steps(old, now_wall_ms));
+    int64_t begin = s->start_wall_ms > now_wall_ms ? s->start_wall_ms : now_wall_ms;
+    bool all = had == UINT64_MAX;
+    struct rmd_release r = {.s = *s, .from_wall_ms = begin, .base = offered, .rows = old->rows};
+    if (!all && had > offered)
+        r.base = had;
+    if (!begun)
+        return r;
+    int64_t next = (all ? now_wall_ms : last_step(old, now_wall_ms)) + step_ms(s);
+    r.from_wall_ms = next > begin ? next : begin;
+    return r;
+}
+
 static bool check_start(const struct rmd_schedule *s, int64_t now, struct rmd_buf *why) {
     char at[32], clock[32];
     if (!s->start_wall_ms)

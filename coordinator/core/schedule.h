@@ -10,6 +10,10 @@
  * with how many were offered, which the campaign's record counts in the batch of each lease. A clock that steps back makes the next release
  * wait, one that steps forward releases what is due by then; a campaign that has started stays started. Retries need no release.
  *
+ * A change releases nothing by itself: what the old plan had released stays released, and the new one's first release comes when its own step
+ * (every_ms, or a slice) is over since the old one's last. So a plan that is changed again and again releases at most one step in each of its
+ * steps. A plan that had released everything (as one without a pace has) stands at what was offered, and at the moment of the change.
+ *
  * Age counts from the start: that is when the mail begins to wait for its receivers. Pure. Wall clock in milliseconds. */
 #ifndef REMUDA_SCHEDULE_H
 #define REMUDA_SCHEDULE_H
@@ -39,6 +43,10 @@ bool rmd_schedule_check(const struct rmd_schedule *s, uint64_t rows, int64_t now
 uint64_t rmd_release_at(const struct rmd_release *r, int64_t wall_ms);  /* recipients; UINT64_MAX: all */
 int64_t rmd_release_next(const struct rmd_release *r, int64_t wall_ms); /* when it grows; RMD_NEVER */
 int64_t rmd_release_end(const struct rmd_release *r);                   /* when all are released */
+
+/* The plan that follows: s.start_wall_ms 0: no start of its own. begun: the old one has started, or something was offered. */
+struct rmd_release rmd_release_changed(const struct rmd_release *old, const struct rmd_schedule *s, uint64_t offered,
+                                       bool begun, int64_t now_wall_ms);
 
 /* What people are told of it; recipients are never more than rows. */
 struct rmd_forecast {

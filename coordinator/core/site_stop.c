@@ -83,11 +83,19 @@ bool rmd_site_stop_set(struct rmd_coord *c, struct rmd_source *s, uint64_t site,
     return true;
 }
 
-/* No pair rests on it any more. */
-static void resolve_if_over(struct rmd_coord *c, uint64_t incident, const char *why) {
+/* The pair of this source rests on it no more; it is over with the last one. */
+static void leave(struct rmd_coord *c, uint64_t incident, const struct rmd_source *s, const char *why) {
     struct rmd_incident *i = rmd_incident_find(c, incident);
-    if (i && i->rec->site)
-        rmd_incident_resolve(c, i, why);
+    if (!i || !i->rec->site)
+        return;
+    rmd_incident_leave(c, i, s);
+    const struct rmd_stopped_site *of = rmd_map_get_u64(&c->stopped_sites, i->rec->site);
+    if (of)
+        rmd_list_for(it, &of->stops) {
+            if (rmd_container(it, struct rmd_site_stop, of_site)->incident == incident)
+                return;
+        }
+    rmd_incident_resolve(c, i, why);
 }
 
 void rmd_site_stops_widened(struct rmd_coord *c, struct rmd_source *s, uint64_t incident) {
@@ -98,11 +106,9 @@ void rmd_site_stops_widened(struct rmd_coord *c, struct rmd_source *s, uint64_t 
         uint64_t own = x->incident;
         stop_free(c, x);
         if (own != incident)
-            resolve_if_over(c, own,
-                            rmd_arena_printf(&c->scratch,
-                                             "taken over by incident %llu, which stops the source at more "
-                                             "than this site",
-                                             (unsigned long long)incident));
+            leave(c, own, s,
+                  rmd_arena_printf(&c->scratch, "taken over by incident %llu, which stops %s at more than this site",
+                                   (unsigned long long)incident, s->rec->address));
         changed(c, s);
     }
 }
@@ -114,7 +120,7 @@ static void reopen(struct rmd_coord *c, struct rmd_site_stop *x, const char *why
     uint64_t incident = x->incident;
     tell(c, "source.site_opened", x, rmd_arena_printf(&c->scratch, "is open again: %s", why));
     stop_free(c, x);
-    resolve_if_over(c, incident, why);
+    leave(c, incident, s, why);
     changed(c, s);
 }
 
@@ -142,12 +148,20 @@ bool rmd_site_stops_rest_on(const struct rmd_source *s, uint64_t incident) {
 
 bool rmd_site_stops_return(struct rmd_coord *c, uint64_t incident, const char *why) {
     const struct rmd_incident *i = rmd_incident_find(c, incident);
-    struct rmd_source *s = i && i->rec->site ? rmd_source_find(c, i->rec->source) : NULL;
-    struct rmd_site_stop *x = s ? rmd_site_stop_find(s, i->rec->site) : NULL;
-    if (!x || x->incident != incident || x->state != RMD_LANE_QUARANTINED)
+    const struct rmd_stopped_site *of = i && i->rec->site ? rmd_map_get_u64(&c->stopped_sites, i->rec->site) : NULL;
+    size_t n = 0, most = 0;
+    if (!of)
         return false;
-    probe(c, x, why);
-    return true;
+    rmd_list_for(it, &of->stops) most++;
+    struct rmd_site_stop **v = rmd_arena_alloc(&c->scratch, most * sizeof(struct rmd_site_stop *));
+    rmd_list_for(it, &of->stops) {
+        struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
+        if (x->incident == incident && x->state == RMD_LANE_QUARANTINED)
+            v[n++] = x;
+    }
+    for (size_t k = 0; k < n; k++) /* measured without probing, it is freed at once */
+        probe(c, v[k], why);
+    return n > 0;
 }
 
 void rmd_site_stops_tick(struct rmd_coord *c, struct rmd_source *s) {
@@ -228,6 +242,12 @@ static struct rmd_site_stop *own(const struct rmd_source *s, const struct rmd_st
     return NULL;
 }
 
+/* The site refused this source, too, and is open to it again: that others are refused still binds it no more. */
+static bool answered_since(const struct rmd_incident *i, const struct rmd_source *s) {
+    const Remuda__IncidentMember *m = i ? rmd_incident_member(i, s) : NULL;
+    return m && m->over_wall_ms;
+}
+
 /* What x's source doesn't get there goes elsewhere. */
 static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_site_stop *x,
                  uint32_t taken) {
@@ -236,6 +256,8 @@ static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, cons
     if (same_network(c, x->source, l->source) || waits_for_probe(c, q, x))
         return false;
     struct rmd_incident *i = rmd_incident_find(c, x->incident);
+    if (answered_since(i, l->source))
+        return true;
     uint64_t room = rmd_moving_room(c, q, l, i);
     bool counted = i && i->rec->moving == RMD_MOVING_CANARY; /* what was taken has left its room already */
     return room > (counted ? 0 : taken);
@@ -282,14 +304,17 @@ bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease
         l->source->dirty = c->sources_dirty = true;
         return false;
     }
+    uint64_t last = 0; /* sources that were refused in the same way share an incident: it is counted once */
     rmd_list_for(it, &site->stops) {
         const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
-        struct rmd_incident *i = rmd_incident_find(c, x->incident);
+        struct rmd_incident *i = x->incident != last ? rmd_incident_find(c, x->incident) : NULL;
         if (!i || !rmd_stream_uses(q->stream, x->source))
             continue;
+        last = x->incident;
         moved = true;
         rmd_incident_moved(c, x->incident, l->source, 1);
-        rmd_moving_took(c, q, i, 1);
+        if (!answered_since(i, l->source))
+            rmd_moving_took(c, q, i, 1);
     }
     return moved;
 }

@@ -8,8 +8,10 @@
  *   (none) --alarm--> QUARANTINED --its time is over, or resolved--> PROBING --one recipient accepted--> (none)
  *                          ^-----------------refused-----------------'   for twice as long
  *
- * The site's recipients go to sources of the pool on disjoint networks, within canary and growth of the pair's incident
- * (moving.h), or wait. A pair is probed before other sources get more of the site's recipients.
+ * The site's recipients go to sources of the pool on disjoint networks, within canary and growth of the site's incident
+ * (moving.h), or wait. A pair is probed before other sources get more of the site's recipients. What the site says of several sources in the
+ * same way (class) is one incident with all of them (incident.c): it ends with the last pair, and who is open again is bound by it no more.
+ * A person who resolves it says that it was no evidence: it corroborates nothing any more.
  *
  * Bounded: RMD_SITE_STOPS_MAX sites of a source; with one more the whole lane is stopped, and the incident says so.
  * Known by the id of the site as our DNS has it (site.c): nodes look it up again when they dial, and give back what belongs to a

@@ -322,6 +322,27 @@ const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__Inci
     return moves && (r->waiting || r->moving != RMD_MOVING_GROWING) ? moving_text(c, i) : "";
 }
 
+void rmd_coord_incident_member(struct rmd_coord *c, const Remuda__IncidentRecord *r, size_t i,
+                               struct rmd_member_view *out) {
+    const Remuda__IncidentMember *m = r->member[i];
+    const struct rmd_source *s = rmd_source_find(c, m->source);
+    ssize_t p = rmd_provider_index(c, r->provider);
+    const struct rmd_site_stop *stop = s && r->site ? rmd_site_stop_find(s, r->site) : NULL;
+    const struct rmd_lane *l = s && p >= 0 && !r->site ? s->lane[p] : NULL;
+    *out = (struct rmd_member_view){.address = rmd_coord_source_address(c, m->source),
+                                    .state = RMD_LANE_OPEN,
+                                    .since_wall_ms = m->since_wall_ms,
+                                    .over_wall_ms = m->over_wall_ms,
+                                    .came_back = m->came_back};
+    if (stop && stop->incident == r->id) {
+        out->state = stop->state;
+        out->until_wall_ms = stop->until_wall_ms;
+    } else if (l && l->incident == r->id) {
+        out->state = l->state;
+        out->until_wall_ms = l->until_wall_ms;
+    }
+}
+
 int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
     int64_t last = 0;
     uint32_t it = 0;
@@ -342,8 +363,11 @@ int64_t rmd_coord_incident_lapses(struct rmd_coord *c, uint64_t id) {
         void *x;
         while (rmd_map_next(&s->site_stops, &jt, NULL, &x)) {
             const struct rmd_site_stop *stop = x;
-            if (stop->incident == id && stop->state == RMD_LANE_QUARANTINED)
-                last = stop->until_wall_ms;
+            if (stop->incident != id || stop->state != RMD_LANE_QUARANTINED)
+                continue;
+            if (!stop->until_wall_ms)
+                return 0;
+            last = stop->until_wall_ms > last ? stop->until_wall_ms : last;
         }
     }
     return last ? last : rmd_sender_lapses(c, id);

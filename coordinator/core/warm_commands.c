@@ -76,32 +76,40 @@ static bool find(struct rmd_coord *c, const struct rmd_command *m, struct target
     return false;
 }
 
-static void told(struct rmd_coord *c, const struct rmd_warm_lane *x, const char *type, const char *what,
+/* One event for what was said in one: of a single lane, or of n. */
+static void told(struct rmd_coord *c, const struct rmd_warm_lane *x, size_t n, const char *type, const char *what,
                  const char *reason) {
+    struct rmd_arena *a = rmd_arena_after(c);
     Remuda__EventRecord *e = rmd_core_event(c, type);
     e->source = x->source ? x->source->rec->id : 0;
-    e->provider = c->o.provider[x->provider]->id;
-    e->text = rmd_arena_printf(rmd_arena_after(c), "%s at %s: %s%s%s", rmd_warm_subject(x),
-                               c->o.provider[x->provider]->name, what, *reason ? ": " : "", reason);
+    e->provider = n == 1 ? c->o.provider[x->provider]->id : 0;
+    const char *at = n == 1 ? c->o.provider[x->provider]->name : rmd_arena_printf(a, "%zu providers", n);
+    e->text = rmd_arena_printf(a, "%s at %s: %s%s%s", rmd_warm_subject(x), at, what, *reason ? ": " : "", reason);
 }
 
 static void pause(struct rmd_coord *c, const struct rmd_command *m, const struct targets *t, bool on) {
+    size_t n = 0;
+    const struct rmd_warm_lane *last = NULL;
     for (size_t i = 0; i < t->n; i++) {
         struct rmd_warm_lane *x = t->v[i];
         if (x->w.paused == on)
             continue;
+        last = x;
+        n++;
         x->w.paused = on;
         free(x->reason);
         x->reason = on ? rmd_strdup(m->reason) : NULL;
         rmd_warm_dirty(c, x);
-        told(c, x, on ? "warmup.paused" : "warmup.resumed", on ? "gains no stage until it is resumed" : "goes on",
-             m->reason ? m->reason : "");
     }
-    rmd_core_reply(c, m->token, RMD_OK, t->n, "the warm-up of %s %s", t->who, on ? "is paused" : "goes on");
+    if (last)
+        told(c, last, n, on ? "warmup.paused" : "warmup.resumed",
+             on ? "gains no stage until it is resumed" : "goes on", m->reason ? m->reason : "");
+    rmd_core_reply(c, m->token, RMD_OK, n, "the warm-up of %s %s", t->who, on ? "is paused" : "goes on");
 }
 
 static void set(struct rmd_coord *c, const struct rmd_command *m, const struct targets *t) {
     bool warm = m->number == UINT32_MAX;
+    unsigned from = 0, stages = 0;
     for (size_t i = 0; i < t->n; i++)
         if (!warm && (m->number < 1 || m->number > t->v[i]->scheme.caps->n)) {
             rmd_core_reply(c, m->token, RMD_EINVAL, 0, "%s at %s has stages 1 to %u of plan %s, or \"warm\"", t->who,
@@ -111,16 +119,22 @@ static void set(struct rmd_coord *c, const struct rmd_command *m, const struct t
         }
     for (size_t i = 0; i < t->n; i++) {
         struct rmd_warm_lane *x = t->v[i];
-        unsigned was = x->w.stage + 1, n = x->scheme.caps->n, to = warm ? n : (uint32_t)m->number - 1;
+        unsigned n = x->scheme.caps->n, to = warm ? n : (uint32_t)m->number - 1;
+        from = i && x->w.stage + 1 != from ? 0 : x->w.stage + 1;
+        stages = n;
         rmd_warm_set(&x->w, rmd_warm_day(c), to);
         if (warm)
             x->w.warm_day = rmd_warm_day(c);
         rmd_warm_dirty(c, x);
-        const char *from = was > n ? "warm" : rmd_arena_printf(rmd_arena_after(c), "stage %u", was);
-        const char *what = rmd_arena_printf(
-            rmd_arena_after(c), warm ? "set from %s to warm" : "set from %s to stage %u of %u", from, to + 1, n);
-        told(c, x, "warmup.set", what, m->reason);
     }
+    struct rmd_arena *a = rmd_arena_after(c);
+    const char *was = !from           ? "" /* not the same of all */
+                      : from > stages ? "from warm "
+                                      : rmd_arena_printf(a, "from stage %u ", from);
+    told(c, t->v[0], t->n, "warmup.set",
+         warm ? rmd_arena_printf(a, "set %sto warm", was)
+              : rmd_arena_printf(a, "set %sto stage %u of %u", was, (unsigned)m->number, stages),
+         m->reason);
     rmd_warm_changed(c);
     if (warm)
         rmd_core_reply(c, m->token, RMD_OK, t->n, "%s counts as warm", t->who);
@@ -143,7 +157,7 @@ static void complaints(struct rmd_coord *c, const struct rmd_command *m, const s
     }
     rmd_warm_dirty(c, x);
     rmd_book_complaints(c, m);
-    told(c, x, "warmup.complaints",
+    told(c, x, 1, "warmup.complaints",
          rmd_arena_printf(rmd_arena_after(c), "%llu complaints about the sending day %lld days ago",
                           (unsigned long long)m->number, (long long)(rmd_warm_day(c) - m->day)),
          m->reason ? m->reason : "");

@@ -15,30 +15,90 @@ static void caps(struct rmd_coord *c, struct rmd_account *a, uint64_t cap, uint6
     v->frees_ms = day_ms > hour_ms ? day_ms : hour_ms;
 }
 
+static const char *plural(uint64_t n) {
+    return n == 1 ? "" : "s";
+}
+
+static const char *gate_words(struct rmd_coord *c, const struct rmd_warm_lane *x, const struct rmd_warm_outlook *o) {
+    uint32_t ppm = o->value.ppm, max = x->scheme.plan->gate[o->gate].max_ppm;
+    const char *rate = rmd_arena_printf(&c->view, "gate %s at %u.%02u %% (limit %u.%02u %%)", rmd_gate_name(o->gate),
+                                        ppm / 10000, ppm / 100 % 100, max / 10000, max / 100 % 100);
+    if (o->day == rmd_warm_day(c))
+        return rmd_arena_printf(&c->view, "%s today: the stage will be held", rate);
+    return rmd_arena_printf(&c->view, "%s holds the stage for %u good day%s", rate, x->w.hold, plural(x->w.hold));
+}
+
+/* What holds a lane that nobody stopped, or how sure its date is. */
+static const char *outlook_words(struct rmd_coord *c, const struct rmd_warm_lane *x,
+                                 const struct rmd_warm_outlook *o) {
+    switch (o->why) {
+    case RMD_WARM_WHY_NEW:
+        return "no mail to it yet";
+    case RMD_WARM_WHY_IDLE:
+        return rmd_arena_printf(&c->view, "no mail to it in the last %lld days", (long long)o->idle);
+    case RMD_WARM_WHY_GATE:
+        return gate_words(c, x, o);
+    case RMD_WARM_WHY_STOPPED:
+        if (o->day == rmd_warm_day(c))
+            return "a quarantine fell on this day: the stage will be held";
+        return rmd_arena_printf(&c->view, "a quarantine holds the stage for %u good day%s", x->w.hold,
+                                plural(x->w.hold));
+    case RMD_WARM_WHY_FIRST:
+        return "its first sending day isn't over";
+    case RMD_WARM_WHY_UNUSED:
+        return rmd_arena_printf(&c->view,
+                                "no day of the last %u used its stage: %llu recipients at most, %llu needed now",
+                                o->of, (unsigned long long)o->most, (unsigned long long)o->needed);
+    default:
+        break;
+    }
+    const char *held =
+        x->w.hold ? rmd_arena_printf(&c->view, "held for %u good day%s", x->w.hold, plural(x->w.hold)) : "";
+    if (o->good == o->of)
+        return held;
+    return rmd_arena_printf(&c->view, "%s%sat its pace of late: %u good day%s of %u", held, *held ? "; " : "",
+                            o->good, plural(o->good), o->of);
+}
+
+/* Its lane, or its source everywhere, is stopped: no day of it can be good before it is open. */
+static const char *stopped_words(struct rmd_coord *c, const struct rmd_warm_lane *x) {
+    const struct rmd_source *s = x->source;
+    const struct rmd_lane *l = s && s->all.state != RMD_LANE_OPEN ? &s->all : s ? s->lane[x->provider] : NULL;
+    if (!l || (l->state != RMD_LANE_QUARANTINED && l->state != RMD_LANE_PROBING))
+        return NULL;
+    return rmd_arena_printf(&c->view, "%s%s (incident %llu)",
+                            l->state == RMD_LANE_PROBING ? "probed with single recipients" : "quarantined",
+                            l == &s->all ? " everywhere" : "", (unsigned long long)l->incident);
+}
+
+/* What holds it, the first thing that has to be done first; a date only when nothing does, and its pace of late says one. */
 static void state(struct rmd_coord *c, const struct rmd_warm_lane *x, struct rmd_warmup_view *v) {
-    bool cold = rmd_warm_is_cold(x), registered, barred;
+    struct rmd_warm_outlook o;
+    bool registered;
     v->detail = "";
-    if (!cold) {
+    v->forecast_day = INT64_MIN;
+    v->new = !x->w.last_day;
+    if (!rmd_warm_is_cold(x)) {
         v->state = "warm";
+    } else if (x->source && rmd_warm_must_register(c, x->source, x->provider, &registered) && !registered) {
+        v->state = "not registered";
+        v->detail = "must be registered with the provider first: `remuda source register`";
     } else if (x->source && x->source->warm_waits) {
         v->state = "waits";
-        v->detail = rmd_arena_printf(&c->view, "%u sources of %s warm up already", x->source->net->warming,
-                                     x->source->network);
+        v->detail = rmd_arena_printf(&c->view, "%u source%s of %s warm%s up already", x->source->net->warming,
+                                     plural(x->source->net->warming), x->source->network,
+                                     x->source->net->warming == 1 ? "s" : "");
     } else if (x->w.paused) {
         v->state = "paused";
         v->detail = x->reason ? x->reason : "";
     } else {
+        const char *stopped = stopped_words(c, x);
         v->state = "warming";
-        if (x->w.hold)
-            v->detail = rmd_arena_printf(&c->view, "held for %u good days", x->w.hold);
+        rmd_warm_look_ahead(&x->scheme, &x->w, rmd_warm_day(c), &o);
+        v->detail = stopped ? stopped : outlook_words(c, x, &o);
+        if (!stopped && o.why == RMD_WARM_WHY_NOTHING)
+            v->forecast_day = rmd_warm_day(c) + o.days;
     }
-    barred = x->source && rmd_warm_must_register(c, x->source, x->provider, &registered) && !registered;
-    if (barred) {
-        v->state = "not registered";
-        v->detail = "must be registered with the provider first";
-    }
-    bool runs = cold && !barred && !x->w.paused && !(x->source && x->source->warm_waits);
-    v->forecast_day = runs ? rmd_warm_day(c) + rmd_warm_days_left(&x->scheme, &x->w) : INT64_MIN;
 }
 
 static void view(struct rmd_coord *c, struct rmd_warm_lane *x, struct rmd_warmup_view *v) {

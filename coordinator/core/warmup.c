@@ -288,3 +288,75 @@ void rmd_warm_set(struct rmd_warm *w, int64_t today, uint32_t stage) {
 uint32_t rmd_warm_days_left(const struct rmd_scheme *s, const struct rmd_warm *w) {
     return w->stage >= s->caps->n ? 0 : s->caps->n - w->stage + w->hold;
 }
+
+/* ---------------------------------------------------------------- what is to come */
+
+/* What record i came to, or, of the open day, will come to as it is now. */
+static struct rmd_judgement came_to(const struct rmd_scheme *s, const struct rmd_warm *w, uint32_t i) {
+    return judge(s, w, i, w->day[i].stage, w->day[i].hold, false);
+}
+
+static bool is_good(const struct rmd_judgement *j, const struct rmd_warm_day *d) {
+    return j->move == RMD_WARM_ADVANCED || j->move == RMD_WARM_DONE ||
+           (j->move == RMD_WARM_STAYS && j->hold < d->hold);
+}
+
+/* The open day holds it as soon as it is over a gate; what is behind it, when it was the last one with mail. */
+static bool is_held(const struct rmd_scheme *s, const struct rmd_warm *w, struct rmd_warm_outlook *out) {
+    for (uint32_t i = w->n_days; i-- > 0 && i + 2 >= w->n_days;) {
+        const struct rmd_warm_day *d = &w->day[i];
+        struct rmd_judgement j = came_to(s, w, i);
+        bool over = j.gate != RMD_GATE_KINDS;
+        if (d->day < w->set_day || (!over && !(d->stopped && !s->no_gates))) {
+            if (d->judged) /* it went well since */
+                return false;
+            continue;
+        }
+        out->why = over ? RMD_WARM_WHY_GATE : RMD_WARM_WHY_STOPPED;
+        out->gate = j.gate;
+        out->value = j.value;
+        out->day = d->day;
+        return true;
+    }
+    return false;
+}
+
+static void count_days(const struct rmd_scheme *s, const struct rmd_warm *w, int64_t today,
+                       struct rmd_warm_outlook *out) {
+    int64_t from = today - RMD_WARM_AGAIN;
+    from = w->day[0].day > from ? w->day[0].day : from;
+    from = w->set_day > from ? w->set_day : from;
+    out->of = today > from ? (uint32_t)(today - from) : 0;
+    for (uint32_t i = 0; i < w->n_days; i++) {
+        const struct rmd_warm_day *d = &w->day[i];
+        struct rmd_judgement j = came_to(s, w, i);
+        if (d->day < from)
+            continue;
+        out->most = d->distinct > out->most ? d->distinct : out->most;
+        out->good += is_good(&j, d);
+        out->of += d->day == today && is_good(&j, d); /* it can't get worse than good for its volume */
+    }
+}
+
+void rmd_warm_look_ahead(const struct rmd_scheme *s, const struct rmd_warm *w, int64_t today,
+                         struct rmd_warm_outlook *out) {
+    *out = (struct rmd_warm_outlook){.gate = RMD_GATE_KINDS, .needed = rmd_warm_needed(s, w->stage)};
+    if (w->stage >= s->caps->n)
+        return;
+    if (!w->last_day || !w->n_days) {
+        out->why = RMD_WARM_WHY_NEW;
+        return;
+    }
+    out->idle = today > w->last_day ? today - w->last_day - 1 : 0;
+    if (out->idle >= RMD_WARM_IDLE_DAYS) {
+        out->why = RMD_WARM_WHY_IDLE;
+        return;
+    }
+    if (is_held(s, w, out))
+        return;
+    count_days(s, w, today, out);
+    if (out->good)
+        out->days = (rmd_warm_days_left(s, w) * out->of + out->good - 1) / out->good;
+    else
+        out->why = out->of ? RMD_WARM_WHY_UNUSED : RMD_WARM_WHY_FIRST;
+}

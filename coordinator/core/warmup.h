@@ -24,6 +24,7 @@ enum {
     RMD_WARM_DAYS = 9,  /* kept: the open one and eight before it */
     RMD_WARM_AGAIN = 7, /* days that a late complaint judges again */
     RMD_WARM_SEEN = 512,
+    RMD_WARM_IDLE_DAYS = 3, /* without mail: its pace of before says nothing any more; a weekend has two */
 };
 
 struct rmd_warm_day {
@@ -110,6 +111,29 @@ bool rmd_warm_complaints(const struct rmd_scheme *s, struct rmd_warm *w, int64_t
 void rmd_warm_set(struct rmd_warm *w, int64_t today, uint32_t stage);
 /* Sending days until it is warm when all of them go well; 0: it is. */
 uint32_t rmd_warm_days_left(const struct rmd_scheme *s, const struct rmd_warm *w);
+
+/* When it will be warm, by what it did of late: of the last RMD_WARM_AGAIN days, those that gained a stage or a day of being held. A
+ * date is told only while such a pace exists; else `why` says what holds the lane. */
+enum rmd_warm_why {
+    RMD_WARM_WHY_NOTHING, /* days: at the pace of good days of the last `of` */
+    RMD_WARM_WHY_NEW,     /* no mail yet */
+    RMD_WARM_WHY_IDLE,    /* none in the last `idle` days */
+    RMD_WARM_WHY_GATE,    /* of the open day, or of the last one with mail: value */
+    RMD_WARM_WHY_STOPPED, /* a quarantine fell on that day */
+    RMD_WARM_WHY_FIRST,   /* its first day isn't over */
+    RMD_WARM_WHY_UNUSED,  /* no day used its stage: most of needed at most */
+};
+struct rmd_warm_outlook {
+    enum rmd_warm_why why;
+    uint32_t days; /* until it is warm; why NOTHING */
+    uint32_t good, of;
+    int64_t idle, day; /* day: that of the gate or the quarantine */
+    enum rmd_gate_kind gate;
+    struct rmd_gate_value value;
+    uint64_t most, needed;
+};
+void rmd_warm_look_ahead(const struct rmd_scheme *s, const struct rmd_warm *w, int64_t today,
+                         struct rmd_warm_outlook *out);
 /* Distinct accepted recipients that a day of this stage needs. */
 uint64_t rmd_warm_needed(const struct rmd_scheme *s, uint32_t stage);
 

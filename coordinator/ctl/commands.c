@@ -77,8 +77,10 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
     {"warmup", "pause", "ADDRESS|DOMAIN [PROVIDER] --reason TEXT", "Gain no stage until it is resumed", "Mail goes on at the present stage.\n", rmd_ctl_warmup_verb},
     {"warmup", "resume", "ADDRESS|DOMAIN [PROVIDER] [--reason TEXT]", "Go on with a paused warm-up", "", rmd_ctl_warmup_verb},
     {"warmup", "set", "ADDRESS|DOMAIN [PROVIDER] --stage N --reason TEXT", "Set a warm-up forward or back", "  --stage N  a stage from 1, or \"warm\"\n", rmd_ctl_warmup_verb},
-    {"warmup", NULL, "[ADDRESS|DOMAIN]", "Warm-ups: stages, caps, gates, and when each lane will be warm",
-     "With a name its gates are shown as well: the rates of its last sending day with their bounds.\n", rmd_ctl_warmup_show},
+    {"warmup", NULL, "[ADDRESS|DOMAIN] [--all]", "Warm-ups: stages, caps, gates, and when each lane will be warm",
+     "Lanes that never had mail share a line for what holds them. A date is told when the days of late lead to one; else WHY says what\n"
+     "holds the lane. With a name its gates are shown as well: the rates of its last sending day with their bounds.\n"
+     "  --all  every lane has a line\n", rmd_ctl_warmup_show},
     {"reputation", NULL, "[ADDRESS|NETWORK|DOMAIN]", "Reputations of sources, networks and sending domains, and why",
      "Scores go from 0 to 100; everybody begins at 50. good (from 65) comes first where several sources may take work, poor\n"
      "(below 35) has a smaller share of each hour. With a name: term by term, at each provider.\n", rmd_ctl_reputation},

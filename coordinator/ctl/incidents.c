@@ -8,6 +8,15 @@
 
 /* ---- incidents */
 
+/* The source that it is about, or the first of them and how many more. */
+static const char *subject(const json_t *x, char *buf, size_t size) {
+    size_t n = json_array_size(json_object_get(x, "sources")) + (size_t)rmd_json_i(x, "more_sources");
+    if (!*rmd_json_s(x, "source") || n < 2)
+        return *rmd_json_s(x, "source") ? rmd_json_s(x, "source") : rmd_json_s(x, "subject");
+    rmd_format(buf, size, "%s +%zu", rmd_json_s(x, "source"), n - 1);
+    return buf;
+}
+
 int rmd_ctl_incident_list(struct rmd_ctl *c) {
     bool all = false;
     const struct rmd_ctl_option o[] = {{"all", NULL, &all}, {0}};
@@ -22,10 +31,10 @@ int rmd_ctl_incident_list(struct rmd_ctl *c) {
     if (rc == CTL_OK && !c->json) {
         struct rmd_table *t = rmd_table_new(">NO|OPENED|SOURCE|PROVIDER|CLASS|STATE|>MOVED|>WAITING|TICKET|WHAT");
         json_array_foreach(json_object_get(answer, "incidents"), i, x) {
-            char when[32];
+            char when[32], who[80];
             rmd_table_count(t, (uint64_t)rmd_json_i(x, "id"));
             rmd_table_cell(t, rmd_ctl_when(rmd_json_s(x, "opened"), when));
-            rmd_table_cell(t, *rmd_json_s(x, "source") ? rmd_json_s(x, "source") : rmd_json_s(x, "subject"));
+            rmd_table_cell(t, subject(x, who, sizeof who));
             rmd_table_cell(t, rmd_json_s(x, "provider"));
             rmd_table_cell(t, rmd_json_s(x, "class"));
             rmd_table_cell(t, rmd_json_s(x, "state"));
@@ -122,13 +131,48 @@ static void show_surge(const json_t *s) {
     }
 }
 
+static void show_where(const json_t *x) {
+    const char *site = rmd_json_s(x, "site"), *provider = rmd_json_s(x, "provider");
+    size_t n = json_array_size(json_object_get(x, "sources")) + (size_t)rmd_json_i(x, "more_sources");
+    if (*site)
+        printf("  at        the site of %s (%s)\n", site, provider);
+    if (n < 2 && *rmd_json_s(x, "source"))
+        printf("  source    %s%s%s\n", rmd_json_s(x, "source"), *site ? "" : " at ",
+               *site       ? ""
+               : *provider ? provider
+                           : "every provider");
+    if (n > 1)
+        printf("  sources   %zu%s%s\n", n, *site ? "" : " at ", *site ? "" : provider);
+}
+
+/* Of several, each has a line. */
+static void show_sources(const json_t *x) {
+    const json_t *sources = json_object_get(x, "sources"), *s;
+    size_t i;
+    if (json_array_size(sources) < 2)
+        return;
+    putchar('\n');
+    struct rmd_table *t = rmd_table_new("SOURCE|REFUSED|STATE|UNTIL|>CAME BACK");
+    json_array_foreach(sources, i, s) {
+        char since[32], until[32];
+        bool over = *rmd_json_s(s, "over") != 0, probed = strcmp(rmd_json_s(s, "state"), "probing") == 0;
+        const char *end = rmd_json_s(s, over ? "over" : "until");
+        rmd_table_cell(t, rmd_json_s(s, "address"));
+        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(s, "since"), since));
+        rmd_table_cell(t, over ? "over since" : rmd_json_s(s, "state"));
+        rmd_table_cell(t, *end ? rmd_ctl_when(end, until) : probed ? "it is accepted" : "resolved");
+        rmd_table_count(t, (uint64_t)rmd_json_i(s, "came_back"));
+    }
+    rmd_table_print(t, NULL);
+    if (rmd_json_i(x, "more_sources"))
+        printf("and %" PRId64 " more\n", rmd_json_i(x, "more_sources"));
+}
+
 static void show_incident(json_t *x) {
     printf("incident %" PRId64 " (%s): %s\n", rmd_json_i(x, "id"), rmd_json_s(x, "state"), rmd_json_s(x, "title"));
     if (*rmd_json_s(x, "subject"))
         printf("  about     %s\n", rmd_json_s(x, "subject"));
-    if (*rmd_json_s(x, "source"))
-        printf("  source    %s at %s\n", rmd_json_s(x, "source"),
-               *rmd_json_s(x, "provider") ? rmd_json_s(x, "provider") : "every provider");
+    show_where(x);
     printf("  class     %s, scope %s\n  cause     %s\n", rmd_json_s(x, "class"), rmd_json_s(x, "scope"),
            rmd_json_s(x, "cause"));
     const json_t *surge = json_object_get(x, "surge");
@@ -139,6 +183,7 @@ static void show_incident(json_t *x) {
         show_moving(x);
     show_next(x);
     show_line(x);
+    show_sources(x);
 }
 
 int rmd_ctl_incident_show(struct rmd_ctl *c) {

@@ -41,16 +41,61 @@ static void more_cell(struct rmd_table *t, const json_t *l) {
 static void warm_cell(struct rmd_table *t, const json_t *l) {
     char text[32];
     const char *since = rmd_json_s(l, "warm_since"), *forecast = rmd_json_s(l, "forecast");
-    rmd_format(text, sizeof text, *since ? "since %.10s" : "%.10s", *since ? since : forecast);
+    rmd_format(text, sizeof text, *since ? "since %.10s" : "%.10s",
+               *since      ? since
+               : *forecast ? forecast
+                           : "no date");
     rmd_table_cell(t, text);
 }
 
-static void show_lanes(const json_t *answer) {
+/* It never had mail, and nobody set its stage: there is nothing to say of it alone. */
+static bool is_quiet(const json_t *l) {
+    bool warm = rmd_json_i(l, "stage") > rmd_json_i(l, "stages");
+    return json_is_true(json_object_get(l, "new")) && !rmd_json_i(l, "outstanding") &&
+           (warm || rmd_json_i(l, "stage") == 1);
+}
+
+static bool same(const json_t *a, const json_t *b) {
+    static const char *const key[] = {"plan", "state", "detail", "warm_since"};
+    for (size_t i = 0; i < sizeof key / sizeof key[0]; i++)
+        if (strcmp(rmd_json_s(a, key[i]), rmd_json_s(b, key[i])) != 0)
+            return false;
+    return strcmp(name_of(a), name_of(b)) == 0;
+}
+
+/* Those of which nothing is to be said, in one line for each source or domain and what holds them. */
+static void show_quiet(struct rmd_table *t, json_t *lanes) {
+    json_t *l, *m;
+    size_t i, k;
+    json_array_foreach(lanes, i, l) {
+        char text[40];
+        size_t n = 0;
+        bool first = is_quiet(l);
+        for (k = 0; k < i && first; k++)
+            first = !is_quiet(json_array_get(lanes, k)) || !same(l, json_array_get(lanes, k));
+        if (!first)
+            continue;
+        json_array_foreach(lanes, k, m) n += is_quiet(m) && same(l, m);
+        rmd_format(text, sizeof text, "(%zu providers)", n);
+        rmd_table_cell(t, name_of(l));
+        rmd_table_cell(t, n > 1 ? text : rmd_json_s(l, "provider"));
+        rmd_table_cell(t, rmd_json_s(l, "plan"));
+        rmd_table_cell(t, rmd_json_s(l, "state"));
+        for (k = 0; k < 7; k++)
+            rmd_table_cell(t, "");
+        warm_cell(t, l);
+        rmd_table_cell(t, rmd_json_s(l, "detail"));
+    }
+}
+
+static void show_lanes(const json_t *answer, bool all) {
     struct rmd_table *t =
         rmd_table_new("WARM-UP|PROVIDER|PLAN|STATE|>STAGE|>CAP/24H|>USED|>FREE|MORE IN|>TODAY|>NEEDED|WARM|WHY");
-    json_t *l;
+    json_t *l, *lanes = json_object_get(answer, "lanes");
     size_t i;
-    json_array_foreach(json_object_get(answer, "lanes"), i, l) {
+    json_array_foreach(lanes, i, l) {
+        if (!all && is_quiet(l))
+            continue;
         rmd_table_cell(t, name_of(l));
         rmd_table_cell(t, rmd_json_s(l, "provider"));
         rmd_table_cell(t, rmd_json_s(l, "plan"));
@@ -68,6 +113,8 @@ static void show_lanes(const json_t *answer) {
         warm_cell(t, l);
         rmd_table_cell(t, rmd_json_s(l, "detail"));
     }
+    if (!all)
+        show_quiet(t, lanes);
     rmd_table_print(
         t, "nothing warms up; `remuda source add --warmup PLAN` or `remuda stream set --domain-warmup PLAN` begins");
 }
@@ -101,7 +148,9 @@ static void show_gates(const json_t *answer) {
 
 int rmd_ctl_warmup_show(struct rmd_ctl *c) {
     const char *name = NULL;
-    int rc = rmd_ctl_options(c, NULL, &name, 0, 1);
+    bool all = false;
+    const struct rmd_ctl_option o[] = {{"all", NULL, &all}, {0}};
+    int rc = rmd_ctl_options(c, o, &name, 0, 1);
     json_t *answer = NULL;
     char path[512] = "/v1/warmup";
     if (rc >= 0)
@@ -116,7 +165,7 @@ int rmd_ctl_warmup_show(struct rmd_ctl *c) {
         rmd_ctl_print_json(answer);
     } else if (rc == CTL_OK) {
         printf("sending day %s\n", rmd_json_s(answer, "day"));
-        show_lanes(answer);
+        show_lanes(answer, all);
         if (name)
             show_gates(answer);
     }
@@ -147,8 +196,12 @@ int rmd_ctl_warmup_verb(struct rmd_ctl *c) {
     rmd_format(path, sizeof path, "/v1/warmup/%s/%s", e, verb);
     free(e);
     rc = rmd_ctl_call(c, "POST", path, o, &answer);
-    rmd_format(text, sizeof text, "warm-up of %s%s%s: %s%s%s", name[0], name[1] ? " at " : "", name[1] ? name[1] : "",
-               set      ? "stage "
+    char at[64];
+    int64_t changed = rmd_json_i(answer, "changed");
+    rmd_format(at, sizeof at, "%lld provider%s", (long long)changed, changed == 1 ? "" : "s");
+    rmd_format(text, sizeof text, "warm-up of %s at %s: %s%s%s", name[0], name[1] ? name[1] : at,
+               !changed ? "it was so already"
+               : set    ? "stage "
                : resume ? "goes on"
                         : "paused",
                set ? stage : "", set ? " from now on" : "");

@@ -47,9 +47,9 @@
  * GET  /v1/reputation[?name=ADDRESS|NETWORK|DOMAIN]  {"reputations":[{"kind":"source"|"lane"|"network"|"domain","name","provider" (null: over all),"score","band",
  *                                   "little_evidence","attempts","terms":[{"term","points","weight","events","share","half_life_hours","reason"}]}]}
  * GET  /v1/warmup[?name=ADDRESS|DOMAIN]  {"day":DATE,"lanes":[{"source" or "domain","provider","plan","state","detail","stage","stages","hold","cap_per_day",
- *                                   "used_24h","outstanding","hour_cap","hour_used","free","frees_in_ms","distinct","needed","warm_as","warm_since","forecast",
+ *                                   "used_24h","outstanding","hour_cap","hour_used","free","frees_in_ms","distinct","needed","warm_as","warm_since","forecast" (null: detail says why),"new" (no mail yet),
  *                                   "gates":[{"gate","events","of","rate","low","high","max","verdict"}],"day"}]}; rates are fractions, stage counts from 1
- * POST /v1/warmup/NAME/pause | resume | set {"provider","stage","reason"}   stage: a number from 1, or "warm"
+ * POST /v1/warmup/NAME/pause | resume | set {"provider","stage","reason"}   stage: a number from 1, or "warm"; "changed": lanes
  * POST /v1/signals/complaints      {"source" or "domain","provider","day","count","reason"}: how many recipients complained about the mail of that sending day
  * GET  /v1/nodes                   {"nodes":[{"id","name","key","state","connected","hostname","software","trouble","last_heard_ms","leases","messages_leased",
  *                                   "in_doubt","connections","waiting"}]}

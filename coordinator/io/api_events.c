@@ -41,6 +41,7 @@ static const char *const types[] = {
     "list.set_aside",
     "list.trusted",
     "incident.opened",
+    "incident.joined",
     "incident.resolved",
     "incident.canary",
     "incident.growing",

@@ -456,6 +456,24 @@ static void add_moving(struct view *v, json_t *o, const Remuda__IncidentRecord *
     json_object_set_new(o, "ticket", rmd_json_text(i->ticket));
 }
 
+/* Every source that it is about. */
+static void add_sources(struct view *v, json_t *o, const Remuda__IncidentRecord *i) {
+    json_t *sources = json_array();
+    if (!i->n_member && i->source)
+        json_array_append_new(sources, json_pack("{s:s}", "address", rmd_coord_source_address(v->core, i->source)));
+    for (size_t k = 0; k < i->n_member; k++) {
+        struct rmd_member_view m;
+        rmd_coord_incident_member(v->core, i, k, &m);
+        json_array_append_new(sources,
+                              json_pack("{s:s, s:o, s:s, s:o, s:o, s:I}", "address", m.address, "since",
+                                        rmd_json_time(m.since_wall_ms), "state", rmd_lane_state_name(m.state),
+                                        "until", rmd_json_time(m.until_wall_ms), "over",
+                                        rmd_json_time(m.over_wall_ms), "came_back", (json_int_t)m.came_back));
+    }
+    json_object_set_new(o, "sources", sources);
+    json_object_set_new(o, "more_sources", json_integer((json_int_t)i->more_members));
+}
+
 static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     struct view *v = ctx;
     if (i->state && !v->only)
@@ -479,6 +497,7 @@ static void add_incident(void *ctx, const Remuda__IncidentRecord *i) {
     json_object_set_new(o, "moved", json_integer((json_int_t)i->moved));
     json_object_set_new(o, "moved_to", moved_to);
     add_moving(v, o, i);
+    add_sources(v, o, i);
     json_object_set_new(o, "waiting", json_integer((json_int_t)i->waiting));
     json_object_set_new(o, "waiting_most", json_integer((json_int_t)i->waiting_most));
     json_object_set_new(o, "lapses", rmd_json_time(rmd_coord_incident_lapses(v->core, i->id)));

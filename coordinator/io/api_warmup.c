@@ -86,6 +86,7 @@ static void add(void *ctx, const struct rmd_warmup_view *v) {
         json_object_set_new(o, number[i].key, json_integer((json_int_t)number[i].value));
     json_object_set_new(o, "free", v->cap || v->hour_cap ? json_integer((json_int_t)v->free) : json_null());
     json_object_set_new(o, "frees_in_ms", v->frees_ms == RMD_NEVER ? json_null() : json_integer(v->frees_ms));
+    json_object_set_new(o, "new", json_boolean(v->new));
     json_object_set_new(o, "warm_since", rmd_json_time(v->warm_since_wall_ms));
     json_object_set_new(o, "forecast", v->forecast_day == INT64_MIN ? json_null() : json_day(v->forecast_day));
     json_object_set_new(o, "day", v->today ? json_day(v->today->day) : json_null());
@@ -162,8 +163,11 @@ void rmd_api_warmup_verb(struct rmd_api_request *r) {
                             .reason = rmd_api_string(r, "reason", &bad)};
     if (bad || (c.kind == RMD_CMD_WARMUP_SET && !take_stage(r, &c.number)))
         return;
-    if (rmd_api_command(r, &c, &reply))
-        show(r, r->segment[1], false);
+    if (!rmd_api_command(r, &c, &reply))
+        return;
+    show(r, r->segment[1], false);
+    if (!r->status)
+        json_object_set_new(r->out, "changed", json_integer((json_int_t)reply.number)); /* lanes */
 }
 
 void rmd_api_complaints(struct rmd_api_request *r) {

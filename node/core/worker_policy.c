@@ -162,7 +162,13 @@ static bool in_quarantine(const struct rmd_wsource *s, uint32_t provider) {
     return false;
 }
 
-static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
+/* What it told of a rest is over before its time. */
+static void stop_lifted(struct rmd_worker *w, struct rmd_lane *lane) {
+    rmd_worker_alarms_anew(lane, 0);
+    rmd_worker_pace_changed(w, lane, true);
+}
+
+static void set_lane(struct rmd_worker *w, struct rmd_lane *lane) {
     lane->policy = NULL;
     for (size_t i = 0; i < w->policy->n_provider; i++)
         if (w->policy->provider[i]->id == lane->provider)
@@ -173,7 +179,7 @@ static void set_lane(const struct rmd_worker *w, struct rmd_lane *lane) {
     rmd_pacer_ceiling(&lane->pacer, rmd_lane_paced(lane, rate));
     rmd_pacer_ceiling(&lane->connects, rmd_lane_paced(lane, lane->policy ? lane->policy->connects_per_minute : 0));
     if (rmd_worker_settle_stop(&lane->stop, in_quarantine(lane->source, lane->provider)))
-        rmd_worker_alarms_anew(lane, 0);
+        stop_lifted(w, lane);
 }
 
 static void settle_lane(struct rmd_worker *w, struct rmd_lane *lane) {

@@ -841,7 +841,10 @@ uint32_t cw_source(struct cw *w, const char *address, const char *node, uint64_t
 
 /* ---------------------------------------------------------------- submissions */
 
-enum { CHUNK_BYTES = 192 << 10 };
+enum {
+    CHUNK_BYTES = 192 << 10,
+    CHUNKS_A_BATCH = 200
+}; /* 200 of them are 38 MiB: a batch has less than RMD_STORE_BATCH_MAX */
 
 struct loading {
     struct cw *w;
@@ -888,21 +891,6 @@ static void put_chunk(struct loading *in, const char *domain, uint32_t group, ui
     in->chunks++;
 }
 
-static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n,
-                       uint32_t first) {
-    uint32_t number[RMD_CHUNK_ROWS_MAX], m = 0, seq = 0, group = rmd_fnv32(rmd_slice_str(domain)) & 0x7fffffff;
-    uint32_t most = in->w->row_bytes ? CHUNK_BYTES / (in->w->row_bytes + 100) : RMD_CHUNK_ROWS_MAX;
-    for (uint32_t i = at; i < n; i += step_by) {
-        number[m++] = first + i;
-        if (m == (most < RMD_CHUNK_ROWS_MAX ? most : RMD_CHUNK_ROWS_MAX)) {
-            put_chunk(in, domain, group, seq++, number, m, step_by);
-            m = 0;
-        }
-    }
-    if (m)
-        put_chunk(in, domain, group, seq, number, m, step_by);
-}
-
 /* Durable, without the core. */
 static void store_beside(struct cw *w, struct rmd_batch *b) {
     while (sync_one(w)) {
@@ -913,6 +901,23 @@ static void store_beside(struct cw *w, struct rmd_batch *b) {
     struct rmd_completion done;
     rc = w->store.ops->poll(w->store.s, &done, 1);
     assert(rc == 1 && done.error == RMD_OK);
+}
+
+static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n,
+                       uint32_t first) {
+    uint32_t number[RMD_CHUNK_ROWS_MAX], m = 0, seq = 0, group = rmd_fnv32(rmd_slice_str(domain)) & 0x7fffffff;
+    uint32_t most = in->w->row_bytes ? CHUNK_BYTES / (in->w->row_bytes + 100) : RMD_CHUNK_ROWS_MAX;
+    for (uint32_t i = at; i < n; i += step_by) {
+        number[m++] = first + i;
+        if (m == (most < RMD_CHUNK_ROWS_MAX ? most : RMD_CHUNK_ROWS_MAX)) {
+            put_chunk(in, domain, group, seq++, number, m, step_by);
+            m = 0;
+            if (in->chunks % CHUNKS_A_BATCH == 0) /* as a long submission comes in */
+                store_beside(in->w, &in->batch);
+        }
+    }
+    if (m)
+        put_chunk(in, domain, group, seq, number, m, step_by);
 }
 
 void cw_tenant(struct cw *w, uint32_t id) {

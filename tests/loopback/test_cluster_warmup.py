@@ -56,13 +56,18 @@ class WarmUp(ClusterCase):
         self.assertEqual((x["plan"], x["state"], x["stage"], x["stages"], x["cap_per_day"], x["free"], x["needed"], x["frees_in_ms"]),
                          ("tiny", "warming", 1, 3, 6, 6, 5, 0))
         self.assertEqual(lanes[self.cold, "google"]["cap_per_day"], 8)
-        self.assertIsNotNone(x["forecast"])
+        self.assertEqual((x["forecast"], x["detail"], x["new"]), (None, "no mail to it yet", True))
         y = lanes[self.waits, "big"]
         self.assertEqual((y["state"], y["hour_cap"], y["forecast"]), ("waits", 25, None))
-        self.assertIn("1 sources of", y["detail"])
+        self.assertIn("1 source of", y["detail"])
         self.assertEqual(lanes[self.cold, "formal"]["state"], "not registered")
-        shown = self.cluster.remuda("warmup", as_json=False).out
-        self.assertRegex(shown, rf"{self.cold} +big +tiny +warming +1/3 +6 +0 +6 +now +0 +5 +2")
+        shown = self.cluster.remuda("warmup", "--all", as_json=False).out
+        self.assertRegex(shown, rf"{self.cold} +big +tiny +warming +1/3 +6 +0 +6 +now +0 +5 +no date +no mail to it yet")
+        short = self.cluster.remuda("warmup", as_json=False).out
+        self.assertRegex(short, rf"{self.cold} +\(\d+ providers\) +tiny +warming .* +no date +no mail to it yet")
+        self.assertRegex(short, rf"{self.cold} +\(2 providers\) +tiny +not registered .* +must be registered")
+        self.assertRegex(short, rf"{self.waits} +\(\d+ providers\) +standard +waits ")
+        self.assertLess(short.count("\n"), 8)
         source = self.cluster.remuda("source", "show", self.cold, as_json=False).out
         self.assertRegex(source, r"formal +to be registered +stage 1 of 3 +50 fair +8")
 
@@ -78,7 +83,10 @@ class WarmUp(ClusterCase):
         x = self.lanes(self.cold)[self.cold, "big"]
         self.assertEqual((x["distinct"], x["free"]), (6, 0))
         self.assertEqual([g["verdict"] for g in x["gates"]], ["ok", "ok", "ok", "unknown"])
+        self.assertEqual((x["detail"], x["forecast"] is not None), ("", True))
         table = self.cluster.remuda("warmup", self.cold, as_json=False).out
+        self.assertRegex(table, rf"{self.cold} +big +tiny +warming +1/3 +6 +6 +0 ")
+        self.assertRegex(table, rf"{self.cold} +\(\d+ providers\) ")
         self.assertRegex(table, r"big +20\S+ +complaints +0 +0 +0.00 % +0.00 % +100.00 % +0.10 % +unknown")
         # The warm one comes, and takes the rest at once.
         self.cluster.source(self.warm, warm_as="1k", since="2024-03-01")
@@ -99,7 +107,12 @@ class WarmUp(ClusterCase):
         self.cluster.remuda("warmup", "pause", self.cold, "big", "--reason", "the list is being cleaned")
         x = self.lanes()[self.cold, "big"]
         self.assertEqual((x["state"], x["detail"]), ("paused", "the list is being cleaned"))
-        self.cluster.remuda("warmup", "resume", self.cold, "big")
+        said = self.cluster.remuda("warmup", "pause", self.cold, "--reason", "a holiday", as_json=False).out
+        self.assertRegex(said, rf"^warm-up of {self.cold} at \d+ providers: paused\n$")
+        paused = [e["text"] for e in self.cluster.events(type="warmup.paused")]
+        self.assertEqual(len(paused), 2, paused)
+        self.assertRegex(paused[-1], rf"^{self.cold} at \d+ providers: gains no stage until it is resumed: a holiday$")
+        self.cluster.remuda("warmup", "resume", self.cold)
         self.cluster.remuda("warmup", "set", self.cold, "big", "--stage", "3", "--reason", "known there")
         x = self.lanes()[self.cold, "big"]
         self.assertEqual((x["state"], x["stage"], x["cap_per_day"]), ("warming", 3, 24))

@@ -369,6 +369,8 @@ void sim_check_event(struct sim *s, const Remuda__EventRecord *e) {
         sim_say(s, "event: %s %s", e->type, e->text);
         if (strcmp(e->type, "source.quarantined") == 0)
             sim_stops_quarantined(s, e);
+        if (strcmp(e->type, "incident.opened") == 0)
+            sim_stops_opened(s);
         if (strcmp(e->type, "sender.resting") == 0 || strcmp(e->type, "sender.paused") == 0)
             sim_stops_sender(s, e);
         if (strcmp(e->type, "stream.paused") == 0)

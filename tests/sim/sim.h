@@ -525,6 +525,8 @@ void sim_stops_mail(struct sim *s, const struct sim_conn *c, const struct sim_ca
 void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network);
 /* The coordinator says that a source is quarantined, at a provider or (0) everywhere. */
 void sim_stops_quarantined(struct sim *s, const Remuda__EventRecord *e);
+/* An incident was opened: of each single site, at most one of a kind is open. */
+void sim_stops_opened(struct sim *s);
 void sim_stops_accepted(struct sim *s, const struct sim_conn *c);
 /* A receiver refuses the sending domain. */
 void sim_stops_shunned(struct sim *s, const struct sim_conn *c, bool for_good);

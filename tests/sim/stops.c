@@ -257,3 +257,32 @@ void sim_stops_resolved(struct sim *s) {
     memset(s->stops.other, 0, sizeof s->stops.other);
     memset(s->stops.network, 0, sizeof s->stops.network);
 }
+
+/* ---------------------------------------------------------------- one cause, one incident */
+
+enum { CAUSES = 64 };
+struct causes {
+    struct sim *s;
+    struct cause {
+        uint64_t site;
+        uint32_t class;
+    } v[CAUSES];
+    uint32_t n;
+};
+
+static void open_cause(void *ctx, const Remuda__IncidentRecord *r) {
+    struct causes *x = ctx;
+    if (r->state || !r->site)
+        return;
+    for (uint32_t i = 0; i < x->n; i++)
+        if (x->v[i].site == r->site && x->v[i].class == r->class_)
+            sim_broken(x->s, "one cause is one incident", "the site of %s has two open ones of class %u",
+                       r->site_name, r->class_);
+    if (x->n < CAUSES)
+        x->v[x->n++] = (struct cause){r->site, r->class_};
+}
+
+void sim_stops_opened(struct sim *s) {
+    struct causes x = {.s = s};
+    rmd_coord_incidents(s->coord.core, open_cause, &x);
+}

@@ -444,6 +444,7 @@ static void tell_pace(struct cw *w, struct cw_node *n, uint32_t source, uint32_t
     l.narrowed = slowed ? 3 : 0;
     l.slowed = slowed;
     l.slowed_ms = MINUTE;
+    l.rest_ms = slowed ? 10 * MINUTE : 0;
     l.fresh = fresh;
     l.deferred_permille = 5000;
     l.site = sites;
@@ -504,6 +505,28 @@ static void pace_is_kept_and_given_back(void **state) {
     assert_int_equal(p.pace.deferred_permille, 1000); /* bounded, as its sites are */
     assert_int_equal(p.pace.n_sites, RMD_PACE_SITES);
     assert_int_equal(w->now.wall_ms - p.pace.slowed_wall_ms, MINUTE);
+    assert_int_equal(p.pace.rest_wall_ms - w->now.wall_ms, 10 * MINUTE);
+    for (int everywhere = 0; everywhere < 2;
+         everywhere++) { /* a rest that was told ends with the stop that a person resolves */
+        struct rmd_verdict v = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                                .scope = RMD_SCOPE_SOURCE,
+                                .at_provider = true,
+                                .action = RMD_ACTION_QUARANTINE,
+                                .move = true,
+                                .rule = "block"};
+        cw_alarm(w, n, a, rmd_provider_id("google"), &v, 1);
+        if (everywhere)
+            cw_alarm(w, n, a, rmd_provider_id("yahoo"), &v, 1);
+        cw_run(w);
+        tell_pace(w, n, a, 90, true, false);
+        for (uint64_t i = 1; i < 5; i++)
+            (void)cw_command(
+                w, &(struct rmd_command){.kind = RMD_CMD_INCIDENT_RESOLVE, .number = i, .reason = "mended"});
+        rmd_coord_sources(w->core, on_source, &p);
+        assert_int_equal(p.pace.rest_wall_ms, 0);
+    }
+    for (int i = 0; i < 12; i++)
+        (void)leased_pace(w, n); /* probes */
     assert_int_equal(leased_pace(w, n), 90);
     tell_pace(w, n, a, 0, false, true); /* the lane began anew: it doesn't know better */
     assert_int_equal(leased_pace(w, n), 90);

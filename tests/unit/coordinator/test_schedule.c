@@ -347,6 +347,101 @@ static void it_can_be_changed_before_and_while_it_runs(void **state) {
     done(w);
 }
 
+/* Ten changes in a row, a second apart, release nothing; the next release comes when it was due, by the plan that holds then. */
+static void a_change_releases_nothing(void **state) {
+    (void)state;
+    const struct rmd_schedule_change batches = {.set_batch = true,
+                                                .set_every = true,
+                                                .s = {.batch = 50, .every_ms = 10 * MIN}},
+                                     larger = {.set_batch = true,
+                                               .set_every = true,
+                                               .s = {.batch = 80, .every_ms = 10 * MIN}},
+                                     later = {.set_every = true, .s.every_ms = 20 * MIN},
+                                     spread = {.set_over = true, .s.over_ms = 60 * H}, /* a slice: 10 minutes */
+        soon = {.set_at = true};
+    const struct {
+        const char *what;
+        struct rmd_schedule_change a, b; /* in turn; b holds in the end */
+        int64_t next;                    /* since the last release; and so many are released then */
+        unsigned n;
+    } rows[] = {
+        {"the same again", batches, batches, 10 * MIN, 50},
+        {"larger batches and back", larger, batches, 10 * MIN, 50},
+        {"larger batches", batches, larger, 10 * MIN, 80},
+        {"a longer time and back", later, batches, 10 * MIN, 50},
+        {"a longer time", batches, later, 20 * MIN, 50},
+        {"spread and back", spread, batches, 10 * MIN, 50},
+        {"spread", batches, spread, 10 * MIN, 2}, /* 950 in 360 slices */
+        {"started at once, which it is", soon, batches, 10 * MIN, 50},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cw *w = world();
+        struct rmd_campaign_view v;
+        print_message("  %s\n", rows[i].what);
+        int64_t t0 = w->now.wall_ms;
+        struct rmd_id id = submit(w, google, 1000, (struct rmd_schedule){.batch = 50, .every_ms = 10 * MIN});
+        cw_pass(w, 5 * MIN, 5 * S);
+        assert_int_equal(w->n_rcpts, 50);
+        for (int k = 0; k < 10; k++) {
+            assert_int_equal(set(w, &id, k % 2 ? rows[i].b : rows[i].a), RMD_OK);
+            cw_pass(w, S, S);
+            assert_int_equal(w->n_rcpts, 50);
+        }
+        cw_campaign(w, &id, &v);
+        assert_int_equal(v.released, 50);
+        assert_int_equal(v.next_release_wall_ms - t0, rows[i].next);
+        cw_pass(w, t0 + rows[i].next - w->now.wall_ms - S, S);
+        assert_int_equal(w->n_rcpts, 50);
+        cw_pass(w, 5 * S, S);
+        assert_int_equal(w->n_rcpts, 50 + rows[i].n);
+        done(w);
+    }
+}
+
+/* A shorter time is due sooner, once: not for all the time that has passed. Put off, it starts then and not with a piece before; what was
+ * released and not offered yet stays released; and a campaign that went without a pace gets one from where it is. */
+static void what_was_released_stays(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct rmd_id id = submit(w, google, 1000, (struct rmd_schedule){.batch = 50, .every_ms = H});
+    cw_pass(w, 30 * MIN, 5 * S);
+    assert_int_equal(set(w, &id, (struct rmd_schedule_change){.set_every = true, .s.every_ms = 10 * MIN}), RMD_OK);
+    cw_pass(w, 5 * MIN, S);
+    assert_int_equal(w->n_rcpts, 100);
+    struct rmd_schedule_change put_off = {.set_at = true, .s.start_wall_ms = w->now.wall_ms + MIN};
+    assert_int_equal(set(w, &id, put_off), RMD_OK);
+    put_off.s.start_wall_ms += MIN; /* and once more, while it waits: its last batch is five minutes old */
+    assert_int_equal(set(w, &id, put_off), RMD_OK);
+    cw_pass(w, 4 * MIN, S);
+    assert_int_equal(w->n_rcpts, 100);
+    cw_pass(w, 2 * MIN, S);
+    assert_int_equal(w->n_rcpts, 150);
+    /* A part of a batch wasn't offered yet when the plan changes. */
+    struct rmd_command source = {
+        .kind = RMD_CMD_SOURCE_STATE, .name = "203.0.113.7", .state = RMD_SOURCE_PAUSED, .reason = "x"};
+    w->node[0].holds = true;
+    cw_pass(w, 10 * MIN, S);
+    cw_answer_some(w, &w->node[0], 20);
+    assert_int_equal(cw_command(w, &source), RMD_OK);
+    cw_give_back(w, &w->node[0], every_lease, NULL, RMD_RETURN_RECALLED);
+    assert_int_equal(cw_campaign(w, &id, NULL)->offered, 170);
+    assert_int_equal(set(w, &id, (struct rmd_schedule_change){.set_every = true, .s.every_ms = 3 * H}), RMD_OK);
+    w->node[0].holds = false;
+    source.state = RMD_SOURCE_ACTIVE;
+    assert_int_equal(cw_command(w, &source), RMD_OK);
+    cw_pass(w, H, 10 * S);
+    assert_int_equal(contacted(w, w->now.wall_ms, "@"), 200);
+    done(w);
+
+    struct rmd_release r = {.rows = 1000, .from_wall_ms = 0};
+    struct rmd_schedule s = {.batch = 50, .every_ms = H};
+    struct rmd_release then = rmd_release_changed(&r, &s, 300, true, 7 * MIN);
+    assert_int_equal(rmd_release_at(&then, 7 * MIN), 300);
+    assert_int_equal(rmd_release_next(&then, 7 * MIN), 7 * MIN + H);
+    then = rmd_release_changed(&r, &s, 0, false, 7 * MIN); /* it hadn't begun */
+    assert_int_equal(rmd_release_at(&then, 7 * MIN), 50);
+}
+
 /* No mail is stranded: paused over its start, or past its age with batches still to come. */
 static void it_ends_in_every_state(void **state) {
     (void)state;
@@ -377,6 +472,8 @@ int main(void) {
         cmocka_unit_test(spread_is_even_in_time_and_over_providers),
         cmocka_unit_test(a_clock_that_steps_releases_nothing_twice),
         cmocka_unit_test(it_can_be_changed_before_and_while_it_runs),
+        cmocka_unit_test(a_change_releases_nothing),
+        cmocka_unit_test(what_was_released_stays),
         cmocka_unit_test(it_ends_in_every_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,12 @@ static void refuse_at(struct stage *x, int i, const char *domain, int64_t ms) {
     cw_run(&x->w);
 }
 
+static bool any_lease(void *ctx, const struct cw_lease *l) {
+    (void)ctx;
+    (void)l;
+    return true;
+}
+
 /* RCPTs since `from` to a domain, of one source or (-1) of all. */
 static size_t sent(const struct stage *x, int source, const char *domain, size_t from) {
     size_t n = 0;
@@ -105,7 +111,7 @@ static size_t sent(const struct stage *x, int source, const char *domain, size_t
 
 struct seen {
     const char *address;
-    enum rmd_lane_state other, google;
+    enum rmd_lane_state other, google, all;
     size_t n_sites;
     enum rmd_lane_state site;
     int64_t until_wall_ms;
@@ -120,6 +126,7 @@ static void on_source(void *ctx, const struct rmd_source_view *v) {
         if (strcmp(v->lane[i].provider, "google") == 0)
             s->google = v->lane[i].state;
     }
+    s->all = v->state;
     s->n_sites = v->n_sites;
     if (v->n_sites) {
         s->site = v->site[0].state;
@@ -130,6 +137,10 @@ static struct seen look(struct stage *x, int i) {
     struct seen s = {.address = address[i]};
     rmd_coord_sources(x->w.core, on_source, &s);
     return s;
+}
+
+static enum rmd_lane_state everywhere(struct stage *x, int i) {
+    return look(x, i).all;
 }
 
 struct found {
@@ -449,13 +460,165 @@ static void too_many_sites_are_the_lane(void **state) {
     tear_down(x);
 }
 
-/* Its DNS said another site than ours: what it gives back isn't dealt to it in circles. */
-static bool any_lease(void *ctx, const struct cw_lease *l) {
-    (void)ctx;
-    (void)l;
-    return true;
+/* ---------------------------------------------------------------- one cause, one incident */
+
+struct picked {
+    uint64_t id;
+    const Remuda__IncidentRecord *r;
+};
+static void pick(void *ctx, const Remuda__IncidentRecord *r) {
+    struct picked *p = ctx;
+    p->r = r->id == p->id ? r : p->r;
+}
+/* Until the next step. */
+static const Remuda__IncidentRecord *record(struct stage *x, uint64_t id) {
+    struct picked p = {.id = id};
+    rmd_coord_incidents(x->w.core, pick, &p);
+    assert_non_null(p.r);
+    return p.r;
 }
 
+static void member_is(struct stage *x, uint64_t id, int source, enum rmd_lane_state state, bool over) {
+    const Remuda__IncidentRecord *r = record(x, id);
+    bool found = false;
+    for (size_t i = 0; i < r->n_member; i++) {
+        struct rmd_member_view m;
+        rmd_coord_incident_member(x->w.core, r, i, &m);
+        if (strcmp(m.address, address[source]) != 0)
+            continue;
+        found = true;
+        assert_int_equal(m.state, state);
+        assert_int_equal(m.over_wall_ms != 0, over);
+    }
+    assert_true(found);
+}
+
+static void resolve(struct stage *x, uint64_t id) {
+    struct rmd_command m = {.kind = RMD_CMD_INCIDENT_RESOLVE, .number = id, .reason = "its lookup was broken"};
+    assert_int_equal(cw_command(&x->w, &m), RMD_OK);
+}
+
+/* Refuses everybody, in two ways of saying it: one incident, that speaks for all. */
+static void a_liar_is_one_incident(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    for (int i = 0; i < SOURCES; i++)
+        x->node[i]->holds = true;
+    mail(x, liar, 40);
+    refuse_at(x, x->a, "liar.test", 0);
+    cw_give_back(&x->w, x->node[x->a], any_lease, NULL, RMD_RETURN_SITE_STOPPED);
+    cw_pass(&x->w, MIN, 1000);
+    for (int i = 0; i < SOURCES; i++) {
+        if (i != x->a)
+            refuse_at(x, i, "liar.test", 0);
+        cw_give_back(&x->w, x->node[i], any_lease, NULL, RMD_RETURN_SITE_STOPPED);
+        x->node[i]->holds = false;
+    }
+    cw_pass(&x->w, MIN, 1000);
+    struct found f = incident(x, 0);
+    assert_int_equal(f.open, 1);
+    assert_int_equal(cw_events(&x->w, "incident.opened"), 1);
+    assert_int_equal(cw_events(&x->w, "incident.joined"), SOURCES - 1);
+    assert_non_null(strstr(f.title, "the site of liar.test refuses 3 of our sources"));
+    const Remuda__IncidentRecord *r = record(x, f.id);
+    assert_int_equal(r->n_member, SOURCES);
+    assert_int_equal(r->source, x->source[x->a]);
+    uint64_t back = 0;
+    for (size_t i = 0; i < r->n_member; i++)
+        back += r->member[i]->came_back;
+    assert_in_range(back, 40, 60); /* what moved came back twice */
+    assert_int_equal(r->waiting, 40);
+    for (int i = 0; i < SOURCES; i++)
+        member_is(x, f.id, i, RMD_LANE_QUARANTINED, false);
+    refuse_at(x, x->a, "liar.test", 0); /* said again */
+    struct rmd_verdict other_words = block(0);
+    other_words.class = RMD_CLASS_NO_RDNS;
+    cw_alarm_at(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("other"), &other_words, 1, "liar.test");
+    cw_run(&x->w);
+    assert_int_equal(incident(x, 0).open, 1);
+    assert_int_equal(record(x, f.id)->n_member, SOURCES);
+    cw_crash(&x->w, false);
+    cw_pass(&x->w, 3000, 500);
+    assert_int_equal(record(x, f.id)->n_member, SOURCES);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = mail(x, others, 100);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 100);
+    for (int i = 0; i < SOURCES; i++)
+        assert_int_equal(look(x, i).other, RMD_LANE_OPEN);
+    /* One word ends it for all. */
+    resolve(x, f.id);
+    assert_int_equal(cw_events(&x->w, "source.site_probing"), SOURCES);
+    cw_pass(&x->w, HOUR, MIN);
+    assert_int_equal(sent(x, -1, "@liar.test", t0), 40);
+    tear_down(x);
+}
+
+/* Each comes back for itself; the incident ends with the last one, and who is open again has its mail. */
+static void it_ends_with_its_last_source(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    int b = (x->a + 1) % SOURCES;
+    refuse_at(x, x->a, "liar.test", HOUR);
+    refuse_at(x, b, "liar.test", 0);
+    uint64_t id = incident(x, 0).id;
+    assert_int_equal(incident(x, 0).open, 1);
+    cw_pass(&x->w, HOUR + MIN, MIN);
+    mail(x, liar, 1); /* the probe */
+    cw_pass(&x->w, MIN, 1000);
+    member_is(x, id, x->a, RMD_LANE_OPEN, true);
+    member_is(x, id, b, RMD_LANE_QUARANTINED, false);
+    assert_int_equal(record(x, id)->state, 0);
+    size_t t0 = x->w.n_rcpts;
+    mail(x, liar, 100);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(sent(x, x->a, "@liar.test", t0), 100); /* no canary: the site answers it */
+    /* Refused again, it is a member again; a named provider's word takes it out. */
+    refuse_at(x, x->a, "liar.test", 0);
+    member_is(x, id, x->a, RMD_LANE_QUARANTINED, false);
+    assert_int_equal(record(x, id)->n_member, 2);
+    struct rmd_verdict v = block(0);
+    cw_alarm(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("google"), &v, 1);
+    cw_run(&x->w);
+    assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+    member_is(x, id, x->a, RMD_LANE_OPEN, true);
+    assert_int_equal(record(x, id)->state, 0);
+    assert_int_equal(look(x, b).other, RMD_LANE_OPEN);
+    resolve(x, id);
+    mail(x, liar, 1);
+    cw_pass(&x->w, MIN, 1000);
+    assert_int_equal(look(x, b).n_sites, 0);
+    tear_down(x);
+}
+
+/* A person has said that it was no evidence: for nothing else either. */
+static void what_was_resolved_corroborates_nothing(void **state) {
+    (void)state;
+    for (int resolved = 0; resolved < 2; resolved++) {
+        struct stage *x = build(0);
+        struct rmd_verdict v = block(0);
+        refuse_at(x, x->a, "liar.test", 0);
+        if (resolved)
+            resolve(x, incident(x, 0).id);
+        cw_crash(&x->w, false); /* nor after a restart */
+        cw_pass(&x->w, 3000, 500);
+        refuse_at(x, x->a, "p.test", 0);
+        assert_int_equal(look(x, x->a).other, resolved ? RMD_LANE_OPEN : RMD_LANE_QUARANTINED);
+        if (resolved) { /* p.test's goes on counting */
+            cw_alarm(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("google"), &v, 1);
+            cw_run(&x->w);
+            assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+            uint64_t google = incident(x, 0).id;
+            assert_string_equal(incident(x, google).site, "");
+            resolve(x, google);
+            cw_alarm(&x->w, x->node[x->a], x->source[x->a], rmd_provider_id("yahoo"), &v, 1);
+            cw_run(&x->w);
+            assert_int_equal(everywhere(x, x->a), RMD_LANE_OPEN); /* not two providers */
+        }
+        tear_down(x);
+    }
+}
+
+/* Its DNS said another site than ours: what it gives back isn't dealt to it in circles. */
 static void a_node_that_sees_another_site(void **state) {
     (void)state;
     struct stage *x = build(0);
@@ -486,6 +649,9 @@ int main(void) {
         cmocka_unit_test(nowhere_to_go),
         cmocka_unit_test(too_many_sites_are_the_lane),
         cmocka_unit_test(a_node_that_sees_another_site),
+        cmocka_unit_test(a_liar_is_one_incident),
+        cmocka_unit_test(it_ends_with_its_last_source),
+        cmocka_unit_test(what_was_resolved_corroborates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,6 +146,12 @@ static void days(struct cw *w, struct judge *j, const char *address, int n, uint
     }
 }
 
+static void no_date(const struct looked *l, const char *because) {
+    assert_true(l->v.forecast_day == INT64_MIN);
+    if (!strstr(l->detail, because))
+        fail_msg("\"%s\" doesn't say \"%s\"", l->detail, because);
+}
+
 static uint32_t deferring; /* source whose every third RCPT is deferred for the lane's sake; 0: none */
 
 static void defers(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email, Remuda__Outcome *o) {
@@ -168,8 +174,9 @@ static void sixty_days(void **state) {
     assert_int_equal(l.v.cap, 20);
     assert_int_equal(l.v.hour_cap, 4);
     assert_int_equal(l.v.free, 4);
-    assert_int_equal(l.v.forecast_day - rmd_coord_sending_day(w->core), 12);
     assert_string_equal(l.state, "warming");
+    assert_true(l.v.new);
+    no_date(&l, "no mail to it yet");
     /* A week: a stage a day. What exceeds goes to the warm one at once. */
     days(w, &j, "203.0.113.7", 1, 200, &number);
     assert_int_equal(sent_by(w, cold, 0), 20);
@@ -178,6 +185,8 @@ static void sixty_days(void **state) {
     l = look(w, "203.0.113.7", "google");
     assert_int_equal(l.v.stage, 7);
     assert_int_equal(cw_events(w, "warmup.advanced"), 6);
+    assert_int_equal(l.v.forecast_day - rmd_coord_sending_day(w->core), 12 - 6);
+    assert_string_equal(l.detail, "");
     /* A day with many deferrals: surely over, one back and held for a day. */
     deferring = cold;
     days(w, &j, "203.0.113.7", 1, 400, &number);
@@ -186,14 +195,22 @@ static void sixty_days(void **state) {
     assert_int_equal(l.v.stage, 6);
     assert_int_equal(l.v.hold, 1);
     assert_int_equal(cw_events(w, "warmup.back"), 1);
+    no_date(&l, "% (limit 10.00 %) holds the stage for 1 good day");
+    assert_memory_equal(l.detail, "gate deferrals at 3", 19); /* every third */
     days(w, &j, "203.0.113.7", 1, 400, &number);
-    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 6);
+    l = look(w, "203.0.113.7", "google");
+    assert_int_equal(l.v.stage, 6);
+    /* Six good days and this one, of eight since the first; the window has seven of them. */
+    assert_string_equal(l.detail, "at its pace of late: 6 good days of 7");
+    assert_int_equal(l.v.forecast_day - rmd_coord_sending_day(w->core), (7 * 7 + 5) / 6);
     days(w, &j, "203.0.113.7", 1, 400, &number);
     assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 7);
     /* Days with too little mail don't count, days without any don't either. */
     days(w, &j, "203.0.113.7", 2, 20, &number);
     days(w, &j, "203.0.113.7", 3, 0, &number);
-    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 7);
+    l = look(w, "203.0.113.7", "google");
+    assert_int_equal(l.v.stage, 7);
+    no_date(&l, "no mail to it in the last 3 days");
     /* A crash, and a reboot with another clock, in the midst of a day: nothing is forgotten. */
     cw_submit(w, "bulk", google, 600, number);
     number += 600;
@@ -422,7 +439,7 @@ static void places_in_a_network(void **state) {
     uint32_t first = add(w, "203.0.113.7", "story", 0), second = add(w, "203.0.113.8", "story", 0),
              elsewhere = add(w, "198.51.100.9", "story", 0);
     assert_string_equal(look(w, "203.0.113.8", "google").state, "waits");
-    assert_string_equal(look(w, "203.0.113.8", "google").detail, "1 sources of 203.0.113.0/24 warm up already");
+    assert_string_equal(look(w, "203.0.113.8", "google").detail, "1 source of 203.0.113.0/24 warms up already");
     cw_submit(w, "bulk", google, 100, 0);
     cw_pass(w, 12 * HOUR, STEP);
     assert_int_equal(sent_by(w, second, 0), 0);
@@ -624,6 +641,43 @@ static void a_plan_that_changes_holds_at_once(void **state) {
     done(w);
 }
 
+/* One command is one event; who is stopped has no date, whatever its days were. */
+static void what_holds_a_lane_is_said(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t a = add(w, "203.0.113.7", "story", 0), number = 0;
+    struct judge j = {.source = a, .provider = rmd_provider_id("google")};
+    struct rmd_command m = {.kind = RMD_CMD_WARMUP_PAUSE, .name = "203.0.113.7", .reason = "a holiday"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_true(w->reply_number > 1); /* lanes */
+    assert_int_equal(cw_events(w, "warmup.paused"), 1);
+    struct looked l = look(w, "203.0.113.7", "google");
+    no_date(&l, "a holiday");
+    m.kind = RMD_CMD_WARMUP_RESUME;
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_int_equal(cw_events(w, "warmup.resumed"), 1);
+    assert_int_equal(cw_command(w, &m), RMD_OK); /* nothing is new */
+    assert_int_equal(w->reply_number, 0);
+    assert_int_equal(cw_events(w, "warmup.resumed"), 1);
+    m = (struct rmd_command){.kind = RMD_CMD_WARMUP_SET, .name = "203.0.113.7", .number = 2, .reason = "known"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_int_equal(cw_events(w, "warmup.set"), 1);
+    days(w, &j, "203.0.113.7", 3, 100, &number);
+    l = look(w, "203.0.113.7", "google");
+    assert_true(l.v.forecast_day > rmd_coord_sending_day(w->core));
+    struct rmd_verdict v = {.class = RMD_CLASS_IP_BLOCKLISTED,
+                            .scope = RMD_SCOPE_SOURCE,
+                            .at_provider = true,
+                            .action = RMD_ACTION_QUARANTINE,
+                            .move = true,
+                            .rule = "block"};
+    cw_alarm(w, &w->node[0], a, rmd_provider_id("google"), &v, 1);
+    cw_run(w);
+    l = look(w, "203.0.113.7", "google");
+    no_date(&l, "quarantined (incident 1)");
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixty_days),
@@ -640,6 +694,7 @@ int main(void) {
         cmocka_unit_test(a_warm_up_follows_its_provider_through_reloads),
         cmocka_unit_test(moved_work_goes_to_warm_lanes),
         cmocka_unit_test(a_plan_that_changes_holds_at_once),
+        cmocka_unit_test(what_holds_a_lane_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

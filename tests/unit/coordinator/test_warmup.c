@@ -303,12 +303,72 @@ static void volumes(void **state) {
     assert_int_equal(rmd_plan_hour(&p, 3), 1);
 }
 
+/* ---------------------------------------------------------------- what is to come */
+
+/* Days 1, 2, ...: '.' no mail, 'g' its stage is used, 'u' it isn't, 'd' many deferrals, 'q' a quarantine; the last one is open. */
+static struct rmd_warm_outlook after(const char *days) {
+    struct rmd_warm w;
+    struct rmd_warm_outlook o;
+    rmd_warm_init(&w, 0);
+    int64_t day = 100;
+    for (const char *d = days; *d; d++) {
+        (void)rmd_warm_close(&scheme, &w, ++day);
+        if (*d == '.')
+            continue;
+        struct rmd_warm_day *r = use(&w, day, *d == 'u' ? 7 : 100);
+        if (*d == 'd')
+            r->deferred = r->offered / 100 * 12; /* over the 10 % that are allowed, and not surely */
+        r->stopped = *d == 'q';
+    }
+    rmd_warm_look_ahead(&scheme, &w, day, &o);
+    rmd_warm_release(&w);
+    return o;
+}
+
+static void a_date_needs_a_pace(void **state) {
+    (void)state;
+    static const struct {
+        const char *days;
+        enum rmd_warm_why why;
+        uint32_t in_days, good, of;
+        int64_t idle;
+    } row[] = {
+        {"", RMD_WARM_WHY_NEW, 0, 0, 0, 0},
+        {"....", RMD_WARM_WHY_NEW, 0, 0, 0, 0},
+        {"u", RMD_WARM_WHY_FIRST, 0, 0, 0, 0},
+        {"g", RMD_WARM_WHY_NOTHING, 5, 1, 1, 0},        /* used already */
+        {"g.", RMD_WARM_WHY_NOTHING, 4, 1, 1, 0},       /* a stage a day */
+        {"g..", RMD_WARM_WHY_NOTHING, 8, 1, 2, 1},      /* every second day */
+        {"g...", RMD_WARM_WHY_NOTHING, 12, 1, 3, 2},    /* a weekend */
+        {"g....", RMD_WARM_WHY_IDLE, 0, 0, 0, 3},       /* and no mail since */
+        {"uuu.", RMD_WARM_WHY_UNUSED, 0, 0, 3, 0},      /* mail, and too little */
+        {"guuuuuuu.", RMD_WARM_WHY_UNUSED, 0, 0, 7, 0}, /* the good day is long ago */
+        {"guuu.", RMD_WARM_WHY_NOTHING, 16, 1, 4, 0},
+        {"d", RMD_WARM_WHY_GATE, 0, 0, 0, 0},       /* will be held */
+        {"d.", RMD_WARM_WHY_GATE, 0, 0, 0, 0},      /* is */
+        {"dg.", RMD_WARM_WHY_NOTHING, 10, 1, 2, 0}, /* that day was the one that it was held for */
+        {"dgg.", RMD_WARM_WHY_NOTHING, 6, 2, 3, 0},
+        {"q", RMD_WARM_WHY_STOPPED, 0, 0, 0, 0},
+        {"gq.", RMD_WARM_WHY_STOPPED, 0, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct rmd_warm_outlook o = after(row[i].days);
+        print_message("  %s\n", row[i].days);
+        assert_int_equal(o.why, row[i].why);
+        assert_int_equal(o.days, row[i].in_days);
+        assert_int_equal(o.good, row[i].good);
+        assert_int_equal(o.of, row[i].of);
+        assert_int_equal(o.idle, row[i].idle);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_are_wilsons),          cmocka_unit_test(a_day_is_judged),
         cmocka_unit_test(a_plan_is_walked_to_its_end), cmocka_unit_test(days_without_mail),
         cmocka_unit_test(late_complaints_judge_again), cmocka_unit_test(complaints_are_unknown_until_somebody_tells),
         cmocka_unit_test(distinct_recipients),         cmocka_unit_test(volumes),
+        cmocka_unit_test(a_date_needs_a_pace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

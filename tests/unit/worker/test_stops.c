@@ -151,8 +151,12 @@ static void a_stop_ends_when_a_policy_lifts_it(void **state) {
     world_lease(x, (struct world_lease){.id = 3, .provider = "big", .domain = "big.test", .n = 1});
     world_run(x, 100);
     assert_int_equal(world_count(x, RMD_OUTCOME_RETURNED, RMD_RETURN_SOURCE_STOPPED), 3);
+    world_run(x, 5000);
+    assert_true(x->pace.rest_ms > 0);
     p.source[0].n_quarantined_provider = 0;
     world_policy(x, &p);
+    world_run(x, 2000);
+    assert_int_equal(x->pace.rest_ms, 0); /* it tells that its rest is over, too */
     world_lease(x, (struct world_lease){.id = 4, .provider = "big", .domain = "big.test", .n = 3});
     world_run(x, 15000);
     assert_in_range(world_count(x, RMD_OUTCOME_DELIVERED, 0), 1, 2); /* not back at once to what it was */
