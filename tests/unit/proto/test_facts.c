@@ -100,7 +100,7 @@ static const struct row rows[] = {
     {"office365", R, "550 5.7.649 Access denied", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 0},
     {"office365", R, "550 5.7.511 Access denied, banned sender[192.0.2.7]", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 0},
     {"office365", R, "550 5.7.0 Access denied (AS16012611)", C(IP_BLOCKLISTED), SRC, A(QUARANTINE), MOVE, 0},
-    {"office365", R, "550 5.4.1 Recipient address rejected: Access denied", C(USER_UNKNOWN), RCP, A(FAIL), STAY, 0},
+    {"office365", R, "550 5.4.1 Recipient address rejected: Access denied", C(USER_UNKNOWN), RCP, A(SUPPRESS_SECOND), STAY, 0},
     {"outlook", D, "550 5.7.515 The sending domain doesn't meet the required level of authentication", C(AUTH_FAILED), DOM, A(PAUSE), STAY, ANY},
     /* Yahoo */
     {"yahoo", M, "421 4.7.0 [TSS04] Messages from 192.0.2.7 deferred: volume or complaints", C(RATE_LIMITED), LANE, A(REST), STAY, 120},
