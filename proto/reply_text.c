@@ -140,7 +140,7 @@ static bool quoted_before(const uint8_t *p, size_t at) {
     return false;
 }
 
-/* A reply that accepts begins with its code; elsewhere "250" is a number. */
+/* A reply that accepts begins with its code, and names no other; elsewhere "250" is a number. */
 static bool accepts(struct rmd_slice s) {
     return s.n >= 3 && s.p[0] == '2' && s.p[1] <= '5' && is_digit(s.p[1]) && is_digit(s.p[2]) &&
            (s.n == 3 || is_blank(s.p[3]) || s.p[3] == '-');
@@ -213,7 +213,9 @@ bool rmd_reply_read(struct rmd_slice text, struct rmd_reply *out) {
             break;
         }
     }
-    size_t at = accepts(s) ? 0 : s.n ? find_code(s.p, s.n) : 0;
+    size_t at = s.n ? find_code(s.p, s.n) : 0;
+    if (at == s.n && accepts(s))
+        at = 0;
     if (at < s.n) {
         out->code = (s.p[at] - '0') * 100 + (s.p[at + 1] - '0') * 10 + (s.p[at + 2] - '0');
         s = rmd_slice(s.p + at, s.n - at);

@@ -42,6 +42,7 @@ static const struct {
     {"250 2.0.0 Ok", 250, "", RMD_STAGE_NONE, "250"},
     {"250-mx.d.example\n250 SIZE", 250, "", RMD_STAGE_NONE, "250-mx"},
     {"250 messages are too many", 250, "", RMD_STAGE_NONE, "250"},
+    {"220-mx.d.example\n421 Later", 421, "", RMD_STAGE_NONE, "421 Later"},
     {"We take 250 of them", 550, "", RMD_STAGE_NONE, "We take"},
     {"", 550, "", RMD_STAGE_NONE, ""},
 };
