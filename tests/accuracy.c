@@ -49,6 +49,12 @@ static char *text_of(const struct rmd_tsv *t, int column) {
     return rmd_strndup(t->value[column].p ? t->value[column].p : (const uint8_t *)"", t->value[column].n);
 }
 
+static char *number_of(size_t n) {
+    char text[24];
+    (void)rmd_format(text, sizeof text, "%zu", n);
+    return rmd_strdup(text);
+}
+
 /* "sisimai/go-sisimai file:12": the project is what counts. */
 static int source_of(struct table *t, struct rmd_slice s) {
     size_t n = 0;
@@ -76,7 +82,7 @@ static void add_row(struct table *t, const struct rmd_tsv *tsv) {
     row->accept = text_of(tsv, rmd_tsv_has(tsv, C_ACCEPT) ? C_ACCEPT : C_CLASS);
     row->provider = text_of(tsv, C_PROVIDER);
     row->reply = text_of(tsv, C_REPLY);
-    row->id = text_of(tsv, C_ID);
+    row->id = rmd_tsv_has(tsv, C_ID) ? text_of(tsv, C_ID) : number_of(t->n);
     row->stage = rmd_stage_of_word(tsv->value[C_STAGE]);
     if (row->stage == RMD_STAGE_DATA)
         row->stage = RMD_STAGE_DOT;

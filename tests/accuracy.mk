@@ -19,8 +19,9 @@ accuracy: $(BUILD)/tests/accuracy
 	@echo "our own replies (the model was trained with them):"; $< $(OWN_REPLIES)
 	@if [ -e $(REPLIES) ]; then \
 	  $(own-rows) && $< $(REPLIES) --rows $(PUBLISHED) > $(BUILD)/replies.rows && \
+	  $< $(REPLIES) --rows > $(BUILD)/strict.rows && \
 	  echo && echo "in sample, $(REPLIES):" && $< $(REPLIES) && echo && \
-	  python3 tests/model/evaluate.py $(BUILD)/replies.rows $(BUILD)/own.rows $(BUILD)/published.rows --verbose; \
+	  python3 tests/model/evaluate.py $(BUILD)/replies.rows $(BUILD)/own.rows $(BUILD)/published.rows --without $(BUILD)/strict.rows --verbose; \
 	else echo "accuracy: skipped: $(REPLIES) isn't there"; fi
 
 model: $(BUILD)/tests/accuracy
