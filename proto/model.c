@@ -48,6 +48,26 @@ static const char *shape(const uint8_t *p, size_t n) {
     return NULL;
 }
 
+/* Words, as stems, that stand between others and mean little: not read, so that "mailbox is full" and "mailbox full" are the same pair.
+ * Sorted. */
+static const char *const fillers[] = {
+    "<host>", "<url>", "a",    "an",   "and",  "are",   "as",   "at",   "be",    "been", "by",   "contact",
+    "did",    "do",    "does", "for",  "from", "had",   "has",  "have", "http",  "i",    "in",   "inform",
+    "is",     "it",    "its",  "more", "of",   "on",    "or",   "our",  "pleas", "see",  "that", "the",
+    "this",   "to",    "was",  "we",   "were", "which", "will", "with", "www",   "you",  "your"};
+
+static int by_name(const void *key, const void *element) {
+    const struct rmd_slice *w = key;
+    const char *name = *(const char *const *)element;
+    int order = strncmp((const char *)w->p, name, w->n);
+    return order ? order : name[w->n] ? -1 : 0;
+}
+
+static bool is_filler(const uint8_t *w, size_t n) {
+    struct rmd_slice key = rmd_slice(w, n);
+    return n < 8 && bsearch(&key, fillers, sizeof fillers / sizeof *fillers, sizeof *fillers, by_name);
+}
+
 struct emitter {
     void (*fn)(void *ctx, const char *token);
     void *ctx;
@@ -57,7 +77,7 @@ struct emitter {
 
 static void emit_word(struct emitter *e, const uint8_t *w, size_t n) {
     char token[RMD_MODEL_TOKEN_MAX];
-    if (n == 0 || n >= sizeof e->last || e->words == RMD_MODEL_WORDS_MAX)
+    if (n == 0 || n >= sizeof e->last || e->words == RMD_MODEL_WORDS_MAX || is_filler(w, n))
         return;
     e->words++;
     rmd_format(token, sizeof token, "w:%.*s", (int)n, (const char *)w);

@@ -1,6 +1,6 @@
 /* A small learned model behind the verdict rules: which class do the words of a reply speak for? Pure.
  *
- * It is linear: each token that it knows (a word's stem, two words in a row, the code, the enhanced code) has a weight
+ * It is linear: each token that it knows (a word's stem, two words in a row; fillers like "is" are left out, the code, the enhanced code) has a weight
  * for each class, in hundredths; the class with the greatest sum is the answer when it leads the second one by
  * `margin`. So an answer can be explained by its tokens, and is the same everywhere. Integers only.
  *

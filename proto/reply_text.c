@@ -140,6 +140,12 @@ static bool quoted_before(const uint8_t *p, size_t at) {
     return false;
 }
 
+/* A reply that accepts begins with its code, and names no other; elsewhere "250" is a number. */
+static bool accepts(struct rmd_slice s) {
+    return s.n >= 3 && s.p[0] == '2' && s.p[1] <= '5' && is_digit(s.p[1]) && is_digit(s.p[2]) &&
+           (s.n == 3 || is_blank(s.p[3]) || s.p[3] == '-');
+}
+
 /* Where the code stands, or n. */
 static size_t find_code(const uint8_t *p, size_t n) {
     bool line = true;
@@ -195,7 +201,7 @@ static struct rmd_slice without_tail(struct rmd_slice s) {
     return rmd_trim(tail && tail > s.p ? rmd_slice(s.p, (size_t)(tail - s.p)) : s);
 }
 
-void rmd_reply_read(struct rmd_slice text, struct rmd_reply *out) {
+bool rmd_reply_read(struct rmd_slice text, struct rmd_reply *out) {
     struct rmd_slice s = rmd_trim(text);
     *out = (struct rmd_reply){.stage = stage_told(s)};
     const uint8_t *server = rmd_case_find(s, rmd_slice_str("<<< ")); /* a transcript: what the server said */
@@ -208,14 +214,18 @@ void rmd_reply_read(struct rmd_slice text, struct rmd_reply *out) {
         }
     }
     size_t at = s.n ? find_code(s.p, s.n) : 0;
+    if (at == s.n && accepts(s))
+        at = 0;
     if (at < s.n) {
         out->code = (s.p[at] - '0') * 100 + (s.p[at + 1] - '0') * 10 + (s.p[at + 2] - '0');
         s = rmd_slice(s.p + at, s.n - at);
     }
     out->text = without_tail(s);
     find_enhanced(out->text, out->enhanced);
+    bool read = out->code;
     if (!out->code && out->enhanced[0])
         out->code = out->enhanced[0] == '4' ? 450 : 550;
     if (!out->code)
         out->code = sounds_temporary(out->text) ? 450 : 550;
+    return read;
 }

@@ -8,9 +8,9 @@
 #include "proto/verdict.h"
 
 /* Finds code, enhanced code, the receiver's own words and, when the text tells it, the stage (RMD_STAGE_NONE: it
- * doesn't). Without any code it is 450 when the words speak of something that passes, otherwise 550. out->text is a
- * part of the input. Never fails. */
-void rmd_reply_read(struct rmd_slice text, struct rmd_reply *out);
+ * doesn't). Without any code it is 450 when the words speak of something that passes, otherwise 550, and false
+ * is returned: no reply code was read. out->text is a part of the input. Never fails. */
+bool rmd_reply_read(struct rmd_slice text, struct rmd_reply *out);
 
 /* Names that others use for stages ("CONN", "HELO", "RCPT TO", "end of data") and providers ("microsoft"): ours, or
  * what was given. A stage that nobody knows is RMD_STAGE_NONE. */

@@ -192,11 +192,13 @@ static int check_verdict(struct adding *a) {
     const struct rmd_verdict *v = &a->rule->verdict;
     if (!v->scope)
         return refuse(a, "has no scope");
+    if (v->move && v->class == RMD_CLASS_NO_RDNS)
+        return refuse(a, "moves work because of the source's own names in DNS: no other address mends them");
     if (v->move && (v->scope & ~(unsigned)IP_SCOPES))
         return refuse(a, "moves work for a cause that is not the source's: scope must be source, network or lane");
-    if (v->action == RMD_ACTION_SUPPRESS && v->scope != RMD_SCOPE_RECIPIENT)
+    if (rmd_action_suppresses(v->action) && v->scope != RMD_SCOPE_RECIPIENT)
         return refuse(a, "suppresses for a cause that is not the recipient's: scope must be recipient");
-    if (v->action == RMD_ACTION_SUPPRESS && !(SUPPRESS_CLASSES >> v->class & 1))
+    if (rmd_action_suppresses(v->action) && !(SUPPRESS_CLASSES >> v->class & 1))
         return refuse(a, "suppresses for what is no fault of the recipient: class %s", rmd_class_name(v->class));
     if (v->action == RMD_ACTION_QUARANTINE && (v->scope & ~(unsigned)(IP_SCOPES | RMD_SCOPE_NODE)))
         return refuse(a, "quarantines something that is no source: scope must be source, network, lane or node");
@@ -210,7 +212,7 @@ static int check_verdict(struct adding *a) {
         v->action == RMD_ACTION_RETRY || v->action == RMD_ACTION_RETRY_SAME || v->action == RMD_ACTION_NEXT_MX;
     if (a->def->permanent > 0 && retries)
         return refuse(a, "retries and is permanent at once");
-    if (a->def->permanent == 0 && (v->action == RMD_ACTION_FAIL || v->action == RMD_ACTION_SUPPRESS))
+    if (a->def->permanent == 0 && (v->action == RMD_ACTION_FAIL || rmd_action_suppresses(v->action)))
         return refuse(a, "fails and is not permanent");
     if (v->duration_ms < 0)
         return refuse(a, "has a negative duration");
@@ -446,7 +448,7 @@ static void by_code(const struct rmd_reply *reply, struct rmd_verdict *out) {
 }
 
 void rmd_verdict_settle(struct rmd_verdict *v) {
-    if (!v->permanent && (v->action == RMD_ACTION_FAIL || v->action == RMD_ACTION_SUPPRESS))
+    if (!v->permanent && (v->action == RMD_ACTION_FAIL || rmd_action_suppresses(v->action)))
         v->action = RMD_ACTION_RETRY;
     if (v->permanent && v->action == RMD_ACTION_RETRY)
         v->action = RMD_ACTION_FAIL;

@@ -59,7 +59,7 @@ struct rmd_rule_def {
     int64_t duration_ms;
     bool move;
     /* 1, 0, -1: by the code: 5xx is permanent, but for a greeting, EHLO or STARTTLS, which are never about a
-     * recipient; `fail` and `suppress` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
+     * recipient; `fail`, `suppress` and `suppress_second` become `retry` on a 4xx, and `retry` becomes `fail` on a 5xx. */
     int permanent;
     int layer;          /* RMD_RULES_OPERATOR, RMD_RULES_SHIPPED */
     const char *source; /* who says so: a provider's documentation, a facts page; NULL: nobody in particular */

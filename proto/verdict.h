@@ -47,19 +47,20 @@
     X(LANE, 9, "lane") /* source at this provider */
 
 /* What is done at once; whether the message itself is retried follows from `retry` in the rule or the code. */
-#define RMD_ACTIONS(X)                                                            \
-    X(NONE, 0, "none")                                                            \
-    X(RETRY, 1, "retry")           /* this recipient later */                     \
-    X(RETRY_SAME, 2, "retry_same") /* greylist: later, from the same source */    \
-    X(FAIL, 3, "fail")             /* this recipient has failed */                \
-    X(SUPPRESS, 4, "suppress")     /* failed, and never again */                  \
-    X(SLOW, 5, "slow")             /* halve rate and connections of the lane */   \
-    X(REST, 6, "rest")             /* the lane rests for the duration */          \
-    X(QUARANTINE, 7, "quarantine") /* nothing more from here until it is clear */ \
-    X(PAUSE, 8, "pause")           /* campaign or stream pauses in the scope */   \
-    X(NEXT_MX, 9, "next_mx")       /* try the next host, then later */            \
-    X(NARROW, 10, "narrow")        /* fewer connections of the lane, same rate */ \
-    X(SHORTEN, 11, "shorten")      /* fewer messages on a connection */
+#define RMD_ACTIONS(X)                                                                       \
+    X(NONE, 0, "none")                                                                       \
+    X(RETRY, 1, "retry")                      /* this recipient later */                     \
+    X(RETRY_SAME, 2, "retry_same")            /* greylist: later, from the same source */    \
+    X(FAIL, 3, "fail")                        /* this recipient has failed */                \
+    X(SUPPRESS, 4, "suppress")                /* failed, and never again */                  \
+    X(SLOW, 5, "slow")                        /* halve rate and connections of the lane */   \
+    X(REST, 6, "rest")                        /* the lane rests for the duration */          \
+    X(QUARANTINE, 7, "quarantine")            /* nothing more from here until it is clear */ \
+    X(PAUSE, 8, "pause")                      /* campaign or stream pauses in the scope */   \
+    X(NEXT_MX, 9, "next_mx")                  /* try the next host, then later */            \
+    X(NARROW, 10, "narrow")                   /* fewer connections of the lane, same rate */ \
+    X(SHORTEN, 11, "shorten")                 /* fewer messages on a connection */           \
+    X(SUPPRESS_SECOND, 12, "suppress_second") /* failed, and never again when it is denied once more */
 
 /* The SMTP stage that a reply answered; the first ones are before SMTP. */
 #define RMD_STAGES(X)          \
@@ -136,6 +137,10 @@ enum rmd_action { RMD_ACTIONS(RMD_E3_ACTION) RMD_ACTION_COUNT };
 /* The node goes on, and asks less of the lane. */
 static inline bool rmd_action_slows(enum rmd_action a) {
     return a == RMD_ACTION_SLOW || a == RMD_ACTION_NARROW || a == RMD_ACTION_SHORTEN;
+}
+/* The recipient is denied, at once or on the second time. */
+static inline bool rmd_action_suppresses(enum rmd_action a) {
+    return a == RMD_ACTION_SUPPRESS || a == RMD_ACTION_SUPPRESS_SECOND;
 }
 enum rmd_stage { RMD_STAGES(RMD_E3_STAGE) RMD_STAGE_COUNT };
 enum rmd_outcome { RMD_OUTCOMES(RMD_E3_OUTCOME) RMD_OUTCOME_COUNT };

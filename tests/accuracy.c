@@ -2,17 +2,19 @@
  * with one right answer, accuracy on all rows with every answer that a careful reader could defend, the costly errors
  * by name, and speed; and for tests/model/evaluate.py what each row looks like without its own source project.
  *
- *     accuracy TABLE [--misses | --rows]
+ *     accuracy TABLE [--misses | --rows | --memorised] [PUBLISHED]
  *
- * TABLE: tab-separated with a header line; the columns class, accept (alternatives by "|", "*": not scored), strict,
- * provider, stage, origin, source, id and reply are read. A reply is read as `remuda classify` reads it: its code comes from
+ * TABLE: tab-separated with a header line; the columns class, accept (alternatives by "|", "*": not scored; absent: the class alone),
+ * strict, provider, stage, origin, source, id and reply are read. A reply is read as `remuda classify` reads it: its code comes from
  * its text. A table that isn't there is said so and is no failure: the replies aren't part of the project.
  *
  * --rows writes, tab-separated, one row each: id, source project, class, accept, strict, then six answers "class/rule": of the
  * rules before the model with all rules, without rules that match replies of this row's source alone, and the same
  * by single patterns; then of the rules behind the model in the same way; then the tokens that the model reads, separated by "|".
- * A rule counts as known apart from a source when it matches a reply of another source, or names who says so
- * (`source`), or asks for codes alone. Rows "#memorised" name rules that match a single reply and cite nobody. */
+ * A rule or a pattern counts as known apart from a source when it matches a reply of another source, or one of PUBLISHED: replies as
+ * somebody documents them, with the page that says so (columns page, class, provider, stage, reply), and the rule reads it as that
+ * class. Nothing else excuses it. A rule that matches a single reply of the table and none of PUBLISHED is memorised: --memorised names
+ * such rules, and fails; rows "#memorised" do so for evaluate.py. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -23,7 +25,7 @@
 #include "proto/rules_internal.h"
 #include "proto/tsv.h"
 
-enum { ROWS_MAX = 20000, SOURCES_MAX = 64, LINE_BYTES = 256 << 10 };
+enum { ROWS_MAX = 20000, SOURCES_MAX = 63, PUBLISHED = 63, LINE_BYTES = 256 << 10 };
 
 struct row {
     int class, source;
@@ -47,6 +49,12 @@ static char *text_of(const struct rmd_tsv *t, int column) {
     return rmd_strndup(t->value[column].p ? t->value[column].p : (const uint8_t *)"", t->value[column].n);
 }
 
+static char *number_of(size_t n) {
+    char text[24];
+    (void)rmd_format(text, sizeof text, "%zu", n);
+    return rmd_strdup(text);
+}
+
 /* "sisimai/go-sisimai file:12": the project is what counts. */
 static int source_of(struct table *t, struct rmd_slice s) {
     size_t n = 0;
@@ -67,14 +75,14 @@ static void add_row(struct table *t, const struct rmd_tsv *tsv) {
         return;
     struct row *row = &t->v[t->n++];
     row->class = class;
-    row->strict = rmd_slice_eq(tsv->value[C_STRICT], rmd_slice_str("1"));
+    row->strict = !rmd_tsv_has(tsv, C_STRICT) || rmd_slice_eq(tsv->value[C_STRICT], rmd_slice_str("1"));
     row->unscored = rmd_slice_eq(tsv->value[C_ACCEPT], rmd_slice_str("*"));
     row->from_receiver = !rmd_tsv_has(tsv, C_ORIGIN) || rmd_slice_eq(tsv->value[C_ORIGIN], rmd_slice_str("reply"));
     row->source = source_of(t, tsv->value[C_SOURCE]);
-    row->accept = text_of(tsv, C_ACCEPT);
+    row->accept = text_of(tsv, rmd_tsv_has(tsv, C_ACCEPT) ? C_ACCEPT : C_CLASS);
     row->provider = text_of(tsv, C_PROVIDER);
     row->reply = text_of(tsv, C_REPLY);
-    row->id = text_of(tsv, C_ID);
+    row->id = rmd_tsv_has(tsv, C_ID) ? text_of(tsv, C_ID) : number_of(t->n);
     row->stage = rmd_stage_of_word(tsv->value[C_STAGE]);
     if (row->stage == RMD_STAGE_DATA)
         row->stage = RMD_STAGE_DOT;
@@ -90,10 +98,9 @@ static bool read_table(FILE *f, struct table *t) {
             add_row(t, &tsv);
     if (rmd_tsv_end(&tsv) == RMD_OK)
         add_row(t, &tsv);
-    bool ok = rmd_tsv_has(&tsv, C_CLASS) && rmd_tsv_has(&tsv, C_ACCEPT) && rmd_tsv_has(&tsv, C_STRICT) &&
-              rmd_tsv_has(&tsv, C_REPLY);
+    bool ok = rmd_tsv_has(&tsv, C_CLASS) && rmd_tsv_has(&tsv, C_REPLY);
     if (!ok)
-        fprintf(stderr, "accuracy: the table needs the columns class, accept, strict and reply\n");
+        fprintf(stderr, "accuracy: the table needs the columns class and reply\n");
     rmd_tsv_release(&tsv);
     return ok && t->n > 0;
 }
@@ -238,6 +245,7 @@ static void each_match(const struct rmd_rules *r, const struct rmd_subject *s,
 struct learning {
     struct known *k;
     int source;
+    enum rmd_class class;
     uint32_t last;
 };
 
@@ -250,7 +258,16 @@ static void learn(void *ctx, uint32_t rule, int pattern) {
     l->last = rule + 1;
 }
 
-static void know(struct known *k, const struct rmd_rules *r, const struct table *t) {
+/* Only a rule that reads it as its page means it is known from there. */
+static void learn_published(void *ctx, uint32_t rule, int pattern) {
+    struct learning *l = ctx;
+    if (l->k->rules->rule[rule]->verdict.class != l->class)
+        return;
+    l->k->of_rule[rule] |= 1ull << PUBLISHED;
+    l->k->of_pattern[l->k->first[rule] + (unsigned)pattern] |= 1ull << PUBLISHED;
+}
+
+static void know(struct known *k, const struct rmd_rules *r, const struct table *t, const struct table *published) {
     uint32_t patterns = 0;
     *k = (struct known){.rules = r,
                         .of_rule = rmd_alloc((r->n + 1) * sizeof *k->of_rule),
@@ -267,6 +284,43 @@ static void know(struct known *k, const struct rmd_rules *r, const struct table 
         subject_of(r, &t->v[i], &s);
         each_match(r, &s, learn, &l);
     }
+    for (size_t i = 0; i < published->n; i++) {
+        struct rmd_subject s;
+        struct learning l = {.k = k, .class = (enum rmd_class)published->v[i].class};
+        subject_of(r, &published->v[i], &s);
+        each_match(r, &s, learn_published, &l);
+    }
+}
+
+static void forget(struct known *k) {
+    free(k->of_rule);
+    free(k->of_pattern);
+    free(k->lines);
+    free(k->first);
+}
+
+static bool memorised(const struct known *k, uint32_t rule) {
+    return k->lines[rule] == 1 && !(k->of_rule[rule] >> PUBLISHED & 1);
+}
+
+static int print_memorised(const struct rmd_rules *r, const struct table *t, const struct table *published) {
+    struct known k;
+    int n = 0;
+    know(&k, r, t, published);
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (!memorised(&k, i))
+            continue;
+        n++;
+        fprintf(stderr,
+                "%s:%d: rule %s matches a single reply of the table, and no published one: memorised; word it by its "
+                "meaning, or "
+                "name the page that publishes the reply in tests/data/published.tsv\n",
+                r->rule[i]->file, r->rule[i]->line, r->rule[i]->name);
+    }
+    printf("%zu rules on %zu replies, %zu of them published: %d memorised\n", rmd_rules_count(r), t->n + published->n,
+           published->n, n);
+    forget(&k);
+    return n;
 }
 
 struct asking {
@@ -283,12 +337,10 @@ static void offer(struct asking *a, uint32_t rule, int level) {
 
 static void answer(void *ctx, uint32_t rule, int pattern) {
     struct asking *a = ctx;
-    const struct rmd_rule *r = a->k->rules->rule[rule];
-    bool cited = r->source || !r->n_pattern;
     offer(a, rule, 0);
-    if (cited || (a->k->of_rule[rule] & a->others))
+    if (a->k->of_rule[rule] & a->others)
         offer(a, rule, 1);
-    if (cited || (a->k->of_pattern[a->k->first[rule] + (unsigned)pattern] & a->others))
+    if (a->k->of_pattern[a->k->first[rule] + (unsigned)pattern] & a->others)
         offer(a, rule, 2);
 }
 
@@ -297,11 +349,11 @@ static void print_token(void *ctx, const char *token) {
     *(bool *)ctx = true;
 }
 
-static void print_rows(const struct rmd_rules *r, const struct table *t) {
+static void print_rows(const struct rmd_rules *r, const struct table *t, const struct table *published) {
     struct known k;
-    know(&k, r, t);
+    know(&k, r, t, published);
     for (uint32_t i = 0; i < r->n; i++)
-        if (k.lines[i] == 1 && !r->rule[i]->source && r->rule[i]->n_pattern)
+        if (memorised(&k, i))
             printf("#memorised\t%s\t%s:%d\n", r->rule[i]->name, r->rule[i]->file, r->rule[i]->line);
     for (size_t i = 0; i < t->n; i++) {
         const struct row *row = &t->v[i];
@@ -325,58 +377,78 @@ static void print_rows(const struct rmd_rules *r, const struct table *t) {
         rmd_model_tokens(&s, print_token, &more);
         printf("\t%s\n", row->reply);
     }
-    free(k.of_rule);
-    free(k.of_pattern);
-    free(k.lines);
-    free(k.first);
+    forget(&k);
+}
+
+static void release(struct table *t) {
+    for (size_t i = 0; i < t->n; i++) {
+        free(t->v[i].accept);
+        free(t->v[i].provider);
+        free(t->v[i].reply);
+        free(t->v[i].id);
+    }
+    free(t->v);
+    for (int i = 0; i < t->n_sources; i++)
+        free(t->source[i]);
+}
+
+static void measure(const struct rmd_rules *rules, const struct table *t, bool misses) {
+    struct score s = {0};
+    for (size_t i = 0; i < t->n; i++) {
+        const struct row *row = &t->v[i];
+        struct rmd_verdict v;
+        classify(rules, row, &v);
+        count(&s, row, &v);
+        if (misses && !row->unscored && !accepts(row, (int)v.class))
+            printf("%s%s %s, got %s by %s: %.300s\n", v.move ? "MOVED " : "", row->id, row->accept,
+                   rmd_class_name(v.class), v.rule, row->reply);
+    }
+    print_score(&s, t->n);
+    print_speed(rules, t);
+}
+
+/* RMD_OK; RMD_ENOTFOUND: it isn't there, and that was said; RMD_EINVAL. */
+static int open_table(const char *path, struct table *t) {
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        printf("accuracy: not measured: %s: %s\n", path, strerror(errno));
+        return RMD_ENOTFOUND;
+    }
+    bool ok = read_table(f, t);
+    fclose(f);
+    return ok ? RMD_OK : RMD_EINVAL;
 }
 
 int main(int argc, char **argv) {
     struct rmd_buf err = {0};
-    struct table t = {0};
-    struct score s = {0};
-    if (argc < 2) {
-        fprintf(stderr, "usage: accuracy TABLE [--misses | --rows]\n");
+    struct table t = {0}, published = {0};
+    const char *path[2] = {0}, *what = "";
+    size_t n = 0;
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] == '-')
+            what = argv[i] + strspn(argv[i], "-");
+        else if (n < 2)
+            path[n++] = argv[i];
+    }
+    if (!n) {
+        fprintf(stderr, "usage: accuracy TABLE [--misses | --rows | --memorised] [PUBLISHED]\n");
         return 2;
     }
     struct rmd_rules *rules = rmd_rules_shipped(rmd_slice(NULL, 0), "", &err);
-    if (!rules) {
+    if (!rules)
         fprintf(stderr, "%s", rmd_buf_str(&err));
-        return 1;
-    }
-    FILE *f = fopen(argv[1], "r");
-    if (!f) {
-        printf("accuracy: not measured: %s: %s\n", argv[1], strerror(errno));
-        rmd_rules_free(rules);
-        return 0;
-    }
-    bool ok = read_table(f, &t), misses = argc > 2 && strcmp(argv[2], "--misses") == 0;
-    bool rows = argc > 2 && strcmp(argv[2], "--rows") == 0;
-    fclose(f);
-    if (ok && rows)
-        print_rows(rules, &t);
-    for (size_t i = 0; i < t.n && !rows; i++) {
-        struct rmd_verdict v;
-        classify(rules, &t.v[i], &v);
-        count(&s, &t.v[i], &v);
-        if (misses && !t.v[i].unscored && !accepts(&t.v[i], (int)v.class))
-            printf("%s%s %s, got %s by %s: %.300s\n", v.move ? "MOVED " : "", t.v[i].id, t.v[i].accept,
-                   rmd_class_name(v.class), v.rule, t.v[i].reply);
-    }
-    if (ok && !rows) {
-        print_score(&s, t.n);
-        print_speed(rules, &t);
-    }
-    for (size_t i = 0; i < t.n; i++) {
-        free(t.v[i].accept);
-        free(t.v[i].provider);
-        free(t.v[i].reply);
-        free(t.v[i].id);
-    }
-    free(t.v);
-    for (int i = 0; i < t.n_sources; i++)
-        free(t.source[i]);
+    int error = rules ? open_table(path[0], &t) : RMD_EINVAL;
+    if (!error && path[1] && open_table(path[1], &published) < 0)
+        error = RMD_EINVAL;
+    if (!error && strcmp(what, "rows") == 0)
+        print_rows(rules, &t, &published);
+    else if (!error && strcmp(what, "memorised") == 0)
+        error = print_memorised(rules, &t, &published) ? RMD_EINVAL : RMD_OK;
+    else if (!error)
+        measure(rules, &t, strcmp(what, "misses") == 0);
+    release(&t);
+    release(&published);
     rmd_rules_free(rules);
     rmd_buf_release(&err);
-    return ok ? 0 : 1;
+    return error == RMD_EINVAL ? 1 : 0;
 }

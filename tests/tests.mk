@@ -102,6 +102,7 @@ lint: deps-lint
 	@$(MAKE) --no-print-directory -j2 all
 	@tests/lint/purity $(BUILD)
 	@tests/lint/includes
+	@$(MAKE) --no-print-directory lint-rules
 	@$(MAKE) --no-print-directory -j2 -k lint-tidy
 	@echo "lint: clean"
 lint-tidy: $(TIDY)

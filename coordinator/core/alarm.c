@@ -177,6 +177,8 @@ static void close_lane(struct rmd_coord *c, const struct scene *x, struct rmd_so
     if (state == RMD_LANE_QUARANTINED && i && !was) {
         rmd_moving_begin(c, i, s, l, x->d.move);
         note_stop(c, x, s, provider, ms, again, i);
+    } else if (state == RMD_LANE_QUARANTINED && i && !x->d.move) {
+        rmd_moving_begin_site(c, i, false);
     }
     rmd_lane_set(c, s, l, state, ms, i ? i->rec->id : 0);
     taken_over(c, had, s, l);
@@ -394,7 +396,8 @@ static void decide(struct rmd_coord *c, struct scene *x) {
                                   .provider = x->provider_id,
                                   .network = x->source->net->hash,
                                   .class = x->verdict->class,
-                                  .site = x->site};
+                                  .site = x->site,
+                                  .own_fault = rmd_verdict_is_own_fault(x->verdict)};
     static const struct rmd_refusals none;
     rmd_refusals_add(&x->source->refusals, &refusal);
     rmd_refusals_add(&x->source->net->refusals, &refusal);

@@ -408,6 +408,9 @@ struct rmd_leased_view {
     int64_t valid_ms; /* the node is away: until its leases are over; 0: they are */
 };
 bool rmd_coord_find_leased(struct rmd_coord *c, const struct rmd_id *message, struct rmd_leased_view *out);
+/* An address that was denied once, and by now neither again nor delivered to, is forgotten (denial.c). */
+#define RMD_DENIAL_LIFE_MS (90 * INT64_C(86400000))
+
 /* Nodes that a suppression still waits for: they hold leases, and have not confirmed it. */
 struct rmd_suppress_wait {
     const char *node;

@@ -384,6 +384,7 @@ static void tick(struct rmd_coord *c) {
     rmd_moving_tick(c);
     rmd_share_tick(c);
     rmd_suppress_check(c);
+    rmd_denials_tick(c);
     rmd_watchers_tick(c);
     c->deal_on = true;
     if (c->now.mono_ms >= c->look_all_mono_ms) {
@@ -545,6 +546,7 @@ struct rmd_coord *rmd_coord_new(const struct rmd_coord_options *o, uint64_t epoc
     rmd_reload_init(c);
     rmd_watchers_init(c);
     rmd_surges_init(c);
+    rmd_denials_init(c);
     rmd_tls_init(c);
     return c;
 }
@@ -572,6 +574,7 @@ void rmd_coord_free(struct rmd_coord *c) {
     rmd_site_free(c);
     rmd_suppress_free(c);
     rmd_surges_free(c);
+    rmd_denials_free(c);
     rmd_senders_free(c);
     rmd_watchers_free(c);
     rmd_tls_free(c);

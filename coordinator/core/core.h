@@ -414,6 +414,22 @@ void rmd_suppress_session(struct rmd_coord *c, struct rmd_node *n);
 void rmd_suppress_check(struct rmd_coord *c);
 void rmd_suppress_resume(struct rmd_coord *c);
 void rmd_suppress_free(struct rmd_coord *c);
+const char *rmd_suppress_evidence(struct rmd_coord *c, const Remuda__Outcome *o); /* scratch */
+
+/* ---- denial.c: refusals that suppress on the second */
+struct rmd_surge_place;
+void rmd_denials_init(struct rmd_coord *c);
+void rmd_denials_free(struct rmd_coord *c);
+void rmd_denial(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
+                const Remuda__Outcome *o);
+void rmd_denial_accepted(struct rmd_coord *c, uint32_t tenant, struct rmd_slice email);
+/* Another reason has come for or against this address, and its row is written anew or goes. True: it was denied once. */
+bool rmd_denial_forget(struct rmd_coord *c, uint64_t hash);
+/* A surge began there: what was denied on the way into it is forgotten. */
+void rmd_denials_surge(struct rmd_coord *c, const struct rmd_surge_place *p, int64_t since_wall_ms);
+void rmd_denials_tick(struct rmd_coord *c);
+void rmd_denial_restore(struct rmd_coord *c, uint32_t tenant, uint64_t hash, const Remuda__SuppressionRecord *r);
+void rmd_denials_restored(struct rmd_coord *c);
 
 /* ---- surge_act.c, surge_table.c, surge_decide.c (surge.h): hard bounces of late, and what surges hold as pending */
 void rmd_surges_init(struct rmd_coord *c);

@@ -3,6 +3,11 @@
 
 #include <base/text.h>
 
+bool rmd_verdict_is_own_fault(const struct rmd_verdict *v) {
+    bool stays = v->action == RMD_ACTION_QUARANTINE && !v->move && (v->scope & RMD_SCOPE_SOURCE);
+    return v->class == RMD_CLASS_NO_RDNS || (v->class == RMD_CLASS_IP_BLOCKLISTED && stays);
+}
+
 void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x) {
     if (r->n == RMD_REFUSALS_MAX) {
         memmove(r->v, r->v + 1, sizeof r->v[0] * (RMD_REFUSALS_MAX - 1));
@@ -33,6 +38,15 @@ static uint32_t source_of(const struct rmd_refusal *x) {
 }
 static uint32_t network_of(const struct rmd_refusal *x) {
     return x->network;
+}
+
+/* A named provider has said of this source that its own configuration is at fault. */
+static bool own_fault_told(const struct rmd_failover_input *in) {
+    struct filter f = {.now_wall_ms = in->now_wall_ms, .not_provider = in->other_provider};
+    for (uint32_t i = 0; i < in->of_source->n; i++)
+        if (in->of_source->v[i].own_fault && counts(&in->of_source->v[i], &f))
+            return true;
+    return false;
 }
 
 /* Distinct values of one field among the refusals that count, whatever else they say; the list is short, so a square
@@ -122,12 +136,24 @@ static void decide_site(const struct rmd_failover_input *in, struct rmd_failover
                in->site_name, in->source_name);
 }
 
+static const char *of_own_fault(const struct rmd_verdict *v) {
+    return v->class == RMD_CLASS_NO_RDNS
+               ? "publish a PTR record of the source's address with its HELO name, and an A or AAAA record of that "
+                 "name with the address; resolve the incident when both are visible"
+               : "look at the host: does it relay for others, is it compromised, may this address send at all? Mend "
+                 "it, "
+                 "tell the provider, then resolve the incident; the work waits meanwhile, as another address would "
+                 "only "
+                 "hide it";
+}
+
 /* The IP itself is refused: the only causes that may move work. */
 static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
     uint32_t providers = rmd_refusals_providers(in->of_source, in->other_provider, in->now_wall_ms);
     uint32_t neighbours = rmd_refusals_sources(in->of_network, in->provider, in->now_wall_ms);
-    d->move = v->move;
+    bool own_fault = rmd_verdict_is_own_fault(v);
+    d->move = v->move && !own_fault && !own_fault_told(in);
     d->until_wall_ms = v->duration_ms > 0 ? until(in, RMD_QUARANTINE_MIN_MS) : 0;
     d->network = (v->scope & RMD_SCOPE_NETWORK) && neighbours >= 2;
     if (of_one_site(in, providers)) {
@@ -139,7 +165,9 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     if (in->dns_confirmed || providers >= 2) {
         d->what = RMD_FAILOVER_QUARANTINE_SOURCE;
         d->next_step =
-            "find the cause, ask the lists and providers named in the replies for removal, then resolve the incident";
+            own_fault ? of_own_fault(v)
+                      : "find the cause, ask the lists and providers named in the replies for removal, then resolve "
+                        "the incident";
         rmd_format(d->why, sizeof d->why, "%s is refused %s: stopped everywhere", in->source_name,
                    in->dns_confirmed ? "and our own DNS query finds it listed" : "by two unrelated providers");
         return;
@@ -153,9 +181,8 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     }
     d->what = RMD_FAILOVER_QUARANTINE_LANE;
     d->next_step =
-        v->class == RMD_CLASS_NO_RDNS
-            ? "publish a PTR record of the source's address with its HELO name, and an A or AAAA record of that name "
-              "with the address; resolve the incident when both are visible"
+        own_fault
+            ? of_own_fault(v)
             : "follow the reply's instructions for removal; resolve the incident when the provider accepts again";
     rmd_format(d->why, sizeof d->why, "%s refuses %s: stopped at this provider", in->provider_name, in->source_name);
 }

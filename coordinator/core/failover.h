@@ -2,7 +2,9 @@
  *
  * Policy (design, sections 1, 7 and 9):
  * - Only causes in the IP's own scope move work: a verdict moves when its class is ip_blocklisted, the scope holds the source or lane, and
- *   the rule says so. Content, URL, sender domain and list quality never do. What one provider says of them stops the campaign, or the sending
+ *   the rule says so. No reverse DNS, an open relay, a compromised host are the source's own configuration (rmd_verdict_is_own_fault): what is
+ *   said of them moves nothing, and while a named provider has said it within the corroboration time, nor does what another provider says of
+ *   the same source: the next address would be refused for how we run the last one. Content, URL, sender domain and list quality never do. What one provider says of them stops the campaign, or the sending
  *   domain (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that
  *   agree on content pause the campaign everywhere.
  * - What one site of "other" says acts on that site only (site_stop.h). It is the lane's when, within the corroboration time, another site of
@@ -35,7 +37,8 @@ struct rmd_refusal {
     int64_t wall_ms;
     uint32_t source, provider, network; /* network: hash of /24 or /64 */
     enum rmd_class class;
-    uint64_t site; /* of "other"; 0: not known */
+    uint64_t site;  /* of "other"; 0: not known */
+    bool own_fault; /* rmd_verdict_is_own_fault */
 };
 
 /* Refusals of one subject (a source, a network, a sending domain), newest last. Zeroed = none. */
@@ -43,6 +46,9 @@ struct rmd_refusals {
     struct rmd_refusal v[RMD_REFUSALS_MAX];
     uint32_t n;
 };
+/* The source is refused for its own configuration: its names in DNS, or a host that others use. Nobody's list is to be asked for
+ * removal, and no other address mends it: a person does. */
+bool rmd_verdict_is_own_fault(const struct rmd_verdict *v);
 void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x);
 /* Distinct named providers (other_provider doesn't count) among refusals not older than RMD_CORROBORATION_MS, of IP scope. */
 uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms);

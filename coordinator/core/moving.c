@@ -106,6 +106,8 @@ void rmd_moving_begin_site(struct rmd_coord *c, struct rmd_incident *i, bool mov
     Remuda__IncidentRecord *r = i->rec;
     if (r->moving == RMD_MOVING_NONE)
         r->moving = move ? RMD_MOVING_CANARY : RMD_MOVING_NEVER;
+    else if (!move) /* what it is refused for now is no reason to go on elsewhere */
+        r->moving = RMD_MOVING_NEVER;
     if (!r->stop_ledger_ms)
         r->stop_ledger_ms = rmd_moving_now(c);
     i->dirty = true;

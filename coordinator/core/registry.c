@@ -105,6 +105,7 @@ static void refusals_write(const struct rmd_refusals *r, size_t *n, Remuda__Refu
         out->network = x->network;
         out->class_ = x->class;
         out->site = x->site;
+        out->own_fault = x->own_fault;
     }
 }
 
@@ -117,6 +118,7 @@ static void refusals_read(struct rmd_refusals *r, size_t n, Remuda__Refusal *con
                                                   .provider = v[i]->provider,
                                                   .network = v[i]->network,
                                                   .site = v[i]->site,
+                                                  .own_fault = v[i]->own_fault,
                                                   .class = (enum rmd_class)v[i]->class_});
     }
 }

@@ -134,6 +134,9 @@ static void deferred(struct rmd_coord *c, const struct item *x, const Remuda__Ou
             d->not_before_wall_ms = c->now.wall_ms;
             rmd_incident_returned(c, incident ? incident : incident_of_site(c, x), l->source, 1);
         }
+    } else if (rmd_verdict_is_own_fault(v) && v->action == RMD_ACTION_QUARANTINE) {
+        avoid(c, d,
+              l->source_id); /* bound to the incident, which lets nothing move: it waits until the source is mended */
     } else if (out_of_reach(v, d)) {
         struct rmd_row_head h;
         if (l->source && rmd_row_head(x->bytes, &h))
@@ -273,8 +276,12 @@ static void bounced(struct rmd_coord *c, const struct item *x, const Remuda__Out
     }
     settled(c, x, o, v->class == RMD_CLASS_EXPIRED ? RMD_SETTLED_EXPIRED : RMD_SETTLED_BOUNCED);
     struct rmd_row_head h;
-    if (v->action == RMD_ACTION_SUPPRESS && (v->scope & RMD_SCOPE_RECIPIENT) && rmd_row_head(x->bytes, &h))
+    if (!rmd_action_suppresses(v->action) || !(v->scope & RMD_SCOPE_RECIPIENT) || !rmd_row_head(x->bytes, &h))
+        return;
+    if (v->action == RMD_ACTION_SUPPRESS)
         rmd_suppress_bounce(c, x->campaign->rec->tenant, x->lease->provider_id, h.email, o);
+    else
+        rmd_denial(c, x->campaign->rec->tenant, x->lease->provider_id, h.email, o);
 }
 
 /* A message that was dealt again, or held, after its lease was in doubt: only an answer of the receiver is news. */

@@ -290,6 +290,7 @@ void rmd_restore_end(struct rmd_coord *c) {
     c->n_start_campaigns = c->n_start_leases = 0;
     rmd_suppress_resume(c);
     rmd_surges_restored(c);
+    rmd_denials_restored(c);
     struct rmd_key q = rmd_key_table('Q'), d = rmd_key_table('D'), k = rmd_key_table('K');
     scan_more(c, RMD_READ_START_Q, &q, 'Q');
     scan_more(c, RMD_READ_START_D, &d, 'D');

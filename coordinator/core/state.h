@@ -38,6 +38,7 @@ enum {
     RMD_DRAIN_PER_STEP = 2048, /* recipients settled in one step by cancel or expiry */
     RMD_RECALL_REPEAT_MS = 2000,
     RMD_SUPPRESS_REPEAT_MS = 2000,
+    RMD_DENIALS_MAX = 100000,
     RMD_REPLAY_MS = 30000,             /* how long a returned node's journal holds up messages of unknown fate */
     RMD_LEASE_REPEAT_MS = 5000,        /* a lease that wasn't acknowledged is sent again */
     RMD_LEASE_BYTES = 200 << 10,       /* of rows: a lease fits one part */
@@ -510,7 +511,9 @@ struct rmd_coord {
 
     struct rmd_set64 suppressed;
     struct rmd_surges *surges; /* surge_internal.h */
-    struct rmd_map senders;    /* tenant, provider, domain's hash -> place (sender_act.c) */
+    struct rmd_list denials;   /* denied once, oldest first (denial.c) */
+    struct rmd_map denials_by_hash;
+    struct rmd_map senders; /* tenant, provider, domain's hash -> place (sender_act.c) */
     struct rmd_list sender_list;
     bool senders_dirty;
     struct rmd_list suppressing;

@@ -3,7 +3,8 @@
  * In memory a set of hashes (tenant is in the hash, a stream is mixed in); in the store a row each. A command is
  * answered when nothing can contact the address any more: the row is durable, and every node that holds leases has
  * confirmed, or its leases are over. From the moment of the command the address is in no new lease. A hard bounce
- * suppresses by itself, and needs no answer; in a surge of them it is pending (surge_act.c). */
+ * suppresses by itself, and needs no answer; in a surge of them it is pending (surge_act.c), as is one that counts on the second
+ * (denial.c). */
 #include "coordinator/core/core.h"
 
 static uint64_t member(uint32_t stream, uint64_t hash) {
@@ -114,6 +115,8 @@ void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     s->token = m->token;
     if (!m->stream && rmd_surges_forget(c, m->tenant, hash)) /* somebody's word now, not only a provider's */
         known = false;
+    if (!m->stream)
+        (void)rmd_denial_forget(c, hash);
     if (known && !why) { /* its row says why, and since when: that stays */
         start(c, s);
         return;
@@ -130,6 +133,8 @@ void rmd_suppress_command(struct rmd_coord *c, const struct rmd_command *m) {
 void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     uint64_t hash = m->name ? rmd_address_hash(m->tenant, rmd_slice_str(m->name)) : 0;
     bool pending = m->name && !m->stream && rmd_surges_forget(c, m->tenant, hash) == RMD_BOUNCE_PENDING;
+    if (m->name && !m->stream)
+        pending |= rmd_denial_forget(c, hash);
     if (!m->name || (!rmd_set64_remove(&c->suppressed, member(m->stream, hash)) && !pending)) {
         rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "this address isn't suppressed there");
         return;
@@ -159,15 +164,19 @@ void rmd_suppress_told(struct rmd_coord *c, uint32_t tenant, uint64_t hash) {
     c->bounce_suppressed[c->n_bounce_suppressed++] = hash;
 }
 
+const char *rmd_suppress_evidence(struct rmd_coord *c, const Remuda__Outcome *o) {
+    if (!o->reply)
+        return "";
+    return rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced,
+                            rmd_stage_name(o->reply->stage));
+}
+
 void rmd_suppress_bounce(struct rmd_coord *c, uint32_t tenant, uint32_t provider, struct rmd_slice email,
                          const Remuda__Outcome *o) {
     if (rmd_coord_suppressed(c, tenant, 0, email))
         return;
-    const char *evidence = "";
-    if (o->reply)
-        evidence = rmd_arena_printf(&c->scratch, "%u %s at %s", o->reply->code, o->reply->enhanced,
-                                    rmd_stage_name(o->reply->stage));
-    if (rmd_surges_bounce(c, tenant, provider, email, evidence))
+    (void)rmd_denial_forget(c, rmd_address_hash(tenant, email)); /* its row is written anew */
+    if (rmd_surges_bounce(c, tenant, provider, email, rmd_suppress_evidence(c, o)))
         rmd_suppress_told(c, tenant, rmd_address_hash(tenant, email));
 }
 
@@ -271,6 +280,10 @@ void rmd_suppress_restore(struct rmd_coord *c, struct rmd_slice key, const Remud
         return;
     uint32_t stream = rmd_get_be32(key.p + 5);
     uint64_t hash = rmd_get_be64(key.p + 9);
+    if (!stream && r->denials && r->pending) {
+        rmd_denial_restore(c, rmd_get_be32(key.p + 1), hash, r);
+        return;
+    }
     if (!stream)
         rmd_surges_restore_bounce(c, rmd_get_be32(key.p + 1), hash, r);
     if (r->pending)

@@ -141,6 +141,7 @@ static void began(struct rmd_coord *c, struct rmd_surge_place *p, const Remuda__
         if (x->tenant == p->tenant && x->provider == p->provider && x->site == p->site && x->wall_ms >= lead)
             suspend(c, x, p->incident);
     }
+    rmd_denials_surge(c, p, lead);
     if (s->lost_wall_ms >= lead) {
         struct rmd_buf b = {0};
         rmd_buf_addf(&b,
@@ -195,14 +196,16 @@ void rmd_surges_outcome(struct rmd_coord *c, const struct rmd_lease *l, struct r
                         const Remuda__Outcome *o, const struct rmd_verdict *v) {
     struct rmd_row_head h;
     bool yes = o->kind == RMD_OUTCOME_DELIVERED;
-    bool no = o->kind == RMD_OUTCOME_BOUNCED && v->action == RMD_ACTION_SUPPRESS && (v->scope & RMD_SCOPE_RECIPIENT);
+    bool no = o->kind == RMD_OUTCOME_BOUNCED && rmd_action_suppresses(v->action) && (v->scope & RMD_SCOPE_RECIPIENT);
     if ((!yes && !no) || !rmd_row_head(row, &h))
         return;
     uint32_t tenant = l->campaign->rec->tenant;
     uint64_t site = rmd_surge_site_of(c, l->provider_id, h.email);
     struct rmd_surge_place *p = rmd_surge_place_find(c, tenant, l->provider_id, site);
-    if (yes)
+    if (yes) {
         accepted(c, tenant, h.email);
+        rmd_denial_accepted(c, tenant, h.email);
+    }
     if (!p && no)
         p = rmd_surge_place_make(c, tenant, l->provider_id, site, rmd_surge_domain_of(c, h.email));
     if (!p)

@@ -99,6 +99,8 @@ static void add_recipient(struct rmd_buf *b, const struct rmd_verdict *v) {
         rmd_buf_addstr(b, "The receiver took the message.\n");
     else if (v->action == RMD_ACTION_SUPPRESS)
         rmd_buf_addstr(b, "The recipient has failed, and is suppressed: never contacted again.\n");
+    else if (v->action == RMD_ACTION_SUPPRESS_SECOND)
+        rmd_buf_addstr(b, "The recipient has failed. Denied once more, it is suppressed: never contacted again.\n");
     else if (v->action == RMD_ACTION_RETRY_SAME)
         rmd_buf_addstr(b, "The recipient is tried again later, from the same source.\n");
     else if (v->permanent)
@@ -127,12 +129,27 @@ static void add_reason(struct rmd_buf *b, const struct rmd_verdict *v, const str
     }
 }
 
-static void print_people(const struct rmd_reply *reply, const struct rmd_verdict *v, const struct rmd_why *why) {
+/* The reply; when it had no code, what it was taken for. */
+static void add_read(struct rmd_buf *b, const struct rmd_reply *reply, bool has_code) {
+    if (has_code)
+        rmd_buf_addf(b, "%d", reply->code);
+    else
+        rmd_buf_addf(b, "no reply code was read; taken for a %d (%s)", reply->code,
+                     *reply->enhanced         ? "by its enhanced code"
+                     : reply->code / 100 == 4 ? "its words speak of what passes"
+                                              : "nothing says that it passes");
+    rmd_buf_addf(b, "%s%s, at %s", *reply->enhanced ? has_code ? " " : ", " : "", reply->enhanced,
+                 rmd_stage_name(reply->stage));
+}
+
+static void print_people(const struct rmd_reply *reply, bool has_code, const struct rmd_verdict *v,
+                         const struct rmd_why *why) {
     struct rmd_buf b = {0};
     char scopes[128];
     rmd_buf_addf(&b, "%s: %s\n", rmd_class_name(v->class), rmd_class_meaning(v->class));
-    rmd_buf_addf(&b, "  read      %d%s%s, at %s\n", reply->code, *reply->enhanced ? " " : "", reply->enhanced,
-                 rmd_stage_name(reply->stage));
+    rmd_buf_addstr(&b, "  read      ");
+    add_read(&b, reply, has_code);
+    rmd_buf_addc(&b, '\n');
     rmd_buf_addf(&b, "  verdict   scope %s%s, %s%s\n", rmd_scope_format(v->scope, scopes, sizeof scopes),
                  v->at_provider ? " at this provider" : "", rmd_action_name(v->action), v->move ? ", may move" : "");
     rmd_buf_addstr(&b, "  because   ");
@@ -144,7 +161,8 @@ static void print_people(const struct rmd_reply *reply, const struct rmd_verdict
     rmd_buf_release(&b);
 }
 
-static void print_json(const struct rmd_reply *reply, const struct rmd_verdict *v, const struct rmd_why *why) {
+static void print_json(const struct rmd_reply *reply, bool has_code, const struct rmd_verdict *v,
+                       const struct rmd_why *why) {
     struct rmd_buf text = {0};
     json_t *scope = json_array(), *tokens = json_array();
     for (unsigned bit = 1; bit <= RMD_SCOPE_LANE; bit <<= 1) {
@@ -158,14 +176,15 @@ static void print_json(const struct rmd_reply *reply, const struct rmd_verdict *
     if (v->class != RMD_CLASS_DELIVERED)
         add_deed(&text, v);
     add_recipient(&text, v);
-    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:s,s:I,s:b,s:b,s:b,s:s,s:s*,s:i,s:s*,s:s*,s:o,s:i,s:{s:i,s:s,s:s},s:s}",
-                          "class", rmd_class_name(v->class), "meaning", rmd_class_meaning(v->class), "scope", scope,
-                          "at_provider", v->at_provider, "action", rmd_action_name(v->action), "duration_s",
-                          (json_int_t)(v->duration_ms / 1000), "move", v->move, "permanent", v->permanent, "suppress",
-                          v->action == RMD_ACTION_SUPPRESS, "rule", v->rule, "file", why->file, "line", why->line,
-                          "pattern", why->pattern, "source", why->source, "tokens", tokens, "margin",
-                          why->model.n_reasons ? why->model.margin : 0, "reply", "code", reply->code, "enhanced",
-                          reply->enhanced, "stage", rmd_stage_name(reply->stage), "does", rmd_buf_str(&text));
+    json_t *j = json_pack(
+        "{s:s,s:s,s:o,s:b,s:s,s:I,s:b,s:b,s:b,s:s,s:s*,s:i,s:s*,s:s*,s:o,s:i,s:{s:o,s:i,s:s,s:s},s:s}", "class",
+        rmd_class_name(v->class), "meaning", rmd_class_meaning(v->class), "scope", scope, "at_provider",
+        v->at_provider, "action", rmd_action_name(v->action), "duration_s", (json_int_t)(v->duration_ms / 1000),
+        "move", v->move, "permanent", v->permanent, "suppress", v->action == RMD_ACTION_SUPPRESS, "rule", v->rule,
+        "file", why->file, "line", why->line, "pattern", why->pattern, "source", why->source, "tokens", tokens,
+        "margin", why->model.n_reasons ? why->model.margin : 0, "reply", "code",
+        has_code ? json_integer(reply->code) : json_null(), "taken_for", reply->code, "enhanced", reply->enhanced,
+        "stage", rmd_stage_name(reply->stage), "does", rmd_buf_str(&text));
     rmd_ctl_print_json(j);
     json_decref(j);
     rmd_buf_release(&text);
@@ -187,20 +206,20 @@ static int one_reply(struct rmd_ctl *c, const struct asked *a, const struct rmd_
     if (a->reply)
         rmd_buf_addstr(&text, a->reply);
     else if (read_stdin(&text) < 0)
-        rc = CTL_FAILED;
-    if (!rmd_trim(rmd_buf_slice(&text)).n)
+        rc = rmd_ctl_fail(c, CTL_FAILED, "standard input: %s", strerror(errno));
+    if (rc == CTL_OK && !rmd_trim(rmd_buf_slice(&text)).n)
         rc = rmd_ctl_usage(c, "there is no reply: give it as an argument in quotes, or on standard input");
     if (rc == CTL_OK) {
-        rmd_reply_read(rmd_buf_slice(&text), &reply);
+        bool has_code = rmd_reply_read(rmd_buf_slice(&text), &reply);
         enum rmd_stage told = reply.stage;
         reply.stage = a->stage                 ? rmd_stage_of_word(rmd_slice_str(a->stage))
                       : told != RMD_STAGE_NONE ? told
                                                : RMD_STAGE_RCPT;
         rmd_rules_explain(rules, &reply, rmd_provider_of_word(a->provider ? a->provider : ""), &v, &why);
         if (c->json)
-            print_json(&reply, &v, &why);
+            print_json(&reply, has_code, &v, &why);
         else
-            print_people(&reply, &v, &why);
+            print_people(&reply, has_code, &v, &why);
     }
     rmd_buf_release(&text);
     return rc;
@@ -250,21 +269,19 @@ static int whole_table(struct rmd_ctl *c, const struct asked *a, const struct rm
     size_t cap = 0;
     bool header = false;
     int rc = CTL_OK;
-    if (!in) {
-        fprintf(stderr, "remuda: %s: %s\n", a->reply, strerror(errno));
-        return CTL_FAILED;
-    }
+    if (!in)
+        return rmd_ctl_fail(c, CTL_FAILED, "%s: %s", a->reply, strerror(errno));
     if (a->stage)
         t.stage = rmd_stage_of_word(rmd_slice_str(a->stage));
     rmd_tsv_init(&t.tsv, columns);
     for (ssize_t n; rc == CTL_OK && (n = getline(&line, &cap, in)) > 0;) {
         int got = rmd_tsv_line(&t.tsv, rmd_slice(line, (size_t)n));
         if (got == RMD_ELIMIT || (t.tsv.columns && !rmd_tsv_has(&t.tsv, COL_REPLY))) {
-            fprintf(stderr,
-                    "remuda: the table's first line must name its columns, one of them `reply` (at most %d, "
-                    "between tabs)\n",
-                    RMD_TSV_COLUMNS_MAX);
-            rc = CTL_FAILED;
+            rc =
+                rmd_ctl_fail(c, CTL_FAILED,
+                             "the table's first line must name its columns, one of them `reply` (at most %d, between "
+                             "tabs)",
+                             RMD_TSV_COLUMNS_MAX);
         }
         if (rc == CTL_OK && t.tsv.columns && !header)
             header = fputs("id\tclass\tscope\taction\tduration_s\trule\n", t.out) >= 0;
@@ -275,10 +292,8 @@ static int whole_table(struct rmd_ctl *c, const struct asked *a, const struct rm
         write_row(&t);
     if (rc == CTL_OK && !header)
         rc = rmd_ctl_usage(c, "there is no table: it begins with a line of column names, one of them `reply`");
-    if (ferror(in) || fflush(t.out) != 0) {
-        fprintf(stderr, "remuda: %s\n", strerror(errno));
-        rc = CTL_FAILED;
-    }
+    if (ferror(in) || fflush(t.out) != 0)
+        rc = rmd_ctl_fail(c, CTL_FAILED, "%s", strerror(errno));
     free(line);
     rmd_tsv_release(&t.tsv);
     if (in != stdin)
@@ -335,8 +350,12 @@ int rmd_ctl_classify(struct rmd_ctl *c) {
         return rmd_ctl_usage(c, "--tsv writes a table; it has no --json");
     struct rmd_rules *rules =
         a.rules_path || a.providers_path ? load_rules(&a, &err) : rmd_rules_shipped(rmd_slice(NULL, 0), "", &err);
-    if (!rules)
+    if (!rules && c->json) {
+        struct rmd_slice text = rmd_trim(rmd_buf_slice(&err));
+        rmd_ctl_fail(c, CTL_FAILED, "%.*s", (int)text.n, (const char *)text.p);
+    } else if (!rules) {
         fputs(rmd_buf_str(&err), stderr);
+    }
     rc = !rules ? CTL_FAILED : a.tsv ? whole_table(c, &a, rules) : one_reply(c, &a, rules);
     rmd_rules_free(rules);
     rmd_buf_release(&err);

@@ -343,7 +343,12 @@ static void show_suppression(const char *address, const json_t *x) {
            rmd_ctl_when(rmd_json_s(x, "since"), when),
            *rmd_json_s(x, "stream") ? rmd_json_s(x, "stream") : "all streams", *rmd_json_s(x, "reason") ? ": " : "",
            rmd_json_s(x, "reason"), *rmd_json_s(x, "evidence") ? ": " : "", rmd_json_s(x, "evidence"));
-    if (pending)
+    if (pending && rmd_json_i(x, "denials"))
+        printf("  such words are usually, not always, about a user who doesn't exist: it may be contacted. Denied "
+               "again\n"
+               "  before %s, it is suppressed; delivered, this is forgotten\n",
+               rmd_ctl_when(rmd_json_s(x, "forgotten"), when));
+    else if (pending)
         printf("  its provider denies far more users than usual (incident %" PRId64
                "): it may be contacted; the next answer\n"
                "  decides, or `remuda suppress undo|confirm --incident %" PRId64 "`\n",

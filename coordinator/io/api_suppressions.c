@@ -114,9 +114,11 @@ static bool add_entry(struct rmd_api_request *r, json_t *list, uint32_t stream, 
         rmd_pb_decode(&remuda__suppression_record__descriptor, rmd_buf_slice(&value), &r->arena);
     if (s)
         json_array_append_new(list,
-                              json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:o, s:o}", "stream", stream_name, "reason",
-                                        rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence), "since",
-                                        rmd_json_time(s->wall_ms), "confirmed", s->confirmed, "pending", s->pending,
+                              json_pack("{s:s, s:o, s:o, s:o, s:b, s:b, s:i, s:o, s:o, s:o}", "stream", stream_name,
+                                        "reason", rmd_json_text(s->reason), "evidence", rmd_json_text(s->evidence),
+                                        "since", rmd_json_time(s->wall_ms), "confirmed", s->confirmed, "pending",
+                                        s->pending, "denials", (int)s->denials, "forgotten",
+                                        s->denials ? rmd_json_time(s->wall_ms + RMD_DENIAL_LIFE_MS) : json_null(),
                                         "incident", s->incident ? json_integer((json_int_t)s->incident) : json_null(),
                                         "waits_for", waits_for(r, stream, address)));
     rmd_buf_release(&value);

@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     if (v.move && ((v.scope & ~ip) || v.permanent))
         abort();
-    if (v.action == RMD_ACTION_SUPPRESS && (v.scope != RMD_SCOPE_RECIPIENT || reply.code < 500))
+    if (rmd_action_suppresses(v.action) && (v.scope != RMD_SCOPE_RECIPIENT || reply.code < 500))
         abort();
     if (v.permanent &&
         (v.action == RMD_ACTION_RETRY || v.action == RMD_ACTION_RETRY_SAME || v.action == RMD_ACTION_NEXT_MX))

@@ -21,7 +21,7 @@ static void judge(const struct rmd_rules *rules, const struct rmd_tsv *t) {
     rmd_rules_explain(rules, &reply, "", &again, &why);
     if (v.class != again.class || v.rule != again.rule || v.action != again.action)
         abort();
-    if (why.model.n_reasons && (v.move || v.action == RMD_ACTION_SUPPRESS || v.action == RMD_ACTION_QUARANTINE))
+    if (why.model.n_reasons && (v.move || rmd_action_suppresses(v.action) || v.action == RMD_ACTION_QUARANTINE))
         abort();
 }
 

@@ -61,6 +61,33 @@ class WithoutCoordinator(unittest.TestCase):
                          ("rate_limited", ["lane"], "narrow", 1800, False, False))
         self.assertEqual((j["rule"], j["file"], j["reply"]["code"]), ("connections", "verdicts.conf", 421))
 
+    def test_a_reply_without_a_code_says_so(self):
+        for text, words in (("zxcv", "no reply code was read; taken for a 550 (nothing says that it passes), at rcpt"),
+                            ("no such user (#5.1.1)", "no reply code was read; taken for a 550 (by its enhanced code), 5.1.1, at rcpt"),
+                            ("greylisted, try again later", "no reply code was read; taken for a 450 (its words speak of what passes), at rcpt"),
+                            ("550 zxcv", "550, at rcpt"), ("250 2.0.0 zxcv", "250, at rcpt")):
+            self.assertIn(f"  read      {words}\n", remuda("classify", text)[1])
+        j = json.loads(remuda("--json", "classify", "zxcv")[1])
+        self.assertEqual((j["class"], j["reply"]["code"], j["reply"]["taken_for"]), ("other", None, 550))
+
+    def test_a_denial_that_counts_on_the_second(self):
+        reply = "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)"
+        self.assertIn("Denied once more, it is suppressed", remuda("classify", reply)[1])
+        j = json.loads(remuda("--json", "classify", reply)[1])
+        self.assertEqual((j["action"], j["suppress"], j["permanent"]), ("suppress_second", False, True))
+
+    def test_errors_are_objects_with_json(self):
+        bad = self.write("bad.conf", 'rule "x" { class = nonsense; scope = recipient; action = fail; pattern = x; sample = "550 x" }\n')
+        for args, code, words in ((["classify", "--stage", "lunch", "554 x"], 2, "--stage lunch"),
+                                  (["classify", "--provider", "nobody", "554 x"], 2, "there is no provider"),
+                                  (["classify", "--rules", bad, "554 x"], 1, "unknown class"),
+                                  (["classify", "--rules", "/nonexistent.conf", "554 x"], 1, "/nonexistent.conf"),
+                                  (["classify", "--tsv"], 2, "--tsv writes a table"),
+                                  (["classify"], 2, "there is no reply")):
+            got, out, err = remuda("--json", *args, text="")
+            self.assertEqual(got, code, args)
+            self.assertIn(words, json.loads(out or err)["error"])
+
     def test_the_model_names_its_tokens(self):
         j = json.loads(remuda("--json", "classify", "550 no reverse for your ip")[1])
         self.assertEqual((j["rule"], j["class"]), ("model", "no_rdns"))

@@ -1,14 +1,16 @@
 """How well the verdict rules and the model behind them read replies, in sample and without the source project that a reply comes
 from. Reads the output of `accuracy TABLE --rows`.
 
-    evaluate.py ROWS [OWN_ROWS] [--verbose] [--misses]
+    evaluate.py ROWS [OWN_ROWS...] [--without ROWS] [--verbose] [--misses]
 
-OWN_ROWS are replies in our own words: the model is trained with them, too; they are no part of the measurement. In sample: all rules; the model trained on all replies. Held out: a reply of one project is judged by rules that also match a reply
-of another project, or cite who says so, or ask for codes alone; and by a model trained without that project. "by pattern" is the
-same for each single pattern of a rule: a lower bound, because a pattern that was written from general knowledge and happens to match
-replies of one project alone is counted out, too.
+OWN_ROWS are replies in our own words, and published ones: the model is trained with them, too; they are no part of the measurement. In
+sample: all rules; the model trained on all replies. Held out: a reply of one project is judged by rules that also match a reply of
+another project, or one that somebody publishes; and by a model trained without that project. "by pattern" is the same for each single
+pattern of a rule. --without ROWS is the same table written without the published replies: what is published excuses no rule then, the
+strictest measure, and a lower bound, because a pattern that was written from general knowledge and happens to match replies of one
+project alone is counted out, too.
 
-A rule that matches one reply alone and cites nobody is memorised: that is a failure (exit code 1)."""
+A rule that matches one reply alone, and none that is published, is memorised: that is a failure (exit code 1)."""
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -87,9 +89,15 @@ def combine(level, model_of):
 
 
 def main():
-    paths = [a for a in sys.argv[1:] if not a.startswith("--")]
+    args = sys.argv[1:]
+    strict = []
+    if "--without" in args:
+        at = args.index("--without")
+        strict = learn.read_table(args[at + 1])[0]
+        del args[at:at + 2]
+    paths = [a for a in args if not a.startswith("--")]
     rows, memorised = learn.read_table(paths[0])
-    own = learn.own_rows(learn.read_table(paths[1])[0]) if len(paths) > 1 else []
+    own = learn.own_rows(paths[1:])
     verbose, misses = "--verbose" in sys.argv, "--misses" in sys.argv
     sources = sorted({r.source for r in rows})
     whole = learn.to_integers(learn.train(rows + own, learn.shared_tokens(rows + own)))
@@ -103,6 +111,9 @@ def main():
     report("held out by source: model alone", rows, lambda r: learn.ask(without[r.source], r.tokens)[0])
     report("held out by source: rules and model", rows, combine(1, lambda r: without[r.source]), verbose, misses)
     report("held out by source: rules by pattern, and model", rows, combine(2, lambda r: without[r.source]))
+    for name, level, model in (("rules", 1, False), ("rules and model", 1, True), ("rules by pattern, and model", 2, True)):
+        if strict:
+            report(f"held out, published or not: {name}", strict, combine(level, (lambda r: without[r.source]) if model else None))
     print("costly errors: reputation or content read as user unknown, rate limit as block, block as rate limit")
     for name, where in memorised:
         print(f"{where}: rule {name} matches a single reply of the table, and cites nobody: memorised")

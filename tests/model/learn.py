@@ -9,7 +9,7 @@ NUMBER = {c: i for i, c in enumerate(CLASSES)}
 ROUNDS = 40
 RATE = 0.5
 DECAY = 0.0004          # of each weight and step: keeps rare tokens modest
-PRUNE = 30              # hundredths: smaller weights say nothing
+PRUNE = 15              # hundredths: smaller weights say nothing
 WEIGHT_MAX = 600
 MARGIN = 30             # hundredths by which an answer must lead the second one
 WORDS = 2               # known words that an answer needs
@@ -43,11 +43,15 @@ def read_table(path):
         return read_rows(f)
 
 
-def own_rows(rows):
-    """Our own wording counts as two sources, odd and even rows apart."""
-    for k, r in enumerate(rows):
-        r.source = f"own{k % 2}"
-    return rows
+def own_rows(paths):
+    """Our own wording: each table counts as two sources, odd and even rows apart."""
+    all_rows = []
+    for n, path in enumerate(paths):
+        rows = read_table(path)[0]
+        for k, r in enumerate(rows):
+            r.id, r.source = f"{n}-{r.id}", f"own{n}-{k % 2}"
+        all_rows += rows
+    return all_rows
 
 
 def shared_tokens(rows, at_least=2):

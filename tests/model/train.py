@@ -12,10 +12,7 @@ import learn
 
 
 def read(paths):
-    rows = learn.read_table(paths[0])[0]
-    for path in paths[1:]:
-        rows += learn.own_rows(learn.read_table(path)[0])
-    return rows
+    return learn.read_table(paths[0])[0] + learn.own_rows(paths[1:])
 
 
 def write(path, model):

@@ -72,6 +72,12 @@ static struct rmd_id under_way(struct stage *x, uint32_t n) {
     return id;
 }
 
+static void no_reverse_name(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                            Remuda__Outcome *o) {
+    (void)w, (void)n, (void)l, (void)email;
+    cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_NO_RDNS, RMD_ACTION_QUARANTINE, RMD_SCOPE_SOURCE, false);
+}
+
 static void refuse(struct stage *x, int i, int64_t ms) {
     struct rmd_verdict v = block(ms);
     cw_alarm(&x->w, x->node[i], x->source[i], rmd_provider_id("google"), &v, 1);
@@ -314,6 +320,37 @@ static void another_reason_on_a_target_ends_nothing(void **state) {
     cw_run(&x->w);
     Remuda__IncidentRecord r = incident(x, first);
     assert_false(line_says(&r, "moving has ended"));
+    tear_down(x);
+}
+
+/* Its own names in DNS: neither what waits nor whom it refused goes to another address, until it is mended. */
+static void what_the_source_is_to_blame_for_waits_for_it(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    struct rmd_id id = under_way(x, 100);
+    int a = x->first;
+    struct rmd_verdict v = block(4 * HOUR);
+    v.class = RMD_CLASS_NO_RDNS;
+    v.move = false;
+    cw_alarm(&x->w, x->node[a], x->source[a], rmd_provider_id("google"), &v, 1);
+    cw_run(&x->w);
+    x->w.answer = no_reverse_name;
+    cw_answer_all(&x->w, x->node[a]);
+    x->w.answer = NULL;
+    size_t t0 = x->w.n_rcpts;
+    answer(x, a, 3 * HOUR);
+    for (int i = 0; i < SOURCES; i++)
+        assert_int_equal(sent(x, i, t0), 0);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 0);
+    Remuda__IncidentRecord r = newest(x).r;
+    assert_int_equal(r.moving, 4); /* this cause moves nothing */
+    assert_non_null(strstr(rmd_coord_incident_waits_for(x->w.core, &r), "never moves"));
+    for (int t = 0; t < 20; t++) { /* mended: it comes back */
+        for (int i = 0; i < SOURCES; i++)
+            cw_answer_all(&x->w, x->node[i]);
+        cw_pass(&x->w, HOUR, 10000);
+    }
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 100);
     tear_down(x);
 }
 
@@ -609,6 +646,7 @@ int main(void) {
         cmocka_unit_test(the_neighbour_keeps_what_is_its_own),
         cmocka_unit_test(a_canary_that_is_refused_ends_the_moving),
         cmocka_unit_test(another_reason_on_a_target_ends_nothing),
+        cmocka_unit_test(what_the_source_is_to_blame_for_waits_for_it),
         cmocka_unit_test(urgent_mail_knows_no_canary),
         cmocka_unit_test(what_a_lane_sent_before_is_its_own),
         cmocka_unit_test(without_the_canary_all_moves_at_once),

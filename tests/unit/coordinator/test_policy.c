@@ -84,7 +84,7 @@ static const struct rmd_verdict blocked = {.class = RMD_CLASS_IP_BLOCKLISTED,
 static void a_block_stops_one_lane_until_another_provider_agrees(void **state) {
     (void)state;
     struct rmd_refusals s = {0}, none = {0};
-    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     struct rmd_failover_input in = input(&blocked, &s, &none, &none);
     struct rmd_failover_decision d = rmd_failover_decide(&in);
     assert_int_equal(d.what, RMD_FAILOVER_QUARANTINE_LANE);
@@ -92,10 +92,10 @@ static void a_block_stops_one_lane_until_another_provider_agrees(void **state) {
     assert_int_equal(d.until_wall_ms, 0);
     /* Any number of small receivers is still one voice: "other" corroborates nothing. */
     for (int i = 0; i < 20; i++)
-        rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, OTHER, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
-    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+        rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, OTHER, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
-    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_SOURCE);
     in.now_wall_ms += RMD_CORROBORATION_MS + 1;
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
@@ -109,24 +109,65 @@ static void one_provider_with_two_reasons_is_one_voice(void **state) {
     struct rmd_verdict v = blocked;
     v.class = RMD_CLASS_NO_RDNS;
     struct rmd_refusals s = {0}, n = {0}, none = {0};
-    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
-    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS, 0});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
+    rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS, 0, false});
     struct rmd_failover_input in = input(&v, &s, &none, &none);
     struct rmd_failover_decision d = rmd_failover_decide(&in);
     assert_int_equal(d.what, RMD_FAILOVER_QUARANTINE_LANE);
     assert_non_null(strstr(d.next_step, "PTR record"));
     assert_int_equal(rmd_refusals_providers(&s, OTHER, 1000), 1);
-    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
-    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS, 0});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_NO_RDNS, 0, false});
     v.scope = RMD_SCOPE_NETWORK;
     in.of_network = &n;
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
     /* A refusal that doesn't count hides none that does. */
     struct rmd_refusals t = {0};
-    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_SPAM_CONTENT, 0});
-    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_NO_RDNS, 0});
-    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_SPAM_CONTENT, 0, false});
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, YAHOO, 10, RMD_CLASS_NO_RDNS, 0, false});
+    rmd_refusals_add(&t, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     assert_int_equal(rmd_refusals_providers(&t, OTHER, 1000), 2);
+}
+
+/* No reverse DNS, an open relay, a compromised host: the source's own configuration, which no other address mends. */
+static void what_the_source_itself_is_to_blame_for_moves_nothing(void **state) {
+    (void)state;
+    struct rmd_refusals none = {0};
+    struct rmd_verdict hijacked = blocked, no_ptr = blocked, form = blocked, announced = blocked;
+    hijacked.move = announced.move = false;
+    no_ptr.class = RMD_CLASS_NO_RDNS; /* whatever a rule says of moving */
+    form.duration_ms = 0;
+    announced.scope = RMD_SCOPE_LANE; /* an address that must be announced to this provider */
+    const struct {
+        const struct rmd_verdict *before, *now; /* before: at Yahoo */
+        uint32_t before_at;
+        bool move;
+        enum rmd_failover_what what;
+        const char *next_step;
+    } rows[] = {
+        {NULL, &hijacked, 0, false, RMD_FAILOVER_QUARANTINE_LANE, "look at the host"},
+        {NULL, &no_ptr, 0, false, RMD_FAILOVER_QUARANTINE_LANE, "PTR record"},
+        {NULL, &form, 0, true, RMD_FAILOVER_QUARANTINE_LANE, "instructions for removal"},
+        {&form, &form, YAHOO, true, RMD_FAILOVER_QUARANTINE_SOURCE, "ask the lists"},
+        {&hijacked, &form, YAHOO, false, RMD_FAILOVER_QUARANTINE_SOURCE, ""},
+        {&no_ptr, &form, YAHOO, false, RMD_FAILOVER_QUARANTINE_SOURCE, ""},
+        {&form, &hijacked, YAHOO, false, RMD_FAILOVER_QUARANTINE_SOURCE, "look at the host"},
+        {&announced, &form, YAHOO, true, RMD_FAILOVER_QUARANTINE_SOURCE, ""},
+        {&no_ptr, &form, OTHER, true, RMD_FAILOVER_QUARANTINE_LANE,
+         ""}, /* one small receiver's word, and it may be its DNS */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rmd_refusals s = {0};
+        if (rows[i].before)
+            rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, rows[i].before_at, 10, rows[i].before->class, 0,
+                                                       rmd_verdict_is_own_fault(rows[i].before)});
+        rmd_refusals_add(&s, &(struct rmd_refusal){1000, 1, GOOGLE, 10, rows[i].now->class, 0,
+                                                   rmd_verdict_is_own_fault(rows[i].now)});
+        struct rmd_failover_input in = input(rows[i].now, &s, &none, &none);
+        struct rmd_failover_decision d = rmd_failover_decide(&in);
+        if (d.what != rows[i].what || d.move != rows[i].move || !strstr(d.next_step, rows[i].next_step))
+            fail_msg("row %zu: %s, move %d: %s", i, rmd_failover_name(d.what), d.move, d.next_step);
+    }
 }
 
 static void a_network_is_stopped_only_when_two_of_ours_were_told(void **state) {
@@ -134,12 +175,12 @@ static void a_network_is_stopped_only_when_two_of_ours_were_told(void **state) {
     struct rmd_verdict v = blocked;
     v.scope = RMD_SCOPE_NETWORK;
     struct rmd_refusals s = {0}, n = {0}, none = {0};
-    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     struct rmd_failover_input in = input(&v, &s, &n, &none);
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
-    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_LANE);
-    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 2, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0});
+    rmd_refusals_add(&n, &(struct rmd_refusal){1000, 2, GOOGLE, 10, RMD_CLASS_IP_BLOCKLISTED, 0, false});
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_QUARANTINE_NETWORK);
 }
 
@@ -148,12 +189,12 @@ static void content_never_moves_and_pauses_only_when_corroborated(void **state) 
     struct rmd_verdict v = {
         .class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE, .move = true};
     struct rmd_refusals none = {0}, d = {0};
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0, false});
     struct rmd_failover_input in = input(&v, &none, &none, &d);
     struct rmd_failover_decision x = rmd_failover_decide(&in);
     assert_int_equal(x.what, RMD_FAILOVER_ALERT);
     assert_false(x.move);
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 10, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 10, RMD_CLASS_SPAM_CONTENT, 0, false});
     x = rmd_failover_decide(&in);
     assert_int_equal(x.what, RMD_FAILOVER_PAUSE_CAMPAIGN);
     assert_false(x.move || x.here);
@@ -171,11 +212,11 @@ static void content_refused_on_two_networks_stops_there(void **state) {
     (void)state;
     struct rmd_verdict v = {.class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE};
     struct rmd_refusals none = {0}, d = {0};
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, OTHER, 20, RMD_CLASS_SPAM_CONTENT, 0});
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, OTHER, 20, RMD_CLASS_SPAM_CONTENT, 0, false});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0, false});
     struct rmd_failover_input in = input(&v, &none, &none, &d);
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT); /* elsewhere is no corroboration */
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT, 0, false});
     struct rmd_failover_decision x = rmd_failover_decide(&in);
     assert_int_equal(x.what, RMD_FAILOVER_PAUSE_CAMPAIGN);
     assert_true(x.here && !x.move);
@@ -186,11 +227,11 @@ static void an_ip_block_elsewhere_says_nothing_of_the_content(void **state) {
     struct rmd_verdict v = {
         .class = RMD_CLASS_SPAM_CONTENT, .scope = RMD_SCOPE_MESSAGE, .action = RMD_ACTION_PAUSE, .move = false};
     struct rmd_refusals none = {0}, d = {0};
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 20, RMD_CLASS_IP_BLOCKLISTED, 0});
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, YAHOO, 20, RMD_CLASS_IP_BLOCKLISTED, 0, false});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 1, GOOGLE, 10, RMD_CLASS_SPAM_CONTENT, 0, false});
     struct rmd_failover_input in = input(&v, &none, &none, &d);
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_ALERT);
-    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT, 0});
+    rmd_refusals_add(&d, &(struct rmd_refusal){1000, 2, GOOGLE, 20, RMD_CLASS_SPAM_CONTENT, 0, false});
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_CAMPAIGN);
 }
 
@@ -302,6 +343,7 @@ int main(void) {
         cmocka_unit_test(retry_honours_class_receiver_and_age),
         cmocka_unit_test(a_block_stops_one_lane_until_another_provider_agrees),
         cmocka_unit_test(one_provider_with_two_reasons_is_one_voice),
+        cmocka_unit_test(what_the_source_itself_is_to_blame_for_moves_nothing),
         cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),
         cmocka_unit_test(content_never_moves_and_pauses_only_when_corroborated),
         cmocka_unit_test(content_refused_on_two_networks_stops_there),

@@ -389,6 +389,73 @@ static void a_hard_bounce_suppresses(void **state) {
     done(w);
 }
 
+static void access_denied(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                          Remuda__Outcome *o) {
+    (void)n, (void)l;
+    if (strcmp(email, "user1@g.test") != 0 || *(const bool *)w->ctx)
+        return;
+    cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_USER_UNKNOWN, RMD_ACTION_SUPPRESS_SECOND, RMD_SCOPE_RECIPIENT,
+                    false);
+    o->reply->code = 550;
+    o->reply->enhanced = (char *)(uintptr_t) "5.4.1";
+}
+
+static bool is_suppressed(struct cw *w) {
+    return rmd_coord_suppressed(w->core, 1, 0, rmd_slice_str("user1@g.test"));
+}
+
+static void campaign(struct cw *w) {
+    cw_submit(w, "bulk", one_domain, 10, 0);
+    cw_pass(w, 3000, 200);
+}
+
+/* "550 5.4.1 Recipient address rejected: Access denied" is usually about an unknown user: the second time is believed. */
+static void a_denial_suppresses_on_the_second(void **state) {
+    (void)state;
+    bool accepts = false;
+    struct cw *w = world();
+    cw_node_add(w, "n1");
+    cw_source(w, "203.0.113.7", "n1", 0);
+    w->answer = access_denied;
+    w->ctx = &accepts;
+    campaign(w);
+    assert_false(is_suppressed(w));
+    cw_crash(w, false); /* remembered */
+    campaign(w);
+    assert_true(is_suppressed(w));
+    cw_crash(w, false);
+    assert_true(is_suppressed(w));
+
+    struct rmd_command m = {.kind = RMD_CMD_UNSUPPRESS, .name = "user1@g.test"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    campaign(w); /* counted anew */
+    assert_false(is_suppressed(w));
+    assert_int_equal(cw_command(w, &m), RMD_OK); /* taken back: it was denied once */
+    assert_int_equal(cw_command(w, &m), RMD_ENOTFOUND);
+    campaign(w);
+    assert_false(is_suppressed(w));
+    size_t removed = cw_events(w, "suppression.removed");
+    accepts = true; /* a delivery ends it, for good */
+    campaign(w);
+    assert_int_equal(cw_events(w, "suppression.removed"), removed + 1);
+    accepts = false;
+    cw_crash(w, false);
+    campaign(w);
+    assert_false(is_suppressed(w));
+    cw_pass(w, RMD_DENIAL_LIFE_MS + 600000, 6 * 3600000); /* so does time */
+    assert_int_equal(cw_command(w, &m), RMD_ENOTFOUND);
+    campaign(w);
+    assert_false(is_suppressed(w));
+    m.kind = RMD_CMD_SUPPRESS; /* somebody's own word stands in its place */
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    assert_true(is_suppressed(w));
+    m.kind = RMD_CMD_UNSUPPRESS;
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    campaign(w);
+    assert_false(is_suppressed(w));
+    done(w);
+}
+
 static void pause_recalls_and_resume_goes_on(void **state) {
     (void)state;
     struct cw *w = world();
@@ -502,6 +569,7 @@ int main(void) {
         cmocka_unit_test(suppressed_at_sorting_and_before_leasing),
         cmocka_unit_test(suppression_is_answered_when_nobody_can_contact_any_more),
         cmocka_unit_test(a_hard_bounce_suppresses),
+        cmocka_unit_test(a_denial_suppresses_on_the_second),
         cmocka_unit_test(pause_recalls_and_resume_goes_on),
         cmocka_unit_test(cancel_settles_everything),
         cmocka_unit_test(a_lease_lost_on_the_way_is_sent_again),

@@ -39,7 +39,11 @@ static const struct {
     {"You may send 500 messages an hour", 550, "", RMD_STAGE_NONE, "You may"},
     {"see 192.0.2.5.1.1 and 5.1.10.4", 550, "", RMD_STAGE_NONE, "see"},
     {"connect to mx.d.example[192.0.2.1]:25: Connection timed out", 450, "", RMD_STAGE_NONE, "connect to"},
-    {"250 2.0.0 Ok", 550, "", RMD_STAGE_NONE, "250"},
+    {"250 2.0.0 Ok", 250, "", RMD_STAGE_NONE, "250"},
+    {"250-mx.d.example\n250 SIZE", 250, "", RMD_STAGE_NONE, "250-mx"},
+    {"250 messages are too many", 250, "", RMD_STAGE_NONE, "250"},
+    {"220-mx.d.example\n421 Later", 421, "", RMD_STAGE_NONE, "421 Later"},
+    {"We take 250 of them", 550, "", RMD_STAGE_NONE, "We take"},
     {"", 550, "", RMD_STAGE_NONE, ""},
 };
 /* clang-format on */
@@ -54,6 +58,24 @@ static void the_code_is_found_in_every_shape(void **state) {
             r.text.n < n || memcmp(r.text.p, shapes[i].words, n) != 0)
             fail_msg("\"%s\": %d \"%s\" at %s, \"%.*s\"", shapes[i].text, r.code, r.enhanced, rmd_stage_name(r.stage),
                      (int)r.text.n, (const char *)r.text.p);
+    }
+}
+
+static void a_code_that_is_not_there_is_said_so(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool read;
+    } rows[] = {{"zxcv", false},
+                {"", false},
+                {"5.1.1 No such user", false},
+                {"550 zxcv", true},
+                {"host mx.d.example said: 450 zxcv", true},
+                {"250 Ok", true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rmd_reply r;
+        if (rmd_reply_read(rmd_slice_str(rows[i].text), &r) != rows[i].read)
+            fail_msg("\"%s\"", rows[i].text);
     }
 }
 
@@ -303,6 +325,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_that_no_provider_has_gets_the_nearest),
         cmocka_unit_test(the_code_is_found_in_every_shape),
+        cmocka_unit_test(a_code_that_is_not_there_is_said_so),
         cmocka_unit_test(others_names_for_stages_and_providers),
         cmocka_unit_test(a_table_is_read_however_its_columns_stand),
         cmocka_unit_test(a_model_is_read_or_refused_by_line),

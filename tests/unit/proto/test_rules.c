@@ -320,6 +320,14 @@ static const struct finding_row findings[] = {
     {"rule \"r\" { class = ip_blocklisted; scope = source; action = suppress; pattern = alpha; sample = \"550 "
      "alpha\" }",
      "suppresses for a cause that is not the recipient's"},
+    {"rule \"r\" { class = ip_blocklisted; scope = recipient; action = suppress_second; pattern = alpha; sample = "
+     "\"550 "
+     "alpha\" }",
+     "suppresses for what is no fault of the recipient: class ip_blocklisted"},
+    {"rule \"r\" { class = no_rdns; scope = source; action = quarantine; move = true; pattern = alpha; sample = "
+     "\"550 "
+     "alpha\" }",
+     "moves work because of the source's own names in DNS"},
     {"rule \"r\" { class = ip_blocklisted; scope = recipient; action = suppress; pattern = alpha; sample = \"550 "
      "alpha\" }",
      "suppresses for what is no fault of the recipient: class ip_blocklisted"},

@@ -105,7 +105,7 @@ static const struct row rows[] = {
     /* the recipient */
     {"", R, "550 5.1.1 <ann@r.example>: Recipient address rejected: User unknown in virtual mailbox table", RMD_CLASS_USER_UNKNOWN, RCP, RMD_ACTION_SUPPRESS, STAY, -1},
     {"", R, "450 4.1.1 <ann@r.example>: Recipient address rejected: User unknown in local recipient table", RMD_CLASS_USER_UNKNOWN, RCP, RMD_ACTION_RETRY, STAY, -1},
-    {"outlook", R, "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", RMD_CLASS_USER_UNKNOWN, RCP, RMD_ACTION_FAIL, STAY, -1},
+    {"outlook", R, "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", RMD_CLASS_USER_UNKNOWN, RCP, RMD_ACTION_SUPPRESS_SECOND, STAY, -1},
     {"", R, "550 5.1.1 Sorry, ann", RMD_CLASS_USER_UNKNOWN, RCP, RMD_ACTION_FAIL, STAY, -1},
     {"", R, "552 5.2.2 The mailbox of ann is over quota", RMD_CLASS_MAILBOX_FULL, RCP, RMD_ACTION_FAIL, STAY, -1},
     {"", R, "452 4.2.2 The mailbox of ann is over quota", RMD_CLASS_MAILBOX_FULL, RCP, RMD_ACTION_RETRY, STAY, -1},
