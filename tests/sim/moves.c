@@ -200,8 +200,10 @@ static bool returns(const struct sim *s, const struct sim_conn *c) {
     int64_t since = s->moves.returning_ms[c->source][c->provider];
     bool enough = s->moves.accepted[c->source][c->provider] >= PROBES ||
                   (s->moves.whole[c->source] && s->moves.accepted_everywhere[c->source] >= PROBES);
+    /* Long enough to know what it may send; or all leases that it had then were over before it woke. */
+    bool slept = since < s->slept_from_ms && s->slept_to_ms - s->slept_from_ms > s->lease_valid_ms + s->deadline_ms;
     return since && !enough && s->now_ms >= since + FLIGHT_MS &&
-           sim_check_steady(s, c->node, s->now_ms - FLIGHT_MS); /* long enough to know what it may send */
+           (slept || sim_check_steady(s, c->node, s->now_ms - FLIGHT_MS));
 }
 
 /* A next recipient comes with a lease that is granted when the last one's outcome was reported: two ways at least. */
