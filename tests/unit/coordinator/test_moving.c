@@ -383,6 +383,22 @@ static void without_moving_it_waits_for_the_source(void **state) {
     tear_down(x);
 }
 
+/* The neighbour that takes no moved work (above) takes its part of it. */
+static void without_networks_the_neighbour_takes_moved_work(void **state) {
+    (void)state;
+    struct stage *x = build(RMD_WITHOUT_NETWORKS);
+    uint32_t first, neighbour;
+    pairs(x, 100, &first, &neighbour);
+    refuse_source(x, first);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = cw_submit(&x->w, "bulk", google, 400, 50000);
+    answer(x, -1, 12 * HOUR);
+    assert_int_equal(sent_by(x, first, t0), 0);
+    assert_true(sent_by(x, neighbour, t0) > 0);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 400);
+    tear_down(x);
+}
+
 /* ---------------------------------------------------------------- return */
 
 static void small_mail(struct stage *x, uint32_t n) {
@@ -613,6 +629,7 @@ int main(void) {
         cmocka_unit_test(what_a_lane_sent_before_is_its_own),
         cmocka_unit_test(without_the_canary_all_moves_at_once),
         cmocka_unit_test(without_moving_it_waits_for_the_source),
+        cmocka_unit_test(without_networks_the_neighbour_takes_moved_work),
         cmocka_unit_test(a_quarantine_that_ends_is_probed_and_grows_anew),
         cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
         cmocka_unit_test(a_block_without_an_end_waits_for_a_person),
