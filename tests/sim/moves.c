@@ -166,7 +166,9 @@ static void remember(struct sim_account *a, int64_t at_ms, int64_t keep_ms) {
         for (size_t i = 0; i < a->n; i++)
             v[i] = a->v[(a->head + i) % a->cap];
         free(a->v);
-        *a = (struct sim_account){.v = v, .n = a->n, .cap = cap};
+        a->v = v;
+        a->head = 0;
+        a->cap = cap;
     }
     a->v[(a->head + a->n++) % a->cap] = at_ms;
 }

@@ -51,10 +51,11 @@ bool sim_staged_many_sites(const struct sim *s) {
     return s->staged.kind == SIM_STAGED_SITES;
 }
 
-static void refuse(struct sim *s, uint32_t source, uint32_t provider, uint32_t site, bool network) {
+/* NULL: there are too many already. */
+static struct sim_block *refuse(struct sim *s, uint32_t source, uint32_t provider, uint32_t site, bool network) {
     static const enum rmd_stage stages[] = {RMD_STAGE_GREETING, RMD_STAGE_MAIL, RMD_STAGE_RCPT, RMD_STAGE_DOT};
     if (s->n_blocks == SIM_BLOCKS)
-        return;
+        return NULL;
     struct sim_block *b = &s->block[s->n_blocks++];
     *b = (struct sim_block){.source = source,
                             .provider = provider,
@@ -67,6 +68,7 @@ static void refuse(struct sim *s, uint32_t source, uint32_t provider, uint32_t s
             site ? s->domain[site - 1].name : "it", s->source[source].address, network ? " for its network" : "",
             rmd_stage_name(b->stage));
     s->staged.step++;
+    return b;
 }
 
 /* A connection over which bulk mail goes just now: of this source, to this provider (-1: any). */
@@ -146,8 +148,9 @@ static void beside(struct sim *s) {
         return;
     if (x->step == 0) {
         x->first = c->provider;
-        refuse(s, c->source, c->provider, 0, false);
-        s->block[s->n_blocks - 1].whole = true;
+        struct sim_block *b = refuse(s, c->source, c->provider, 0, false);
+        if (b)
+            b->whole = true;
         return;
     }
     bool a_while_ago = false;
