@@ -114,6 +114,7 @@ static struct rmd_lease *begin(struct rmd_coord *c, struct rmd_lane *lane, struc
     l->source_id = lane->source->rec->id;
     l->provider_id = pq->provider_id;
     l->bulk = k->stream->rec->priority != 0;
+    l->probe = rmd_returning_probes(lane->source, lane);
     l->campaign = k;
     k->n_leases++;
     l->pq = pq;
@@ -588,6 +589,7 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     restore_rows(c, l, r);
     memcpy(l->done, r->done.data, r->done.len < sizeof l->done ? r->done.len : sizeof l->done);
     l->left = l->n - (uint32_t)rmd_bit_count(l->done, l->n);
+    l->probe = l->n == 1; /* as probes are */
     l->acked = false;
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_grant(&l->caps, l->left);

@@ -179,6 +179,8 @@ void rmd_returning_outcome(struct rmd_coord *c, const struct rmd_lease *x, uint3
     bool accepted = kind == RMD_OUTCOME_DELIVERED;
     if (!x->source || !x->lane || (!accepted && !(kind != RMD_OUTCOME_RETURNED && scope & ours)))
         return; /* the recipient's own trouble says nothing */
+    if (accepted && !x->probe)
+        return; /* before the stop, and told late */
     probed(c, x->source, &x->source->all, accepted);
     probed(c, x->source, x->lane, accepted);
 }

@@ -379,6 +379,7 @@ struct rmd_lease {
     uint64_t epoch;
     uint64_t credit_out;
     bool acked, dirty;
+    bool probe;    /* granted to a lane that comes back: what becomes of it counts for that */
     bool unlisted; /* the node came back and doesn't hold it: what its journal doesn't tell of, it never had */
     struct rmd_list dirty_link;
 };

@@ -1,4 +1,5 @@
 """The evidence's statistics, tables, picture and search, on runs that are made up."""
+import json
 import math
 import os
 import random
@@ -81,6 +82,13 @@ class Tables(unittest.TestCase):
         self.assertNotIn("!", lines[1])
         self.assertIn("!", lines[2])
 
+    def test_a_feature_is_compared_in_the_seeds_that_it_ran_with(self):
+        r, few = made_up(), made_up(seeds=2)
+        for scenario in r.scenarios():
+            r.of[scenario]["less gates"] = few.of[scenario]["less gates"]
+        self.assertEqual(r.worth("gates"), few.worth("gates"))
+        self.assertEqual(r.worth_in("calm", "gates"), few.worth_in("calm", "gates"))
+
     def test_columns_are_aligned(self):
         widths = {len(line) for line in stats.table([["a", "1"], ["bcd", "22"]], ["x", "y"]).splitlines()}
         self.assertEqual(len(widths), 1)
@@ -105,13 +113,13 @@ class Picture(unittest.TestCase):
 
     def test_is_well_formed_and_within_its_frame(self):
         for features in ([], ["canary", "gates"]):
-            self.check(svg.picture(made_up(), VARIANTS, features, "In our models.\nTwo lines.", stats.interval))
+            self.check(svg.picture(made_up(), made_up(), VARIANTS, features, "In our models.\nTwo lines.", stats.interval))
 
     def test_one_seed_and_nothing_known_are_drawn_too(self):
-        self.check(svg.picture(made_up(seeds=1, never_complete=True), VARIANTS, [], "note", stats.interval))
+        self.check(svg.picture(made_up(seeds=1, never_complete=True), None, VARIANTS, [], "note", stats.interval))
 
     def test_labels_of_a_column_don_t_overlap(self):
-        root = self.check(svg.picture(made_up(), VARIANTS, ["canary", "gates"], "note", stats.interval))
+        root = self.check(svg.picture(made_up(), made_up(), VARIANTS, ["canary", "gates"], "note", stats.interval))
         places = {}
         for e in root.iter("{http://www.w3.org/2000/svg}text"):
             places.setdefault((e.get("x"), e.get("text-anchor")), []).append(float(e.get("y")))
@@ -138,9 +146,19 @@ class Search(unittest.TestCase):
         self.assertGreater(evidence.EVALUATION, evidence.TRAINING + 100)
 
     def test_a_plan_has_every_pairing(self):
-        runs = evidence.plan(["calm"], [1, 2], {"senders": {"suspension": {"set": {"rate": 5}}}}, ["gates"])
+        runs = evidence.plan(["calm"], [1, 2], {"senders": {"suspension": {"set": {"rate": 5}}}}, ["gates"], [1, 2])
         self.assertEqual(len(runs), 2 * (len(evidence.BASELINES) + 1 + 1))
         self.assertTrue(any("rate=5" in r[3] for r in runs) and any(r[0] == "less gates" and "--without" in r[3] for r in runs))
+
+    def test_nobody_is_tuned_on_the_worlds_that_are_held_out(self):
+        held = evidence.scenarios("heldout/")
+        self.assertGreaterEqual(len(held), 6)
+        self.assertFalse({os.path.basename(n) for n in held} & set(evidence.scenarios()))
+        with open(evidence.TUNED, encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["scenarios"], evidence.scenarios())
+        runs = evidence.plan(held, [1], evidence.tuned_parameters())
+        self.assertEqual(len(runs), len(held) * (len(evidence.BASELINES) + 2))
+        self.assertTrue(all(os.path.exists(r[3][1]) for r in runs))
 
 
 if __name__ == "__main__":

@@ -150,6 +150,8 @@ static void providers(struct sim *s) {
     for (uint32_t d = 0; d < s->n_domains; d++) {
         struct sim_domain *x = &s->domain[d];
         x->provider = d < s->n_providers ? d : (uint32_t)sim_below(s, s->n_providers);
+        if (sim_staged_many_sites(s) && d % 2)
+            x->provider = s->n_providers - 1;
         rmd_format(x->name, sizeof x->name, "d%u.example", d);
         if (s->provider[x->provider].other)
             rmd_format(x->mx, sizeof x->mx, "mx.d%u.example", d);
@@ -161,6 +163,8 @@ static void providers(struct sim *s) {
 static void nodes(struct sim *s) {
     s->n_nodes = sim_one_in(s, 4) ? 1 : 1 + (uint32_t)sim_below(s, SIM_NODES);
     s->n_nets = 2 + (uint32_t)sim_below(s, SIM_NETS - 1);
+    if (sim_staged_one_network(s))
+        s->n_nets = 1;
     uint64_t source_cap = s->capped && sim_one_in(s, 2) ? 60 + sim_below(s, 500) : 0;
     uint64_t lane_cap = !s->capped || sim_one_in(s, 3) ? 0 : 15 + sim_below(s, 200);
     for (uint32_t n = 0; n < s->n_nodes; n++) {
@@ -173,6 +177,8 @@ static void nodes(struct sim *s) {
         nd->lost_at_ms = nd->forgotten_ms = -1;
         nd->vanished_ms = -2 * (int64_t)SIM_DAY_MS; /* never: its caps are known from the first hour on */
         uint64_t k = 1 + sim_below(s, 4);
+        if (s->staged.kind != SIM_STAGED_NONE && k < 4)
+            k = 4;
         for (uint64_t i = 0; i < k && s->n_sources < SIM_SOURCES; i++) {
             struct sim_source *x = &s->source[s->n_sources];
             x->node = n;
@@ -208,6 +214,8 @@ static void streams(struct sim *s) {
 
 static void addresses(struct sim *s) {
     s->n_addresses = 100 + (uint32_t)sim_below(s, 800);
+    if (s->staged.kind != SIM_STAGED_NONE)
+        s->n_addresses += 600;
     s->address = rmd_alloc(s->n_addresses * sizeof *s->address);
     for (uint32_t i = 0; i < s->n_addresses; i++) {
         struct sim_address *a = &s->address[i];
@@ -251,7 +259,9 @@ static void options(struct sim *s) {
 void sim_config(struct sim *s) {
     s->rules = sim_rules();
     s->coord.crash_in = -1;
-    s->capped = !sim_one_in(s, 4); /* without caps nothing excuses work that moves */
+    sim_staged_choose(s);
+    s->capped =
+        !sim_one_in(s, 4) && s->staged.kind == SIM_STAGED_NONE; /* without caps nothing excuses work that moves */
     faults(s);
     providers(s);
     nodes(s);
@@ -261,6 +271,7 @@ void sim_config(struct sim *s) {
     sim_moves_config(s);
     sim_warm_config(s);
     sim_watch_config(s);
+    sim_staged_config(s);
     make_template(s);
 }
 

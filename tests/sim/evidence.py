@@ -2,6 +2,7 @@
 """Evidence: every scenario, over many seeds, under Remuda, under tuned baselines, and under Remuda less each of its features.
 
     make evidence [QUICK=1]      build/evidence/evidence.txt, .json, .svg
+    make evidence EVIDENCE=--heldout                  the worlds that nobody tuned for, alone: evidence-heldout.txt, .json
     make evidence-tune           searches the baselines' parameters anew: tests/sim/tuned.json
 
 Runs are `build/sim --scenario FILE --seed N --sender S --json`, two at a time, and are kept by what they depend on (the program,
@@ -10,6 +11,8 @@ the scenarios, parameters, seed), so that an interrupted evidence goes on where 
 Baselines are tuned on training seeds that the evaluation never uses, by a search of a fixed number of evaluations over all
 scenarios: half of them at random in the ranges that the sender states, half by changing one parameter of the best. Remuda gets the
 same search; "remuda" is what is shipped all the same, "remuda, tuned" what the search found.
+
+Worlds of scenarios/heldout are never searched on. They are evaluated with the same parameters, and told apart.
 """
 import argparse
 import concurrent.futures
@@ -41,10 +44,11 @@ class Stop(Exception):
     """With a clear word for whoever waits."""
 
 
-def scenarios():
-    folder = os.path.join(HERE, "scenarios")
+def scenarios(part=""):
+    """Names as --scenario has them, below scenarios/ and without .conf; part: "heldout/" for those that nobody tunes for."""
+    folder = os.path.join(HERE, "scenarios", part)
     names = [n[:-5] for n in sorted(os.listdir(folder)) if n.endswith(".conf")]
-    return [n for n in names if is_scenario(os.path.join(folder, n + ".conf"))]
+    return [part + n for n in names if is_scenario(os.path.join(folder, n + ".conf"))]
 
 
 def is_scenario(path):
@@ -69,7 +73,7 @@ class Runner:
         self.cache = os.path.join(build, "evidence", "runs")
         os.makedirs(self.cache, exist_ok=True)
         folder = os.path.join(HERE, "scenarios")
-        self.stamp = digest_of([self.sim] + [os.path.join(folder, n) for n in os.listdir(folder)])
+        self.stamp = digest_of([self.sim] + [os.path.join(d, n) for d, _, names in os.walk(folder) for n in names])
         copy = os.path.join(self.cache, "sim")  # a build meanwhile changes nothing
         shutil.copy2(self.sim, copy + ".new")
         os.replace(copy + ".new", copy)
@@ -198,7 +202,7 @@ def tune(args, runner):
 # ---------------------------------------------------------------- evaluating
 
 
-def plan(names, seeds, tuned, ablations):
+def plan(names, seeds, tuned, ablations=(), ablation_seeds=()):
     """(variant, scenario, seed, arguments) of every run; the cheap ones first, so that mistakes show early."""
     out = []
     for b in BASELINES:
@@ -208,21 +212,39 @@ def plan(names, seeds, tuned, ablations):
     if own:
         out += [("remuda, tuned", n, s, arguments(n, s, "remuda", own)) for n in names for s in seeds]
     for f in ablations:
-        out += [("less " + f, n, s, arguments(n, s, "remuda", None, [f])) for n in names for s in seeds]
+        out += [("less " + f, n, s, arguments(n, s, "remuda", None, [f])) for n in names for s in ablation_seeds]
     return out
 
 
-def words_of(results, variants, features, tuned, seeds, scale):
+def measured(runner, what, runs):
+    results = stats.Results()
+    for (variant, scenario, seed, _), r in zip(runs, runner.all(what, [r[3] for r in runs])):
+        results.add(os.path.basename(scenario), variant, seed, r["metrics"])
+    return results
+
+
+def tables(results, variants):
+    out = []
+    for s in results.scenarios():
+        out += [results.scenario_table(s, variants), "", "remuda surely differs:"] + results.differences(s, variants) + [""]
+    return out + [results.overall_table(variants), "", results.firsts(variants), ""]
+
+
+def held_words(held, variants, seeds):
+    out = [f"Worlds nobody tuned for: {len(held.scenarios())} scenarios (tests/sim/scenarios/heldout), {len(seeds)} seeds; written before Remuda ran in them, "
+           "and no parameter of anybody was searched on them.", "Senders, parameters, columns and marks are those of the worlds above.", ""]
+    return "\n".join(out + tables(held, variants)) + "\n"
+
+
+def words_of(results, variants, features, tuned, seeds, ablation_seeds, scale):
     out = [f"Evidence in our models: {len(results.scenarios())} scenarios, {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}); mean and 95 % interval "
            "(Student's t over seeds).",
            "Columns: " + HEADINGS_LINE, "* marks the first place and what can't be told from it (paired by seed); none where nobody differs.",
            f"Score: {stats.OBJECTIVE}.",
            f"Baselines: each the best of {tuned.get('budget', 0)} trials on other seeds ({tuned.get('date', 'not tuned')}). remuda: as shipped.", ""]
-    for s in results.scenarios():
-        out += [results.scenario_table(s, variants), "", "remuda surely differs:"] + results.differences(s, variants) + [""]
-    out += [results.overall_table(variants), "", results.firsts(variants), ""]
+    out += tables(results, variants)
     if features:
-        out += ["What each feature is worth (over all scenarios, paired by seed; ! where the interval doesn't hold 0; score in points):",
+        out += [f"What each feature is worth (over all scenarios and {len(ablation_seeds)} seeds, paired by seed; ! where the interval doesn't hold 0; score in points):",
                 results.ablation_table(features), ""]
     out += scale_words(scale)
     return "\n".join(out) + "\n"
@@ -244,31 +266,53 @@ def scale_words(scale):
     return out + [""]
 
 
-def evaluate(args, runner):
-    names = [args.only] if args.only else scenarios()
-    seeds = list(range(EVALUATION, EVALUATION + args.seeds))
-    tuned = {"senders": {}}
-    if os.path.exists(TUNED):
-        with open(TUNED, encoding="utf-8") as f:
-            tuned = json.load(f)
-    features = [] if args.quick or args.senders else FEATURES
-    runs = plan(names, seeds, tuned, features)
-    results = stats.Results()
-    for (variant, scenario, seed, _), r in zip(runs, runner.all("scenarios", [r[3] for r in runs])):
-        results.add(scenario, variant, seed, r["metrics"])
-    variants = [v for v in BASELINES + ["remuda", "remuda, tuned"] if v in results.of[names[0]]]
-    scale = runner.all("scale", [["--scale", s, "--json"] for s in args.scale]) if args.scale else []
-    folder = os.path.join(args.build, "evidence")
-    note = (f"In our models: {len(names)} scenarios, {len(seeds)} seeds; bars are means over scenarios with 95 % intervals over seeds.\n"
-            f"Baselines tuned by {tuned.get('budget', 0)} trials each on other seeds; remuda as shipped.")
-    report = words_of(results, variants, features, tuned, seeds, scale)
-    for name, content in (("evidence.txt", report), ("evidence.svg", svg.picture(results, variants, features, note, stats.interval)),
-                          ("evidence.json", json.dumps({"seeds": seeds, "tuned": tuned, "scale": scale, "runs": results.of}, indent=1))):
+def tuned_parameters():
+    if not os.path.exists(TUNED):
+        return {"senders": {}}
+    with open(TUNED, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def variants_of(results):
+    """Those that ran, in the order of the tables."""
+    some = results.of[results.scenarios()[0]]
+    return [v for v in BASELINES + ["remuda", "remuda, tuned"] if v in some]
+
+
+def write(runner, folder, files):
+    for name, content in files.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
             f.write(content)
+    print(f"{folder}/{', '.join(files)}; {(time.monotonic() - runner.began) / 60:.1f} minutes ({runner.ran} runs now, {runner.kept} from before)")
+
+
+def evaluate_held(args, runner):
+    """The worlds that nobody tuned for, alone."""
+    seeds, tuned = list(range(EVALUATION, EVALUATION + args.seeds)), tuned_parameters()
+    held = measured(runner, "held out", plan(scenarios("heldout/"), seeds, tuned))
+    report = held_words(held, variants_of(held), seeds)
     print(report)
-    print(f"{folder}/evidence.txt, evidence.json, evidence.svg; {(time.monotonic() - runner.began) / 60:.1f} minutes "
-          f"({runner.ran} runs now, {runner.kept} from before)")
+    write(runner, os.path.join(args.build, "evidence"),
+          {"evidence-heldout.txt": report, "evidence-heldout.json": json.dumps({"seeds": seeds, "tuned": tuned, "runs": held.of}, indent=1)})
+
+
+def evaluate(args, runner):
+    names, held = [args.only] if args.only else scenarios(), None
+    seeds, tuned = list(range(EVALUATION, EVALUATION + args.seeds)), tuned_parameters()
+    features = [] if args.quick or args.senders else FEATURES
+    ablation_seeds = seeds[:args.ablation_seeds]
+    results = measured(runner, "scenarios", plan(names, seeds, tuned, features, ablation_seeds))
+    variants = variants_of(results)
+    if not args.only:
+        held = measured(runner, "held out", plan(scenarios("heldout/"), seeds, tuned))
+    scale = runner.all("scale", [["--scale", s, "--json"] for s in args.scale]) if args.scale else []
+    note = (f"In our models: {len(names)} scenarios, {len(seeds)} seeds ({len(ablation_seeds)} for features); bars are means over the tuned scenarios with 95 % intervals over seeds.\n"
+            f"Baselines tuned by {tuned.get('budget', 0)} trials each on other seeds; remuda as shipped.")
+    report = words_of(results, variants, features, tuned, seeds, ablation_seeds, scale) + (held_words(held, variants, seeds) if held else "")
+    print(report)
+    write(runner, os.path.join(args.build, "evidence"),
+          {"evidence.txt": report, "evidence.svg": svg.picture(results, held, variants, features, note, stats.interval),
+           "evidence.json": json.dumps({"seeds": seeds, "tuned": tuned, "scale": scale, "runs": results.of, "heldout": held.of if held else {}}, indent=1)})
 
 
 def main():
@@ -277,7 +321,9 @@ def main():
     p.add_argument("--seeds", type=int, default=20)
     p.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     p.add_argument("--limit", type=float, default=29, help="minutes; then it stops with a word, and what ran is kept")
-    p.add_argument("--only", help="one scenario")
+    p.add_argument("--only", help="one scenario, by its name below scenarios/ (heldout/digest)")
+    p.add_argument("--heldout", action="store_true", help="the worlds that nobody tuned for, alone")
+    p.add_argument("--ablation-seeds", type=int, default=10, help="of the seeds, for Remuda less each feature: 12 features are most of the work")
     p.add_argument("--quick", action="store_true", help="3 seeds, without ablations")
     p.add_argument("--senders", action="store_true", help="senders alone, without ablations")
     p.add_argument("--scale", action="append", help="also a scale run of this size (may be repeated)")
@@ -288,7 +334,7 @@ def main():
     args.seeds = 3 if args.quick else args.seeds
     runner = Runner(args.build, args.jobs, args.limit * 60, True)
     try:
-        (tune if args.tune else evaluate)(args, runner)
+        (tune if args.tune else evaluate_held if args.heldout else evaluate)(args, runner)
     except (Stop, subprocess.TimeoutExpired) as e:
         sys.exit(f"\nevidence: {e}")
 

@@ -107,8 +107,11 @@ class Results:
     def add(self, scenario, variant, seed, metrics):
         self.of.setdefault(scenario, {}).setdefault(variant, {})[seed] = metrics
 
-    def values(self, scenario, variant, key):
+    def values(self, scenario, variant, key, beside=None):
+        """By seed; beside: only of seeds that this other variant ran with, too."""
         runs = self.of[scenario][variant]
+        if beside:
+            runs = {s: r for s, r in runs.items() if s in self.of[scenario][beside]}
         if key == "score":
             return [score(runs[s]) for s in sorted(runs)]
         return [number(runs[s], key) for s in sorted(runs)]
@@ -139,9 +142,9 @@ class Results:
             lines.append(f"  against {v}: better in {', '.join(better) or 'nothing'}; worse in {', '.join(worse) or 'nothing'}")
         return lines
 
-    def overall(self, variant, key):
+    def overall(self, variant, key, beside=None):
         """Mean over the scenarios, seed by seed: the interval is over seeds."""
-        columns = [self.values(s, variant, key) for s in self.scenarios()]
+        columns = [self.values(s, variant, key, beside) for s in self.scenarios()]
         means = []
         for seed in zip(*columns):
             known = [v for v in seed if not math.isnan(v)]
@@ -171,10 +174,10 @@ class Results:
 
     def worth(self, feature, key="score"):
         """What a feature is worth over all scenarios: full less without it."""
-        return paired(self.overall("remuda", key), self.overall("less " + feature, key))
+        return paired(self.overall("remuda", key, "less " + feature), self.overall("less " + feature, key))
 
     def worth_in(self, scenario, feature, key="score"):
-        return paired(self.values(scenario, "remuda", key), self.values(scenario, "less " + feature, key))
+        return paired(self.values(scenario, "remuda", key, "less " + feature), self.values(scenario, "less " + feature, key))
 
     def ablation_table(self, features):
         keys = [("score", "score", 2), ("seen_1d", "seen 1 d", "percent"), ("seen_30d", "30 d", "percent"), ("deferrals_per_message", "deferrals", 3),

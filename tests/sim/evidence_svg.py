@@ -91,16 +91,25 @@ def worth_colour(_, mean, half):
     return GREY if abs(mean) <= half else COLOUR["remuda"] if mean > 0 else COLOUR["round-robin"]
 
 
-def picture(results, variants, features, note, interval):
-    """The whole SVG, as text. features: [] leaves the ablations out."""
-    scenarios = results.scenarios()
-    w = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
+def panels(results, variants, y, interval):
+    """(elements, the y below them)"""
+    w, out = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS, []
+    for i, s in enumerate(results.scenarios()):
+        out += panel(results, s, variants, MARGIN + i % COLUMNS * (w + GAP), y + i // COLUMNS * (PANEL_H + GAP), w, PANEL_H, interval)
+    return out, y + -(-len(results.scenarios()) // COLUMNS) * (PANEL_H + GAP)
+
+
+def picture(results, held, variants, features, note, interval):
+    """The whole SVG, as text. held: of worlds that nobody tuned for, or None; features: [] leaves the ablations out."""
     out = [text(MARGIN, 34, "Seen by people, per cent of those who could see it, 1 to 30 days after it was submitted", 15, weight="bold")]
     out += legend(variants, 58)
-    y = 78
-    for i, s in enumerate(scenarios):
-        out += panel(results, s, variants, MARGIN + i % COLUMNS * (w + GAP), y + i // COLUMNS * (PANEL_H + GAP), w, PANEL_H, interval)
-    y += -(-len(scenarios) // COLUMNS) * (PANEL_H + GAP) + 10
+    more, y = panels(results, variants, 78, interval)
+    out += more
+    if held:
+        out.append(text(MARGIN, y + 14, "Likewise, in worlds that nobody tuned for", 13, weight="bold"))
+        more, y = panels(held, variants, y + 28, interval)
+        out += more
+    y += 10
     half = (WIDTH - 2 * MARGIN - GAP) / 2
     groups = [("IP-days lost, mean of the scenarios", "ip_days_lost", 1), ("Listings", "listings", 2), ("Deferrals a message", "deferrals_per_message", 2)]
     left = right = y

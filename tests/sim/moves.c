@@ -166,7 +166,9 @@ static void remember(struct sim_account *a, int64_t at_ms, int64_t keep_ms) {
         for (size_t i = 0; i < a->n; i++)
             v[i] = a->v[(a->head + i) % a->cap];
         free(a->v);
-        *a = (struct sim_account){.v = v, .n = a->n, .cap = cap};
+        a->v = v;
+        a->head = 0;
+        a->cap = cap;
     }
     a->v[(a->head + a->n++) % a->cap] = at_ms;
 }
@@ -200,8 +202,10 @@ static bool returns(const struct sim *s, const struct sim_conn *c) {
     int64_t since = s->moves.returning_ms[c->source][c->provider];
     bool enough = s->moves.accepted[c->source][c->provider] >= PROBES ||
                   (s->moves.whole[c->source] && s->moves.accepted_everywhere[c->source] >= PROBES);
+    /* Long enough to know what it may send; or all leases that it had then were over before it woke. */
+    bool slept = since < s->slept_from_ms && s->slept_to_ms - s->slept_from_ms > s->lease_valid_ms + s->deadline_ms;
     return since && !enough && s->now_ms >= since + FLIGHT_MS &&
-           sim_check_steady(s, c->node, s->now_ms - FLIGHT_MS); /* long enough to know what it may send */
+           (slept || sim_check_steady(s, c->node, s->now_ms - FLIGHT_MS));
 }
 
 /* A next recipient comes with a lease that is granted when the last one's outcome was reported: two ways at least. */

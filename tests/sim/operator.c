@@ -490,7 +490,7 @@ void sim_op_setup(struct sim *s) {
 
 static void plan_campaign(struct sim *s, int64_t in_ms) {
     struct sim_campaign *c = &s->campaign[s->n_campaigns];
-    uint64_t most = sim_one_in(s, 12) ? 2000 : 240;
+    uint64_t most = sim_one_in(s, 12) || s->staged.kind != SIM_STAGED_NONE ? 2000 : 240;
     *c =
         (struct sim_campaign){.stream = (uint32_t)sim_below(s, s->n_streams), .spam = sim_one_in(s, 5), .one_id = -1};
     c->rows = 50 + (uint32_t)sim_below(s, most - 50);
@@ -511,7 +511,9 @@ static void plan_campaign(struct sim *s, int64_t in_ms) {
 }
 
 void sim_op_period(struct sim *s, int64_t length_ms) {
-    for (uint64_t n = 1 + sim_below(s, 2); n > 0 && s->n_campaigns < SIM_CAMPAIGNS; n--)
+    uint64_t more =
+        s->staged.kind == SIM_STAGED_NONE ? 0 : 3; /* work that nobody has yet when the first one is refused */
+    for (uint64_t n = 1 + sim_below(s, 2) + more; n > 0 && s->n_campaigns < SIM_CAMPAIGNS; n--)
         plan_campaign(s,
                       sim_one_in(s, 4) ? length_ms - sim_between(s, 0, 3000) : sim_between(s, 0, length_ms * 2 / 3));
     for (uint64_t n = sim_below(s, 12); n > 0; n--)

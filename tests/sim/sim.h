@@ -12,6 +12,7 @@
  * frames smtp_world.c  sockets and receivers                                            operator.c submissions and
  * commands faults.c      what goes wrong, and when                                        checker.c  the promises
  * stops.c       what more than one receiver said, and must stop                    moves.c    what a stop moves, and how it ends
+ * staged.c      sequences of receivers' words that chance makes too seldom
  *
  * Ownership: the sim owns all; pointers between its parts live as long as it. Units are in the names. */
 #ifndef REMUDA_TESTS_SIM_H
@@ -231,6 +232,22 @@ struct sim_moves { /* moves.c */
     struct sim_account hour[SIM_SOURCES][SIM_PROVIDERS], sent[SIM_SOURCES][SIM_PROVIDERS];
 };
 
+enum sim_staged_kind {
+    SIM_STAGED_NETWORK,
+    SIM_STAGED_BESIDE,
+    SIM_STAGED_SITES,
+    SIM_STAGED_GROWTH,
+    SIM_STAGED_KINDS,
+    SIM_STAGED_NONE = SIM_STAGED_KINDS
+};
+
+struct sim_staged { /* staged.c */
+    enum sim_staged_kind kind;
+    uint32_t step, period;
+    uint32_t provider, first, second; /* who is meant; each kind knows what they are to it */
+    bool over;
+};
+
 /* ---- hosts */
 struct sim_journal; /* journal.c */
 
@@ -351,6 +368,7 @@ struct sim {
     struct sim_warm warm;
     struct sim_stops stops;
     struct sim_moves moves;
+    struct sim_staged staged;
     int64_t slept_from_ms, slept_to_ms; /* the last time that everything slept */
     int64_t ahead_ms;                   /* of true time: the most that the coordinator's wall clock ever was */
     uint32_t n_lies, lied[SIM_LIES][SIM_PROVIDERS];
@@ -483,6 +501,13 @@ void sim_watch_restored(struct sim *s); /* the coordinator is back */
 void sim_faults_period(struct sim *s, int64_t length_ms);
 void sim_faults_heal(struct sim *s);
 void sim_freeze(struct sim *s, int64_t ms);
+
+/* ---- staged.c */
+void sim_staged_choose(struct sim *s); /* before anything else is */
+void sim_staged_config(struct sim *s);
+bool sim_staged_one_network(const struct sim *s);
+bool sim_staged_many_sites(const struct sim *s);
+void sim_staged_period(struct sim *s);
 
 /* ---- checker.c: told by receivers and submissions */
 void sim_check_mail(struct sim *s, struct sim_conn *c, const struct rmd_id *message); /* the client sends MAIL */

@@ -4,10 +4,14 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests/sim"))
+import evidence  # noqa: E402
+
 SIM = pathlib.Path(os.environ.get("REMUDA_BUILD", ROOT / "build")).resolve() / "sim"
 
 
@@ -59,14 +63,16 @@ class Herd(unittest.TestCase):
         self.assertRegex(told.stderr, r"day  2 00:00:00 the day: \d+ delivered")
 
     def test_features_are_left_out(self):
-        for scenario, features in (("new", ("concentration", "stickiness", "engagement")), ("calm", ("pace",)), ("traps", ("reputation",))):
+        """Each of them changes what comes of a world in which it has something to do."""
+        worlds = {"new": ("concentration", "stickiness", "engagement", "gates"), "calm": ("pace",),
+                  "traps": ("reputation", "watch", "canary", "probing", "moving", "networks", "breaker")}
+        self.assertEqual(sorted(f for features in worlds.values() for f in features), sorted(evidence.FEATURES))
+        for scenario, features in worlds.items():
             whole = self.told(scenario)
             for feature in features:
                 without = self.told(scenario, "--without", feature)
                 self.assertEqual(without["without"], [feature])
                 self.assertNotEqual(whole["metrics"], without["metrics"], feature)
-        for feature in ("gates", "watch", "canary", "probing", "moving", "networks", "breaker"):
-            self.told("new", "--without", feature)
         done = self.run_sim("new", "--without", "luck")
         self.assertEqual(done.returncode, 2)
         self.assertIn('there is no feature "luck" to leave out', done.stderr)

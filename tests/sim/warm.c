@@ -37,7 +37,7 @@ void sim_warm_config(struct sim *s) {
     make_plan(w, &rng);
     s->coord_options.plan = w->plans;
     s->coord_options.n_plans = 1;
-    if (rmd_rng_below(&rng, 3))
+    if (rmd_rng_below(&rng, 3) || s->staged.kind != SIM_STAGED_NONE)
         return;
     w->on = true;
     w->per_network = s->coord_options.warm_per_network = (uint32_t)rmd_rng_below(&rng, 3);

@@ -162,6 +162,7 @@ static void periods(struct sim *s) {
         sim_say(s, "period %" PRIu64 " of %" PRIu64, i + 1, n);
         sim_op_period(s, length);
         sim_faults_period(s, length);
+        sim_staged_period(s);
         run_until(s, s->now_ms + length);
         sim_check_state(s);
         if (!s->broken)

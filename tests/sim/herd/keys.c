@@ -171,7 +171,7 @@ const size_t herd_rule_sections_n = sizeof herd_rule_sections / sizeof *herd_rul
 static const struct herd_key scenario[] = {
     TEXT_KEY(D, "name", name, true, "of the scenario"),
     TEXT_KEY(D, "about", about, true, "one line for people"),
-    TEXT_KEY(D, "use", use, false, "a file, in the same directory, with receivers and blocklists that others can be like"),
+    TEXT_KEY(D, "use", use, false, "a file, in the same directory or the one above, with receivers and blocklists that others can be like"),
     COUNT_KEY(D, "days", days, 1, HERD_DAYS_MAX, 14, "virtual days"),
     TIME_KEY(D, "operator_hour", operator_hour_ms, 0, DAYS(1) - 1, HOURS(9), "when the operator looks at blocks and listings and asks for removal, every day, whoever sends"),
 };

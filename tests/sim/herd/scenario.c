@@ -227,6 +227,11 @@ static void read_whole(struct drafts *d, const struct rmd_ucl *root) {
 
 /* ---- files */
 
+/* A set of scenarios may have a folder of its own beside the receivers that it uses: no other path, so that what a world depends on lies near it. */
+static bool may_use(const char *name) {
+    return !strchr(strncmp(name, "../", 3) == 0 ? name + 3 : name, '/');
+}
+
 static void use_file(struct drafts *d, struct drafts *base) {
     const char *slash = strrchr(d->r.file, '/');
     char *path =
@@ -235,8 +240,8 @@ static void use_file(struct drafts *d, struct drafts *base) {
     struct rmd_ucl *root = NULL;
     base->r = d->r;
     base->r.file = path;
-    if (strchr(d->whole.use, '/'))
-        herd_finding(&d->r, 1, "use: a file of the same directory, without \"/\"");
+    if (!may_use(d->whole.use))
+        herd_finding(&d->r, 1, "use: a file of the same directory, or of the one above it (\"../NAME\")");
     else if (rmd_ucl_read_file(path, &text, d->r.err) < 0 ||
              rmd_ucl_parse(rmd_buf_slice(&text), path, d->r.arena, &root, d->r.err) < 0)
         d->r.findings++;

@@ -420,6 +420,22 @@ static void without_moving_it_waits_for_the_source(void **state) {
     tear_down(x);
 }
 
+/* The neighbour that takes no moved work (above) takes its part of it. */
+static void without_networks_the_neighbour_takes_moved_work(void **state) {
+    (void)state;
+    struct stage *x = build(RMD_WITHOUT_NETWORKS);
+    uint32_t first, neighbour;
+    pairs(x, 100, &first, &neighbour);
+    refuse_source(x, first);
+    size_t t0 = x->w.n_rcpts;
+    struct rmd_id id = cw_submit(&x->w, "bulk", google, 400, 50000);
+    answer(x, -1, 12 * HOUR);
+    assert_int_equal(sent_by(x, first, t0), 0);
+    assert_true(sent_by(x, neighbour, t0) > 0);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, 400);
+    tear_down(x);
+}
+
 /* ---------------------------------------------------------------- return */
 
 static void small_mail(struct stage *x, uint32_t n) {
@@ -480,6 +496,36 @@ static void a_quarantine_that_ends_is_probed_and_grows_anew(void **state) {
     assert_in_range(sent(x, a, t0), 1, 40); /* never a snap back */
     answer(x, -1, 12 * HOUR);
     assert_true(sent(x, a, t0) > 100);
+    tear_down(x);
+}
+
+/* Its node was cut off, and tells of them when the lane is probed already: that the receiver took them before it refused the source says nothing now. */
+static void what_was_accepted_before_the_stop_is_no_probe(void **state) {
+    (void)state;
+    struct stage *x = build(0);
+    Remuda__StreamRecord patient = REMUDA__STREAM_RECORD__INIT;
+    patient.priority = 2;
+    patient.age_limit_ms = 30ll * 24 * HOUR;
+    patient.node_return_wait_ms = 6ll * HOUR;
+    cw_stream(&x->w, "patient", &patient);
+    struct rmd_id id = cw_submit(&x->w, "patient", google, 300, 0);
+    cw_pass(&x->w, 1000, 200);
+    int a = 0;
+    while (!x->node[a]->n_leases)
+        a++;
+    struct rmd_verdict v = block(HOUR);
+    cw_alarm(&x->w, x->node[a], x->source[a], rmd_provider_id("google"), &v, 1);
+    x->node[a]->dead = true; /* the recall is lost */
+    cw_answer_some(&x->w, x->node[a], 2 * PROBES);
+    cw_run(&x->w);
+    cw_kill_node(&x->w, x->node[a]);
+    answer(x, a, HOUR + 5 * MIN);
+    assert_int_equal(lane(x, a).state, RMD_LANE_PROBING);
+    uint64_t before = cw_campaign(&x->w, &id, NULL)->delivered;
+    cw_revive_node(&x->w, x->node[a], false, false);
+    cw_pass(&x->w, 5000, 500);
+    assert_int_equal(cw_campaign(&x->w, &id, NULL)->delivered, before + 2 * PROBES);
+    assert_int_equal(lane(x, a).state, RMD_LANE_PROBING);
     tear_down(x);
 }
 
@@ -651,7 +697,9 @@ int main(void) {
         cmocka_unit_test(what_a_lane_sent_before_is_its_own),
         cmocka_unit_test(without_the_canary_all_moves_at_once),
         cmocka_unit_test(without_moving_it_waits_for_the_source),
+        cmocka_unit_test(without_networks_the_neighbour_takes_moved_work),
         cmocka_unit_test(a_quarantine_that_ends_is_probed_and_grows_anew),
+        cmocka_unit_test(what_was_accepted_before_the_stop_is_no_probe),
         cmocka_unit_test(a_probe_that_is_refused_doubles_the_time),
         cmocka_unit_test(a_block_without_an_end_waits_for_a_person),
         cmocka_unit_test(without_probing_it_is_open_at_once),
