@@ -76,6 +76,13 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_look_ordered(c, q);
 }
 
+/* Bulk mail that its node could start within an hour: more of it would wait there, while other lanes could take it. */
+static uint64_t hour_room(const struct rmd_lane *l) {
+    if (!l->pace || !l->pace->per_hour)
+        return UINT64_MAX;
+    return l->pace->per_hour > l->leased ? l->pace->per_hour - l->leased : 0;
+}
+
 /* fresh: for recipients that weren't tried yet. The room of those that will be tried again from this source is theirs:
  * new ones that took it would send them elsewhere, where whoever greylisted them greylists them anew. */
 static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l, bool fresh) {
@@ -83,8 +90,10 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
     rmd_caps_of(c, l, q->stream, &caps);
     uint64_t r = fresh ? rmd_caps_room_for_new(&c->ledger, &caps) : rmd_caps_room(&c->ledger, &caps),
              back = rmd_returning_room(c, l), ramp = fresh ? rmd_returning_ramp(c, l) : UINT64_MAX;
+    uint64_t hour = q->stream->rec->priority > 0 ? hour_room(l) : UINT64_MAX;
     r = r < back ? r : back;
     r = r < ramp ? r : ramp;
+    r = r < hour || !hour ? r : hour; /* none at all: lane_full() says so */
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
     uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
@@ -108,6 +117,8 @@ static bool open_or_probed(const struct rmd_lane *l) {
 /* What may be outstanding at a lane is shared where a source serves transactional streams: bulk mail has three quarters of it at most,
  * and transactional mail always a quarter; bulk mail always its part by weight, so that it never starves. */
 static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *l) {
+    if (q->stream->rec->priority > 0 && !hour_room(l))
+        return true;
     enum { LEASES = RMD_COORD_LANE_LEASES, MESSAGES = RMD_COORD_LANE_MESSAGES, PARTS = 9 };
     bool full = l->leases >= LEASES || l->leased >= MESSAGES;
     if (!rmd_source_has_priority(c, l->source))

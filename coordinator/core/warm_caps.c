@@ -96,9 +96,11 @@ static uint64_t soon(struct rmd_coord *c, struct rmd_account *a, uint64_t limit,
 /* As far as its node's pace lets it come until then. */
 static uint64_t paced(const struct rmd_lane *l) {
     const struct rmd_pace *p = l->pace;
-    if (!p || !p->slowed || !p->per_minute)
+    uint64_t minute = p && p->slowed ? p->per_minute : 0, hour = p ? p->per_hour : 0;
+    uint64_t n = minute && (!hour || minute * 60 < hour) ? minute * 60 : hour;
+    if (!n)
         return UINT64_MAX;
-    uint64_t n = (uint64_t)p->per_minute * (RMD_WARM_SOON_MS / 60000);
+    n *= RMD_WARM_SOON_MS / RMD_LEDGER_HOUR_MS;
     return n > l->leased ? n - l->leased : 0;
 }
 
