@@ -418,6 +418,7 @@ static void decide(struct rmd_coord *c, struct scene *x) {
         .of_source = &x->source->refusals,
         .of_network = &x->source->net->refusals,
         .of_domain = x->stream ? &x->stream->refusals : &none,
+        .temporary = x->alarm->reply && x->alarm->reply->code / 100 == 4,
         .transactional = x->stream && x->stream->rec->priority == 0,
         .dns_confirmed = rmd_listing_confirmed(c, x->source),
         .snowshoe = rmd_listing_snowshoe(c, x->source),

@@ -287,6 +287,7 @@ enum { RMD_PACE_SITES = 3 };
 struct rmd_pace {
     bool slowed;                               /* below its ceilings: by verdicts, or since it came back */
     uint32_t per_minute, connections;          /* that it may start, and have; per_minute 0: no limit */
+    uint32_t per_hour;                         /* what the receiver takes, as learned; 0: not known */
     uint32_t in_use, tried, deferred_permille; /* of late: attempts, and of them deferred for rate */
     int64_t told_mono_ms, slowed_wall_ms, rest_wall_ms;
     uint32_t connects_per_minute; /* new connections, 0: no limit of its own */

@@ -234,6 +234,8 @@ const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lan
 uint32_t rmd_sched_lowest(struct rmd_coord *c, struct rmd_pq *q);
 const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q,
                                struct rmd_lane *l); /* NULL: it may take work */
+/* Lanes that warm up will take all that is queued, and there is nothing else: none behind them gets anything. */
+bool rmd_sched_all_kept(struct rmd_coord *c, const struct rmd_pq *q, uint64_t reserved);
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);
 bool rmd_sched_avoids(struct rmd_coord *c, struct rmd_pq *q, const Remuda__DeferredRecord *r,
                       const struct rmd_source *s);

@@ -120,6 +120,13 @@ static void decide_snowshoe(const struct rmd_failover_input *in, struct rmd_fail
                in->source_name, in->transactional ? ": transactional mail goes on" : "");
 }
 
+/* When a single recipient asks again, at most. */
+static void ask_soon(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
+    int64_t first = in->now_wall_ms + RMD_QUARANTINE_FIRST_MS;
+    if (d->until_wall_ms > first) /* 0: a person is waited for */
+        d->until_wall_ms = first;
+}
+
 /* One of the many receivers of "other" has spoken, and nobody else: a private list that no public checker knows, or a broken lookup. */
 static bool of_one_site(const struct rmd_failover_input *in, uint32_t named) {
     return in->provider == in->other_provider && in->site && !in->dns_confirmed && !named &&
@@ -128,6 +135,7 @@ static bool of_one_site(const struct rmd_failover_input *in, uint32_t named) {
 
 static void decide_site(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     d->what = RMD_FAILOVER_QUARANTINE_SITE;
+    ask_soon(in, d);
     d->network = false;
     d->next_step = "see whether the reply is true: our own checks, and the list that it names; ask the site's "
                    "postmaster; resolve "
@@ -156,6 +164,8 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     d->move = v->move && !own_fault && !own_fault_told(in);
     d->until_wall_ms = v->duration_ms > 0 ? until(in, RMD_QUARANTINE_MIN_MS) : 0;
     d->network = (v->scope & RMD_SCOPE_NETWORK) && neighbours >= 2;
+    if (in->temporary)
+        ask_soon(in, d);
     if (of_one_site(in, providers)) {
         decide_site(in, d);
         return;

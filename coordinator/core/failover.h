@@ -17,6 +17,9 @@
  * - Rate verdicts slow or rest the lane; they never quarantine.
  * - A source that our own DNS finds on a snowshoe list moves nothing, whoever refuses it: the stream pauses, and must be mended.
  * - A quarantine lasts until it is resolved, or for the verdict's duration when that is given; it is never shorter than RMD_QUARANTINE_MIN_MS.
+ *   What the receiver itself calls temporary (4xx), and what one site of "other" says alone, is asked again by a single recipient after
+ *   RMD_QUARANTINE_FIRST_MS at most: the one clears in minutes or hours, the other may be a broken lookup. Each further time is twice as long
+ *   (moving.h).
  *
  * The memory of refusals is bounded: the last RMD_REFUSALS_MAX of each source and sending domain count. */
 #ifndef REMUDA_FAILOVER_H
@@ -28,6 +31,7 @@ enum {
     RMD_REFUSALS_MAX = 16,
     RMD_CORROBORATION_MS = 6 * 3600 * 1000,
     RMD_QUARANTINE_MIN_MS = 30 * 60 * 1000,
+    RMD_QUARANTINE_FIRST_MS = 3600 * 1000,
     RMD_REST_DEFAULT_MS = 15 * 60 * 1000,
     RMD_REST_MAX_MS = 24 * 3600 * 1000,
 };
@@ -71,6 +75,7 @@ struct rmd_failover_input {
     const struct rmd_refusals *of_domain;  /* the stream, this refusal included */
     bool dns_confirmed;                    /* our own DNS query found the source on a list of the acting tier */
     bool snowshoe;                         /* and on a list of senders that spread over many addresses */
+    bool temporary;                        /* the reply was a 4xx */
     bool transactional;                    /* stream of priority 0 */
     bool no_breaker; /* measured without it: nothing is paused for its sender's or content's sake */
 };

@@ -23,7 +23,8 @@
  *   ends the moving of that site's work alone.
  *
  * Return: QUARANTINED -> PROBING: one recipient at a time, of all that waits. RMD_PROBES accepted in a row: OPEN, with its recent
- * peak forgotten, so that it grows anew (ramp). A refusal: QUARANTINED again, for twice as long. A source that comes back from a stop
+ * peak forgotten, so that it grows anew (ramp). A refusal: QUARANTINED again, for twice as long, up to a day: one recipient a day
+ * pushes nobody, and who waits longer finds out late that it was over. A source that comes back from a stop
  * everywhere is probed by one recipient in all; what one provider says of it then stops its lane there, and the count begins anew. */
 #ifndef REMUDA_COORDINATOR_MOVING_H
 #define REMUDA_COORDINATOR_MOVING_H
@@ -44,9 +45,9 @@ enum {
     RMD_MOVING_BINDS = 4,             /* incidents that bind one lane at once; of more, the first count */
     RMD_OWN_SLACK_MS = 5 * 60 * 1000, /* a lane's own share is given ahead by this time */
     RMD_OWN_WAKE_MS = 5000,
-    RMD_PROBES = 5, /* accepted in a row; RMD_PROBES_TEXT says so, too */
-    RMD_QUARANTINE_AGAIN_MAX_MS = 7 * 24 * 3600 * 1000,
-    RMD_QUARANTINE_AGAIN_MIN_MS = 3600 * 1000, /* of one that had no end of its own */
+    RMD_PROBES = 5,                                 /* accepted in a row; RMD_PROBES_TEXT says so, too */
+    RMD_QUARANTINE_AGAIN_MAX_MS = 24 * 3600 * 1000, /* unless the verdict's own time is longer */
+    RMD_QUARANTINE_AGAIN_MIN_MS = 3600 * 1000,      /* of one that had no end of its own */
     RMD_RAMP_MIN_MS = 24 * 3600 * 1000,
     RMD_INCIDENT_LINES_MAX = 64,
     RMD_INCIDENT_LINES_FIRST = 16, /* of them are never forgotten */

@@ -175,14 +175,16 @@ bool rmd_book_complaints(struct rmd_coord *c, const struct rmd_command *m) {
 }
 
 /* Told often, and of use for a while only: it is written when its turn comes. */
-void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute, uint32_t connections) {
+void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute, uint32_t connections,
+                    uint32_t per_hour) {
     struct rmd_repute *x = l->repute;
-    bool none = !per_minute && !connections;
-    if (none && (!x || !(x->pace_per_minute || x->pace_connections)))
+    bool none = !per_minute && !connections && !per_hour;
+    if (none && (!x || !(x->pace_per_minute || x->pace_connections || x->pace_per_hour)))
         return;
     x = of_lane(c, l);
     x->pace_per_minute = per_minute;
     x->pace_connections = connections;
+    x->pace_per_hour = per_hour;
     x->pace_ledger_ms = c->ledger.now_ms;
     dirty(c, x, false);
 }
@@ -284,6 +286,7 @@ static void write_one(struct rmd_coord *c, struct rmd_repute *x) {
     r.band = x->band;
     r.pace_per_minute = x->pace_per_minute;
     r.pace_connections = x->pace_connections;
+    r.pace_per_hour = x->pace_per_hour;
     r.pace_ledger_ms = x->pace_ledger_ms;
     struct rmd_key k = rmd_key_warm(x->kind, x->a, x->b);
     rmd_core_put(c, &k, &r);
@@ -337,6 +340,7 @@ bool rmd_book_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rmd_
     x->band = r->band <= RMD_BAND_POOR ? (enum rmd_reputation_band)r->band : RMD_BAND_FAIR;
     x->pace_per_minute = r->pace_per_minute;
     x->pace_connections = r->pace_connections;
+    x->pace_per_hour = r->pace_per_hour;
     x->pace_ledger_ms = r->pace_ledger_ms;
     return true;
 }

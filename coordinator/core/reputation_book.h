@@ -29,7 +29,8 @@ enum {
     RMD_BOOK_SWEEP = 512,
     RMD_BOOK_LANE = 18, /* kinds of keys */
     RMD_BOOK_DOMAIN = 19,
-    RMD_PACE_KEPT_MS = 24 * 3600 * 1000, /* a pace that was told longer ago is history */
+    RMD_PACE_KEPT_MS = 24 * 3600 * 1000,          /* a pace that was told longer ago is history */
+    RMD_PACE_HOUR_KEPT_MS = 7 * 24 * 3600 * 1000, /* and so is an hour's measure */
 };
 
 struct rmd_repute {
@@ -41,6 +42,7 @@ struct rmd_repute {
     uint32_t score; /* as last judged */
     bool dirty;
     uint32_t pace_per_minute, pace_connections; /* of a lane: as last told by its node; 0: not slowed */
+    uint32_t pace_per_hour;                     /* 0: not known */
     int64_t pace_ledger_ms;
 };
 
@@ -76,8 +78,9 @@ void rmd_book_restored(struct rmd_coord *c);
 void rmd_book_of_lane(struct rmd_coord *c, const struct rmd_repute *x, struct rmd_reputation *out,
                       struct rmd_reputation_facts *f);
 const char *rmd_book_domain_name(struct rmd_coord *c, uint32_t hash); /* of a stream's sending domain, or "(gone)" */
-/* Its node told that it is slowed to so much (0, 0: it isn't). */
-void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute, uint32_t connections);
+/* Its node told that it is slowed to so much (0, 0: it isn't), and what its receiver takes an hour (0: not known). */
+void rmd_book_paced(struct rmd_coord *c, struct rmd_lane *l, uint32_t per_minute, uint32_t connections,
+                    uint32_t per_hour);
 /* With the names of lists, in the arena. */
 void rmd_book_facts(struct rmd_coord *c, const struct rmd_source *s, const char *domain, struct rmd_arena *a,
                     struct rmd_reputation_facts *f);

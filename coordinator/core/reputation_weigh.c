@@ -32,6 +32,7 @@ static void take(struct rmd_coord *c, struct rmd_lane *l, const Remuda__LanePace
     int64_t now = c->now.wall_ms;
     *p = (struct rmd_pace){.slowed = m->slowed,
                            .per_minute = m->per_minute,
+                           .per_hour = m->per_hour,
                            .connections = m->connections,
                            .in_use = m->in_use,
                            .tried = m->tried,
@@ -46,10 +47,8 @@ static void take(struct rmd_coord *c, struct rmd_lane *l, const Remuda__LanePace
         p->site[i].per_minute = m->site[i]->per_minute;
         p->site[i].connections = m->site[i]->connections;
     }
-    if (m->slowed)
-        rmd_book_paced(c, l, m->per_minute, m->narrowed);
-    else if (!m->fresh)
-        rmd_book_paced(c, l, 0, 0);
+    if (m->slowed || m->per_hour || !m->fresh)
+        rmd_book_paced(c, l, m->slowed ? m->per_minute : 0, m->slowed ? m->narrowed : 0, m->per_hour);
 }
 
 void rmd_pace_told(struct rmd_coord *c, struct rmd_node *n, const Remuda__Pace *m) {
@@ -67,7 +66,10 @@ bool rmd_pace_connects_bind(const struct rmd_lane *l) {
 
 void rmd_pace_of_lease(struct rmd_coord *c, const struct rmd_lane *l, Remuda__LeaseShare *share) {
     const struct rmd_repute *x = l->repute;
-    if (!x || !(x->pace_per_minute || x->pace_connections) || c->ledger.now_ms - x->pace_ledger_ms > RMD_PACE_KEPT_MS)
+    int64_t age = x ? c->ledger.now_ms - x->pace_ledger_ms : 0;
+    if (x && age <= RMD_PACE_HOUR_KEPT_MS)
+        share->pace_per_hour = x->pace_per_hour;
+    if (!x || age > RMD_PACE_KEPT_MS)
         return;
     share->pace_per_minute = x->pace_per_minute;
     share->pace_connections = x->pace_connections;

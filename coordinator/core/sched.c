@@ -76,6 +76,13 @@ void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q) {
     rmd_look_ordered(c, q);
 }
 
+/* Bulk mail that its node could start within an hour: more of it would wait there, while other lanes could take it. */
+static uint64_t hour_room(const struct rmd_lane *l) {
+    if (!l->pace || !l->pace->per_hour)
+        return UINT64_MAX;
+    return l->pace->per_hour > l->leased ? l->pace->per_hour - l->leased : 0;
+}
+
 /* fresh: for recipients that weren't tried yet. The room of those that will be tried again from this source is theirs:
  * new ones that took it would send them elsewhere, where whoever greylisted them greylists them anew. */
 static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lane *l, bool fresh) {
@@ -83,8 +90,10 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
     rmd_caps_of(c, l, q->stream, &caps);
     uint64_t r = fresh ? rmd_caps_room_for_new(&c->ledger, &caps) : rmd_caps_room(&c->ledger, &caps),
              back = rmd_returning_room(c, l), ramp = fresh ? rmd_returning_ramp(c, l) : UINT64_MAX;
+    uint64_t hour = q->stream->rec->priority > 0 ? hour_room(l) : UINT64_MAX;
     r = r < back ? r : back;
     r = r < ramp ? r : ramp;
+    r = r < hour || !hour ? r : hour; /* none at all: lane_full() says so */
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
     uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
@@ -108,6 +117,8 @@ static bool open_or_probed(const struct rmd_lane *l) {
 /* What may be outstanding at a lane is shared where a source serves transactional streams: bulk mail has three quarters of it at most,
  * and transactional mail always a quarter; bulk mail always its part by weight, so that it never starves. */
 static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *l) {
+    if (q->stream->rec->priority > 0 && !hour_room(l))
+        return true;
     enum { LEASES = RMD_COORD_LANE_LEASES, MESSAGES = RMD_COORD_LANE_MESSAGES, PARTS = 9 };
     bool full = l->leases >= LEASES || l->leased >= MESSAGES;
     if (!rmd_source_has_priority(c, l->source))
@@ -262,8 +273,7 @@ bool rmd_sched_bound(struct rmd_coord *c, const struct rmd_dq *d, struct rmd_lan
     return *own && !anybody_may_take(c, d, (*own)->provider);
 }
 
-/* What is kept for lanes that warm up, unless the campaign ends soon. */
-static bool kept(const struct rmd_coord *c, const struct rmd_campaign *k) {
+static bool ends_late(const struct rmd_coord *c, const struct rmd_campaign *k) {
     int64_t until = rmd_campaign_valid_until(k);
     return until == RMD_NEVER || until - c->now.wall_ms > RMD_WARM_RESERVE_MS;
 }
@@ -272,7 +282,7 @@ static bool kept(const struct rmd_coord *c, const struct rmd_campaign *k) {
  * end, when the list says who was engaged. */
 static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, const struct rmd_moving *m,
                              uint32_t max) {
-    if (m->held && kept(c, x->campaign))
+    if (m->held && ends_late(c, x->campaign))
         return 0;
     uint64_t flow = rmd_moving_flow(c, x->pq, l, m);
     max = m->usual && m->usual < max ? (uint32_t)m->usual : max;
@@ -337,7 +347,7 @@ static uint32_t deal_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane
         struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         if (!x->n_entries || !rmd_campaign_deals(c, x->campaign) || rmd_content_stopped(x->campaign, q->provider_id))
             continue;
-        uint64_t most = reserved && kept(c, x->campaign) && spare < max ? spare : max;
+        uint64_t most = reserved && rmd_warm_kept(c, x->campaign) && spare < max ? spare : max;
         uint64_t released = rmd_release_room(c, x->campaign);
         if (released != UINT64_MAX && x->credit < released)
             released = x->credit;
@@ -412,14 +422,14 @@ static uint32_t deal_probe(struct rmd_coord *c, struct rmd_pq *q) {
 }
 
 /* Lanes before these will take all that is queued, and there is nothing else: no lane behind gets anything. */
-static bool all_kept(struct rmd_coord *c, const struct rmd_pq *q, uint64_t reserved) {
+bool rmd_sched_all_kept(struct rmd_coord *c, const struct rmd_pq *q, uint64_t reserved) {
     if (!reserved || q->queued > reserved)
         return false;
     if (loose_loaded(q))
         return false;
     rmd_list_for(it, &q->cqs) {
         const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
-        if (x->n_entries && !kept(c, x->campaign))
+        if (x->n_entries && !rmd_warm_kept(c, x->campaign))
             return false;
     }
     return true;
@@ -461,7 +471,7 @@ static bool pass(struct rmd_coord *c, struct rmd_pq *q, struct walk *w, size_t i
     w->found_nothing |= !why && (rmd_warm_is_cold(l->warm) || c->stopped_sites.n);
     w->reserved += keeps;
     rmd_look_passed(q, i, why, keeps);
-    return why || !all_kept(c, q, w->reserved);
+    return why || !rmd_sched_all_kept(c, q, w->reserved);
 }
 
 static uint32_t deal_level(struct rmd_coord *c, struct rmd_pq *q, struct walk *w) {

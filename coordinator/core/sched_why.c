@@ -77,7 +77,7 @@ static const char *queue_why(struct rmd_coord *c, struct rmd_pq *q) {
             why = rmd_moving_why(c, q, q->candidate[i], &m);
         if (!why)
             why = rmd_usual_why(c, q, q->candidate[i]);
-        if (!why && reserved && q->queued && q->queued <= reserved)
+        if (!why && q->queued && rmd_sched_all_kept(c, q, reserved))
             return rmd_why_kept;
         if (!why)
             return q->queued ? "" : "time of the next attempt";

@@ -64,6 +64,7 @@ bool rmd_site_stop_set(struct rmd_coord *c, struct rmd_source *s, uint64_t site,
         x = stop_new(c, s, site, name);
     if (again && ms)
         ms = rmd_returning_longer_ms(x->stopped_ms, ms);
+    ms = ms < RMD_SITE_AGAIN_MAX_MS ? ms : RMD_SITE_AGAIN_MAX_MS;
     int64_t until = ms ? c->ledger.now_ms + ms : 0;
     if (!fresh && !again && (!x->until_ledger_ms || (until && until <= x->until_ledger_ms)))
         return true; /* a second verdict only ever prolongs */

@@ -6,7 +6,7 @@
  * provider does, and the source's when our own DNS confirms it (failover.h). Then the pairs are taken over by that stop.
  *
  *   (none) --alarm--> QUARANTINED --its time is over, or resolved--> PROBING --one recipient accepted--> (none)
- *                          ^-----------------refused-----------------'   for twice as long
+ *                          ^-----------------refused-----------------'   for twice as long, RMD_SITE_AGAIN_MAX_MS at most
  *
  * The site's recipients go to sources of the pool on disjoint networks, within canary and growth of the site's incident
  * (moving.h), or wait. A pair is probed before other sources get more of the site's recipients. What the site says of several sources in the
@@ -34,7 +34,8 @@ struct rmd_incident;
 enum {
     RMD_SITE_STOPS_MAX = 256, /* of a source */
     RMD_SITE_PROBE_WAIT_MS =
-        10 * 60 * 1000,             /* others wait so long for a pair that is probed: it may find nothing for it */
+        10 * 60 * 1000, /* others wait so long for a pair that is probed: it may find nothing for it */
+    RMD_SITE_AGAIN_MAX_MS = 6 * 3600 * 1000, /* one voice alone isn't believed longer than it corroborates others */
     RMD_SITE_STOP_LATER_MS = 60000, /* a full window of records that wait for such a site makes room for so long */
 };
 

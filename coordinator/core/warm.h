@@ -22,6 +22,7 @@ struct rmd_lease;
 struct rmd_chunk;
 struct rmd_pq;
 struct rmd_coord;
+struct rmd_campaign;
 
 enum {
     RMD_WARM_DAY_MIN_MS = 12 * 3600 * 1000,
@@ -29,6 +30,9 @@ enum {
     RMD_WARM_SITE_SLOTS = 5,   /* of six hours: they cover a day, and never less */
     RMD_WARM_SITE_SLOT_MS = 6 * 3600 * 1000,
     RMD_WARM_RESERVE_MS = 12 * 3600 * 1000, /* a campaign that ends sooner waits for no lane */
+    RMD_WARM_SOON_MS =
+        5 * 3600 * 1000, /* so far ahead work is kept for a lane: it takes a day's cap, a fifth in an hour */
+    RMD_WARM_WAIT_MS = 6 * 3600 * 1000, /* a campaign that began longer ago has waited enough */
 };
 
 struct rmd_warm_site {
@@ -107,8 +111,10 @@ void rmd_warm_caps(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_str
 const char *rmd_warm_bars(const struct rmd_coord *c, const struct rmd_stream *st, const struct rmd_lane *l);
 /* There is no room: is it a warm-up that binds? NULL: another cap. */
 const char *rmd_warm_binds(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st);
-/* What this lane, which can't take work at the moment, will take of the queue within the day. */
+/* What this lane, which can't take work at the moment, will take of the queue soon. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why);
+/* Work of this campaign is kept for lanes that warm up: it neither ends soon nor has waited long. */
+bool rmd_warm_kept(struct rmd_coord *c, const struct rmd_campaign *k);
 bool rmd_warm_before(const struct rmd_stream *st, const struct rmd_lane *a, const struct rmd_lane *b, bool *decided);
 /* When the first of this queue's lanes gets room: milliseconds, RMD_NEVER when none waits for a cap. */
 int64_t rmd_warm_frees_ms(struct rmd_coord *c, struct rmd_pq *q);

@@ -79,20 +79,60 @@ const char *rmd_warm_binds(struct rmd_coord *c, struct rmd_lane *l, const struct
     return why;
 }
 
-/* A lane that only waits for the next hour, for what it sent yesterday to age, or for its leases, takes the rest of its day then: to
- * give that to the next lane would spread a small volume over many, and none would build a reputation. */
+/* What this account lets a lane take from now until RMD_WARM_SOON_MS have passed: what ages until then makes room, what was granted doesn't. */
+static uint64_t soon(struct rmd_coord *c, struct rmd_account *a, uint64_t limit, uint64_t hour) {
+    const int64_t again = RMD_LEDGER_HOUR_MS + RMD_LEDGER_BUCKET_MS;
+    uint64_t day = UINT64_MAX, hours = UINT64_MAX;
+    if (limit) {
+        int64_t from = c->ledger.now_ms + RMD_WARM_SOON_MS - RMD_LEDGER_WINDOW_MS;
+        uint64_t taken = rmd_account_between(a, from > 0 ? from : 0, INT64_MAX) + a->outstanding;
+        day = limit > taken ? limit - taken : 0;
+    }
+    if (hour)
+        hours = rmd_account_hour_available(&c->ledger, a, hour) + hour * (uint64_t)(RMD_WARM_SOON_MS / again);
+    return day < hours ? day : hours;
+}
+
+/* As far as its node's pace lets it come until then. */
+static uint64_t paced(const struct rmd_lane *l) {
+    const struct rmd_pace *p = l->pace;
+    uint64_t minute = p && p->slowed ? p->per_minute : 0, hour = p ? p->per_hour : 0;
+    uint64_t n = minute && (!hour || minute * 60 < hour) ? minute * 60 : hour;
+    if (!n)
+        return UINT64_MAX;
+    n *= RMD_WARM_SOON_MS / RMD_LEDGER_HOUR_MS;
+    return n > l->leased ? n - l->leased : 0;
+}
+
+/* A lane that only waits for the next hour, for what it sent yesterday to age, or for its leases, takes more in the next hours: to give
+ * that to the next lane would spread a small volume over many, and none would build a reputation. No more than that is kept: what it
+ * takes later, or never, would wait while warm lanes are idle. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why) {
     if (q->stream->rec->priority == 0 || !rmd_warm_is_cold(l->warm) ||
         (why != rmd_why_warm_hour && why != rmd_why_warm_cap && strcmp(why, "leases outstanding") != 0))
         return 0;
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);
-    for (int i = 1; i < RMD_ACCOUNTS; i++)
-        if (!rmd_account_available(&c->ledger, caps.account[i], caps.limit[i]))
-            return 0; /* another cap binds: who knows what it will have left */
-    const struct rmd_warm_day *d = rmd_warm_day_find(&l->warm->w, rmd_warm_day(c));
-    uint64_t taken = (d ? d->offered : 0) + caps.account[0]->outstanding;
-    return caps.limit[0] > taken ? caps.limit[0] - taken : 0;
+    uint64_t keeps = paced(l);
+    for (int i = 0; i < RMD_ACCOUNTS; i++) {
+        uint64_t room = soon(c, caps.account[i], caps.limit[i], caps.hour[i]);
+        keeps = room < keeps ? room : keeps;
+    }
+    return keeps == UINT64_MAX ? 0 : keeps;
+}
+
+bool rmd_warm_kept(struct rmd_coord *c, const struct rmd_campaign *k) {
+    int64_t until = rmd_campaign_valid_until(k);
+    if (until != RMD_NEVER && until - c->now.wall_ms <= RMD_WARM_RESERVE_MS)
+        return false;
+    if (rmd_release_paced(k)) /* what is released now hasn't waited */
+        return true;
+    int64_t began =
+        k->rec->start_wall_ms > k->rec->accepted_wall_ms ? k->rec->start_wall_ms : k->rec->accepted_wall_ms;
+    int64_t left = began + RMD_WARM_WAIT_MS - c->now.wall_ms;
+    if (left > 0)
+        rmd_core_wake(c, c->now.mono_ms + left);
+    return left > 0;
 }
 
 /* Bulk warms lanes up, and what exceeds goes to the warm ones; what is urgent rather goes from warm ones. */

@@ -57,7 +57,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "BOUNCED count since the coordinator started.\n", rmd_ctl_source_list},
     {"source", "show", "ADDRESS", "One source with its caps and lanes",
      "A lane is the source at one provider. USED: in the last 24 hours; DELIVERED, DEFERRED and BOUNCED count since the\n"
-     "coordinator started. A MINUTE: the lane's pace, NEW A MINUTE: the\n"
+     "coordinator started. A MINUTE: the lane's pace; AN HOUR: what the receiver takes, once that is known; NEW A MINUTE: the\n"
      "connections that may begin (connects_per_minute of the providers' file); TOLD BEFORE: how long ago its node said so.\n", rmd_ctl_source_show},
     {"source", "set", "ADDRESS [options]", "Change a source: caps, pools, HELO, node",
      "  What is not named stays as it is.\n"

@@ -109,6 +109,10 @@ static void add_pace(struct rmd_table *t, const char *lane, const json_t *p, boo
         rmd_table_count(t, (uint64_t)rmd_json_i(p, "per_minute"));
     else
         rmd_table_cell(t, "no limit");
+    if (is_lane && rmd_json_i(p, "per_hour"))
+        rmd_table_count(t, (uint64_t)rmd_json_i(p, "per_hour"));
+    else
+        rmd_table_cell(t, "");
     if (rmd_json_i(p, "connections"))
         rmd_table_count(t, (uint64_t)rmd_json_i(p, "connections"));
     else
@@ -152,7 +156,7 @@ void rmd_ctl_show_stopped_sites(const json_t *sites) {
 }
 
 void rmd_ctl_show_pace(const json_t *lanes) {
-    struct rmd_table *t = rmd_table_new("PACE OF|>A MINUTE|>CONNECTIONS|>IN USE|>NEW A MINUTE|SLOWED SINCE|RESTS "
+    struct rmd_table *t = rmd_table_new("PACE OF|>A MINUTE|>AN HOUR|>CONNECTIONS|>IN USE|>NEW A MINUTE|SLOWED SINCE|RESTS "
                                         "UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");
     json_t *l, *s;
     size_t i, k;

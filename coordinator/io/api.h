@@ -41,8 +41,8 @@
  *                                   S has "warmup","warm_as","warm_since", its lanes "warmup","must_register","registered"
  * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S
  *                                   S and its lanes have "reputation" (0 to 100),"reputation_band","little_evidence"; lanes "poor_hour" (recipients an hour, or null) and
- *                                   "pace":null or {"slowed","per_minute" (null: no limit),"connections","in_use","connects_per_minute" (null: no limit),"connects_bind" (what waits at the node
- *                                   waits for that),"tried","deferred_share","slowed_since","rests_until",
+ *                                   "pace":null or {"slowed","per_minute" (null: no limit),"per_hour" (what the receiver takes; null: not known),"connections","in_use","connects_per_minute" (null: no
+ *                                   limit),"connects_bind" (what waits at the node waits for that),"tried","deferred_share","slowed_since","rests_until",
  *                                   "told_ms_ago","slowest_sites":[{"domain","per_minute","connections"}]}; a single S "reputations" as below
  * GET  /v1/reputation[?name=ADDRESS|NETWORK|DOMAIN]  {"reputations":[{"kind":"source"|"lane"|"network"|"domain","name","provider" (null: over all),"score","band",
  *                                   "little_evidence","attempts","terms":[{"term","points","weight","events","share","half_life_hours","reason"}]}]}

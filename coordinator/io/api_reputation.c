@@ -78,6 +78,7 @@ json_t *rmd_json_pace(const struct rmd_pace *p, int64_t told_ms_ago) {
         json_pack("{s:b, s:i, s:i, s:i, s:f}", "slowed", p->slowed, "connections", (int)p->connections, "in_use",
                   (int)p->in_use, "tried", (int)p->tried, "deferred_share", (double)p->deferred_permille / 1e3);
     json_object_set_new(o, "per_minute", p->per_minute ? json_integer(p->per_minute) : json_null());
+    json_object_set_new(o, "per_hour", p->per_hour ? json_integer(p->per_hour) : json_null());
     json_object_set_new(o, "connects_per_minute",
                         p->connects_per_minute ? json_integer(p->connects_per_minute) : json_null());
     json_object_set_new(o, "connects_bind", json_boolean(p->connects_bind));

@@ -4,7 +4,7 @@
  * (pacer.h); here is when it is used:
  *
  *   a verdict of rate         half the rate and the connections, held for the verdict's duration
- *   the same again, and nothing accepted since        a rest, longer each time (pacer.h)
+ *   the same again, and nothing accepted since        a rest, longer each time; from the second on the hour's measure is known (pacer.h)
  *   connections               half of them; the rate stays
  *   messages a connection     as many as the receiver took, from then on
  *   a rest, a quarantine      half the rate; and when it lasted RMD_WORKER_REST_RETURN_MS, one connection and a part of the former pace
@@ -28,10 +28,17 @@ static void name_site(const struct rmd_cause *c) {
         c->site->label = rmd_strdup(c->domain);
 }
 
+/* Before it is slowed for it. */
+static void refused(struct rmd_worker *w, const struct rmd_cause *c) {
+    if (c->verdict->class == RMD_CLASS_RATE_LIMITED)
+        rmd_pacer_refused(rmd_lane_is_other(c->lane) ? &c->site->pacer : &c->lane->pacer, w->now.mono_ms);
+}
+
 void rmd_worker_slow(struct rmd_worker *w, const struct rmd_cause *c) {
     int64_t now = w->now.mono_ms;
     if (w->o.without_pace)
         return;
+    refused(w, c);
     if (rmd_lane_is_other(c->lane)) {
         rmd_pacer_slow(&c->site->pacer, now, c->verdict->duration_ms);
         rmd_width_slow(&c->site->width, c->site->conns ? c->site->conns : 1);
@@ -78,6 +85,7 @@ int64_t rmd_worker_rest_ms(struct rmd_worker *w, const struct rmd_cause *c) {
 void rmd_worker_rested(struct rmd_worker *w, const struct rmd_cause *c, bool of_site) {
     if (w->o.without_pace)
         return;
+    refused(w, c);
     rmd_pacer_slow(of_site ? &c->site->pacer : &c->lane->pacer, w->now.mono_ms, c->verdict->duration_ms);
     if (of_site) {
         rmd_width_return(&c->site->width);
@@ -122,8 +130,9 @@ void rmd_worker_tried(struct rmd_worker *w, struct rmd_lane *lane, bool held) {
 /* What its lane was slowed to when the coordinator last heard of it: this process knows nothing of that. */
 void rmd_worker_pace_given(struct rmd_worker *w, struct rmd_lane *lane, const Remuda__LeaseShare *share) {
     bool fresh = w->now.mono_ms - lane->began_ms < RMD_WORKER_FRESH_MS && !lane->slowed_ms;
-    if (!fresh || !(share->pace_per_minute || share->pace_connections) || w->o.without_pace)
+    if (!fresh || !(share->pace_per_minute || share->pace_connections || share->pace_per_hour) || w->o.without_pace)
         return;
+    rmd_pacer_resume_hour(&lane->pacer, w->now.mono_ms, share->pace_per_hour);
     rmd_pacer_resume(&lane->pacer, share->pace_per_minute);
     if (share->pace_connections && share->pace_connections < rmd_lane_limit(lane))
         lane->width = (struct rmd_width){.cap = share->pace_connections};
@@ -197,6 +206,7 @@ static Remuda__LanePace *pace_of(struct rmd_worker *w, struct rmd_lane *lane) {
     p->source = lane->source->id;
     p->provider = lane->provider;
     p->per_minute = rmd_pacer_rate(&lane->pacer);
+    p->per_hour = rmd_pacer_hour(&lane->pacer, now);
     p->connections = rmd_width_limit(&lane->width, rmd_lane_limit(lane));
     p->narrowed = lane->width.cap;
     p->in_use = lane->conns - lane->quitting;
@@ -219,6 +229,7 @@ static uint64_t digest(const struct rmd_lane *lane, const Remuda__LanePace *p) {
     h = rmd_mix64(h ^ ((uint64_t)p->in_use << 32 | p->narrowed) ^ (uint64_t)lane->stop.until_ms << 16);
     h = rmd_mix64(h ^ ((uint64_t)(p->tried / 64) << 32 | p->deferred_permille / 16));
     h = rmd_mix64(h ^ ((uint64_t)p->connects_per_minute << 1 | p->connects_bind));
+    h = rmd_mix64(h ^ p->per_hour);
     for (size_t i = 0; i < p->n_site; i++)
         h = rmd_mix64(h ^ p->site[i]->per_minute);
     return h ? h : 1;

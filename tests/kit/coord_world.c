@@ -310,6 +310,7 @@ static void on_lease(struct cw *w, struct cw_node *n, const Remuda__Lease *m) {
     l->provider = m->provider;
     l->share = m->share ? m->share->connections : 0;
     n->lane_pace = m->share ? m->share->pace_per_minute : 0;
+    n->lane_hour = m->share ? m->share->pace_per_hour : 0;
     memcpy(l->campaign.b, m->campaign.data, 16);
     for (size_t i = 0; i < m->n_row; i++) {
         Remuda__Row *r = remuda__row__unpack(NULL, m->row[i].len, m->row[i].data);

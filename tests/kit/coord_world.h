@@ -47,9 +47,9 @@ struct cw_node {
     Remuda__Watch *watch;      /* last one; the node's to free */
     Remuda__WatchCheck *check;
     uint64_t watches, checks, findings_n, findings_acked;
-    size_t stopped_sites;  /* of the first source of the last policy */
-    uint32_t pace_percent; /* of the first source of the last policy */
-    uint32_t lane_pace;    /* with the last lease: what its lane was slowed to */
+    size_t stopped_sites;          /* of the first source of the last policy */
+    uint32_t pace_percent;         /* of the first source of the last policy */
+    uint32_t lane_pace, lane_hour; /* with the last lease: what its lane was slowed to, and takes an hour */
     uint64_t recalls, suppresses, policies, alarms_acked, last_suppress;
     uint32_t refused_code;
     bool stopped_all;

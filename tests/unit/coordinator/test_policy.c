@@ -235,6 +235,43 @@ static void an_ip_block_elsewhere_says_nothing_of_the_content(void **state) {
     assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_PAUSE_CAMPAIGN);
 }
 
+/* What is temporary, or said by one small site alone, is asked again within the hour; what a person must end is not. */
+static void when_a_single_recipient_asks_again(void **state) {
+    (void)state;
+    enum { HOUR = 3600 * 1000 };
+    static const struct {
+        bool temporary;
+        uint32_t provider;
+        int64_t duration_ms, until_ms;
+    } rows[] = {
+        {false, GOOGLE, 24 * HOUR, 1000 + 24 * HOUR},
+        {true, GOOGLE, 24 * HOUR, 1000 + HOUR},
+        {true, GOOGLE, 40 * 60 * 1000, 1000 + 40 * 60 * 1000}, /* the rule says sooner */
+        {true, GOOGLE, 0, 0},                                  /* a person */
+        {false, OTHER, 24 * HOUR, 1000 + HOUR},
+        {false, OTHER, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rmd_refusals s = {0}, none = {0};
+        struct rmd_verdict v = blocked;
+        v.duration_ms = rows[i].duration_ms;
+        rmd_refusals_add(&s, &(struct rmd_refusal){.wall_ms = 1000,
+                                                   .source = 1,
+                                                   .provider = rows[i].provider,
+                                                   .network = 10,
+                                                   .class = v.class,
+                                                   .site = rows[i].provider == OTHER ? 7 : 0});
+        struct rmd_failover_input in = input(&v, &s, &s, &none);
+        in.provider = rows[i].provider;
+        in.site = rows[i].provider == OTHER ? 7 : 0;
+        in.site_name = "small.test";
+        in.temporary = rows[i].temporary;
+        struct rmd_failover_decision d = rmd_failover_decide(&in);
+        assert_int_equal(d.what, in.site ? RMD_FAILOVER_QUARANTINE_SITE : RMD_FAILOVER_QUARANTINE_LANE);
+        assert_int_equal(d.until_wall_ms, rows[i].until_ms);
+    }
+}
+
 static void rates_rest_a_lane_and_never_quarantine(void **state) {
     (void)state;
     struct rmd_refusals none = {0};
@@ -342,6 +379,7 @@ int main(void) {
         cmocka_unit_test(retry_grows_and_stays_in_bounds),
         cmocka_unit_test(retry_honours_class_receiver_and_age),
         cmocka_unit_test(a_block_stops_one_lane_until_another_provider_agrees),
+        cmocka_unit_test(when_a_single_recipient_asks_again),
         cmocka_unit_test(one_provider_with_two_reasons_is_one_voice),
         cmocka_unit_test(what_the_source_itself_is_to_blame_for_moves_nothing),
         cmocka_unit_test(a_network_is_stopped_only_when_two_of_ours_were_told),

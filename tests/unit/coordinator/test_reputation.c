@@ -430,8 +430,8 @@ static void rollups_of_sources_and_networks(void **state) {
 
 /* ---------------------------------------------------------------- pace */
 
-static void tell_pace(struct cw *w, struct cw_node *n, uint32_t source, uint32_t per_minute, bool slowed,
-                      bool fresh) {
+static void tell_hour(struct cw *w, struct cw_node *n, uint32_t source, uint32_t per_minute, uint32_t per_hour,
+                      bool slowed, bool fresh) {
     Remuda__Frame f = REMUDA__FRAME__INIT;
     Remuda__Pace p = REMUDA__PACE__INIT;
     Remuda__LanePace l = REMUDA__LANE_PACE__INIT, *ls[] = {&l};
@@ -440,6 +440,7 @@ static void tell_pace(struct cw *w, struct cw_node *n, uint32_t source, uint32_t
     l.source = source;
     l.provider = rmd_provider_id("google");
     l.per_minute = per_minute;
+    l.per_hour = per_hour;
     l.connections = 3;
     l.narrowed = slowed ? 3 : 0;
     l.slowed = slowed;
@@ -455,6 +456,11 @@ static void tell_pace(struct cw *w, struct cw_node *n, uint32_t source, uint32_t
     f.pace = &p;
     cw_frame(w, n, &f);
     cw_run(w);
+}
+
+static void tell_pace(struct cw *w, struct cw_node *n, uint32_t source, uint32_t per_minute, bool slowed,
+                      bool fresh) {
+    tell_hour(w, n, source, per_minute, 0, slowed, fresh);
 }
 
 struct paced {
@@ -541,6 +547,34 @@ static void pace_is_kept_and_given_back(void **state) {
     done(w);
 }
 
+/* What a receiver takes an hour is known for a week, and no more than that waits at the lane: others may take the rest. */
+static void an_hours_measure_is_kept_and_bounds_what_is_outstanding(void **state) {
+    (void)state;
+    struct script s = {0};
+    struct cw *w = world(0, &s);
+    struct cw_node *n = &w->node[0];
+    uint32_t a = cw_source(w, "203.0.113.1", "n1", 0);
+    (void)leased_pace(w, n);
+    tell_hour(w, n, a, 0, 60, false, false);
+    (void)leased_pace(w, n);
+    assert_int_equal(n->lane_hour, 60);
+    tell_hour(w, n, a, 0, 0, false, true); /* the lane began anew */
+    cw_pass(w, 2 * MINUTE, 1000);
+    cw_crash(w, false);
+    cw_pass(w, 25ll * HOUR, MINUTE);
+    (void)leased_pace(w, n);
+    assert_int_equal(n->lane_hour, 60);
+    tell_hour(w, n, a, 0, 60, false, false);
+    n->holds = true;
+    cw_submit(w, "bulk", google, 500, 90000);
+    cw_pass(w, MINUTE, 1000);
+    size_t leased = 0;
+    for (size_t i = 0; i < n->n_leases; i++)
+        leased += n->lease[i]->n;
+    assert_int_equal(leased, 60);
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_term_has_its_weight),
@@ -556,6 +590,7 @@ int main(void) {
         cmocka_unit_test(complaints_count_without_a_warm_up),
         cmocka_unit_test(rollups_of_sources_and_networks),
         cmocka_unit_test(pace_is_kept_and_given_back),
+        cmocka_unit_test(an_hours_measure_is_kept_and_bounds_what_is_outstanding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

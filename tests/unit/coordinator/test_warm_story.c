@@ -58,7 +58,7 @@ static void done(struct cw *w) {
     free(w);
 }
 
-static int source_add(struct cw *w, const char *address, const char *plan, uint64_t warm_as) {
+static int source_add_at(struct cw *w, const char *address, const char *node, const char *plan, uint64_t warm_as) {
     Remuda__SourceRecord r = REMUDA__SOURCE_RECORD__INIT;
     char *pool[] = {(char *)(uintptr_t) "main"};
     r.address = (char *)(uintptr_t)address;
@@ -67,8 +67,17 @@ static int source_add(struct cw *w, const char *address, const char *plan, uint6
     r.n_pool = 1;
     r.warmup = (char *)(uintptr_t)plan;
     r.warm_as = warm_as;
-    struct rmd_command m = {.kind = RMD_CMD_SOURCE_ADD, .name = "n1", .source = &r};
+    struct rmd_command m = {.kind = RMD_CMD_SOURCE_ADD, .name = node, .source = &r};
     return cw_command(w, &m);
+}
+
+static int source_add(struct cw *w, const char *address, const char *plan, uint64_t warm_as) {
+    return source_add_at(w, address, "n1", plan, warm_as);
+}
+
+static uint32_t add_at(struct cw *w, const char *address, const char *node, const char *plan, uint64_t warm_as) {
+    assert_int_equal(source_add_at(w, address, node, plan, warm_as), RMD_OK);
+    return (uint32_t)w->reply_number;
 }
 
 static uint32_t add(struct cw *w, const char *address, const char *plan, uint64_t warm_as) {
@@ -318,6 +327,91 @@ static void small_volumes_concentrate(void **state) {
     for (int i = 0; i < 3; i++)
         used += sent_by(w, v[i], 0) > 0;
     assert_int_equal(used, 2);
+    done(w);
+}
+
+/* Of the last hours' cap nothing frees soon: a new sending day alone is no reason to let warm lanes idle. */
+static void what_a_cold_lane_takes_late_goes_to_warm_ones(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t cold = add(w, "203.0.113.7", "story", 0), warm = add(w, "198.51.100.9", "story", 1000);
+    cw_pass(w, 17 * HOUR, STEP); /* 22:00 */
+    cw_submit(w, "bulk", google, 20, 0);
+    cw_pass(w, 6 * HOUR, STEP); /* 04:00, and a little more: a new sending day */
+    cw_pass(w, HOUR, STEP);
+    assert_int_equal(sent_by(w, cold, 0), 20);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 2);
+    /* All but ten of its thirty are used until 22:00, a few free by 10:00: no more than that is kept. */
+    cw_submit(w, "bulk", google, 30, 100);
+    cw_pass(w, HOUR, STEP);
+    assert_in_range(sent_by(w, warm, 0), 20, 24);
+    cw_pass(w, 5 * HOUR, STEP);
+    assert_int_equal(w->n_rcpts, 50);
+    done(w);
+}
+
+/* What has waited for hours isn't kept any longer; while there is enough for both, the cold lane has its day all the same. */
+static void overflow_goes_to_warm_lanes(void **state) {
+    (void)state;
+    struct cw *w = world();
+    uint32_t cold = add(w, "203.0.113.7", "story", 0), warm = add(w, "198.51.100.9", "story", 1000);
+    cw_submit(w, "bulk", google, 400, 0);
+    cw_pass(w, HOUR / 2, STEP);
+    assert_in_range(sent_by(w, warm, 0), 380, 384); /* at once, but for what is kept */
+    cw_pass(w, 6 * HOUR, STEP);
+    assert_int_equal(sent_by(w, cold, 0), 20); /* its sending day */
+    assert_int_equal(w->n_rcpts, 400);
+    cw_pass(w, DAY - 6 * HOUR - HOUR / 2, STEP);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.stage, 2);
+    done(w);
+}
+
+/* A lane whose receiver lets it crawl keeps no more than it can send: the rest of its stage would wait, and never go. */
+static void a_slow_cold_lane_keeps_little(void **state) {
+    (void)state;
+    struct cw *w = world();
+    cw_node_add(w, "n2");
+    uint32_t cold = add(w, "203.0.113.7", "story", 0);
+    struct rmd_command m = {.kind = RMD_CMD_WARMUP_SET, .name = "203.0.113.7", .number = 12, .reason = "known"};
+    assert_int_equal(cw_command(w, &m), RMD_OK); /* 1000 a day, 200 an hour */
+    w->node[0].holds = true;
+    cw_submit(w, "bulk", google, 200, 0);
+    cw_pass(w, HOUR / 2, STEP);
+    Remuda__LanePace lane = REMUDA__LANE_PACE__INIT, *lanes[1] = {&lane};
+    Remuda__Pace pace = REMUDA__PACE__INIT;
+    Remuda__Frame f = REMUDA__FRAME__INIT;
+    lane.source = cold;
+    lane.provider = rmd_provider_id("google");
+    lane.slowed = true;
+    lane.per_minute = 1; /* 300 until then, 200 of which it has */
+    lane.connections = 1;
+    pace.n_lane = 1;
+    pace.lane = lanes;
+    f.body_case = REMUDA__FRAME__BODY_PACE;
+    f.pace = &pace;
+    cw_frame(w, &w->node[0], &f);
+    uint32_t warm = add_at(w, "198.51.100.9", "n2", "story", 100000);
+    cw_submit(w, "bulk", google, 700, 1000);
+    cw_pass(w, HOUR, STEP);
+    assert_int_equal(sent_by(w, warm, 0), 600);
+    done(w);
+}
+
+/* A lane that has its hands full, and nobody knows for how long: hours are enough to wait for it. */
+static void what_has_waited_goes_to_warm_lanes(void **state) {
+    (void)state;
+    struct cw *w = world();
+    cw_node_add(w, "n2");
+    add(w, "203.0.113.7", "story", 0);
+    struct rmd_command m = {.kind = RMD_CMD_WARMUP_SET, .name = "203.0.113.7", .number = 12, .reason = "known"};
+    assert_int_equal(cw_command(w, &m), RMD_OK); /* 1000 a day, 200 an hour */
+    w->node[0].holds = true;
+    uint32_t warm = add_at(w, "198.51.100.9", "n2", "story", 100000);
+    cw_submit(w, "bulk", google, 1000, 0);
+    cw_pass(w, 5 * HOUR, STEP);
+    assert_int_equal(sent_by(w, warm, 0), 0);
+    cw_pass(w, HOUR + 2 * STEP, STEP);
+    assert_int_equal(sent_by(w, warm, 0), 800);
     done(w);
 }
 
@@ -683,6 +777,10 @@ int main(void) {
         cmocka_unit_test(sixty_days),
         cmocka_unit_test(steps_of_the_clock_gain_nothing),
         cmocka_unit_test(small_volumes_concentrate),
+        cmocka_unit_test(what_a_cold_lane_takes_late_goes_to_warm_ones),
+        cmocka_unit_test(overflow_goes_to_warm_lanes),
+        cmocka_unit_test(a_slow_cold_lane_keeps_little),
+        cmocka_unit_test(what_has_waited_goes_to_warm_lanes),
         cmocka_unit_test(nothing_waits_for_a_lane_when_it_is_urgent),
         cmocka_unit_test(engaged_recipients_come_first),
         cmocka_unit_test(sites_of_other_have_ceilings),

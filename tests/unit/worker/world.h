@@ -59,7 +59,7 @@ struct world {
     int stopped, troubles;
     struct {
         size_t n;
-        uint32_t per_minute, connections, in_use, deferred_permille, sites, site_per_minute;
+        uint32_t per_minute, per_hour, connections, in_use, deferred_permille, sites, site_per_minute;
         uint32_t connects_per_minute;
         bool slowed, fresh, connects_bind;
         int64_t rest_ms, at_ms;
@@ -263,6 +263,7 @@ static void world_pace(struct world *x, struct rmd_slice bytes) {
         x->pace.n++;
         x->pace.at_ms = x->now;
         x->pace.per_minute = l->per_minute;
+        x->pace.per_hour = l->per_hour;
         x->pace.connections = l->connections;
         x->pace.in_use = l->in_use;
         x->pace.deferred_permille = l->deferred_permille;
@@ -551,7 +552,7 @@ struct world_lease {
     size_t n;
     int domains;
     int64_t valid_until_wall_ms;
-    uint32_t rate, pace, width; /* share of rate; the pace that it had before */
+    uint32_t rate, pace, width, per_hour; /* share of rate; the pace that it had before */
     bool eightbit, urgent;
     uint32_t connections, kept;
     uint32_t stream; /* 0: 1 */
@@ -594,6 +595,7 @@ MAYBE static void world_lease(struct world *x, struct world_lease o) {
     share.rate_per_minute = o.rate;
     share.pace_per_minute = o.pace;
     share.pace_connections = o.width;
+    share.pace_per_hour = o.per_hour;
     share.connections = o.connections;
     share.kept = o.kept;
     if (o.rate || o.pace || o.width || o.kept || o.connections)
