@@ -564,7 +564,7 @@ static void a_provider_that_wants_to_know_first(void **state) {
     assert_non_null(strstr(rmd_buf_str(&b), "must be registered with the provider first"));
     rmd_buf_release(&b);
     struct rmd_command m = {.kind = RMD_CMD_SOURCE_REGISTER, .name = "203.0.113.7", .provider = "yaho"};
-    assert_int_equal(cw_command(w, &m), RMD_ENOTFOUND);
+    assert_int_equal(cw_command(w, &m), RMD_EINVAL);
     m.provider = "yahoo";
     assert_int_equal(cw_command(w, &m), RMD_OK);
     cw_crash(w, false);
