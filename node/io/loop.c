@@ -223,7 +223,7 @@ static bool watch(const struct rmd_loop *l, int fd, uint64_t tag) {
 
 static int set_up(struct rmd_loop *l, char *err, size_t err_n) {
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    l->inbox = rmd_mailbox_new();
+    l->inbox = rmd_mailbox_new(false);
     if (l->epoll < 0 || !l->inbox) {
         (void)rmd_format(err, err_n, "can't set up a worker: %s", strerror(errno));
         return RMD_EIO;

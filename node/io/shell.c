@@ -36,7 +36,7 @@ enum {
     WAIT_MAX_MS = 1000,
     FULL_MS = 10,
     DNS_IN_FLIGHT = 200,
-    GATHER_MS = 5, /* between two looks at the workers' letters: one wake-up for many outcomes */
+    GATHER_MS = 10, /* between two looks at the workers' letters: one wake-up for many outcomes */
 };
 
 struct rmd_time node_shell_now(const struct rmd_node_shell *s) {
@@ -239,7 +239,7 @@ static void due(struct rmd_node_shell *s) {
 /* What the thread waits for besides descriptors. */
 struct alarm_clock {
     enum wait how;
-    int64_t letters_at; /* not before: letters gather; 0: as soon as there is one */
+    int64_t letters_at; /* letters gather until then; 0: the first one wakes */
     int64_t dns_at;
 };
 
@@ -304,7 +304,7 @@ static void serve(struct rmd_node_shell *s, struct alarm_clock *c, const struct 
 static bool wait_for_work(const struct rmd_node_shell *s, struct alarm_clock *c, struct pollfd fd[FDS]) {
     c->dns_at = node_shell_watch_deadline(s);
     fd[FD_BUS] = (struct pollfd){.fd = rmd_bus_client_fd(s->bus), .events = POLLIN};
-    fd[FD_LETTERS] = (struct pollfd){.fd = c->letters_at ? -1 : rmd_mailbox_fd(s->inbox), .events = POLLIN};
+    fd[FD_LETTERS] = (struct pollfd){.fd = rmd_mailbox_fd(s->inbox), .events = POLLIN};
     fd[FD_SIGNALS] = (struct pollfd){.fd = s->signals, .events = POLLIN};
     fd[FD_DNS] = (struct pollfd){.fd = node_shell_watch_fd(s), .events = POLLIN};
     if (poll(fd, FDS, wait_ms(s, c, node_shell_now(s).mono_ms)) >= 0 || errno == EINTR)
@@ -428,7 +428,7 @@ static int open_all(struct rmd_node_shell *s, const struct rmd_node_keys *keys, 
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    s->inbox = rmd_mailbox_new();
+    s->inbox = rmd_mailbox_new(true);
     if (s->signals < 0 || !s->inbox) {
         (void)rmd_format(err, err_n, "no file descriptor left: %s", strerror(errno));
         return RMD_EIO;
