@@ -44,7 +44,12 @@ bench: deps-test
 .PHONY: test-programs bench-programs
 test-programs: $(TESTS) $(RECEIVERS) $(SIM)
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/bin/%,$(wildcard tests/bench/*.c))
-bench-programs: $(BENCH_PROGRAMS)
+NO_SIGNATURE := $(BUILD)/bench/bin/no_signature.so
+bench-programs: $(BENCH_PROGRAMS) $(NO_SIGNATURE)
+$(NO_SIGNATURE): tests/bench/preload/no_signature.c
+	@mkdir -p $(@D)
+	@echo '  LD   $@'
+	@$(CC) $(filter-out $(SAN),$(CFLAGS_ALL)) -fPIC -shared -o $@ $<
 $(BUILD)/bench/bin/%: $(BUILD)/obj/tests/bench/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
 	@echo '  LD   $@'

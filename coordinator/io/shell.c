@@ -169,13 +169,14 @@ void rmd_shell_day(struct rmd_shell *s) {
     rmd_shell_run_pending(s);
 }
 
-static void serve_frames(struct rmd_shell *s) {
+/* true: more may wait; ZeroMQ's descriptor tells of it only once. */
+static bool serve_frames(struct rmd_shell *s) {
     for (int i = 0; i < RMD_SHELL_FRAMES_A_TURN && !s->failed; i++) {
         struct rmd_peer peer;
         struct rmd_slice bytes;
         int rc = rmd_bus_server_recv(s->bus, &peer, &bytes);
         if (rc == RMD_EAGAIN)
-            return;
+            return false;
         struct rmd_coord_event e = {.kind = RMD_CE_MALFORMED, .peer = {.session = peer.session}};
         memcpy(e.peer.key, peer.key, sizeof peer.key);
         Remuda__Frame *frame = NULL;
@@ -187,34 +188,39 @@ static void serve_frames(struct rmd_shell *s) {
         rmd_shell_step(s, &e);
         rmd_shell_run_pending(s);
     }
-    wake(s); /* more may wait: ZeroMQ's descriptor tells of it only once */
+    return true;
 }
 
-static int wait_ms(const struct rmd_shell *s) {
+static int wait_ms(const struct rmd_shell *s, int64_t dns_at) {
     int64_t now = s->o.clock->now(s->o.clock->ctx).mono_ms, until = rmd_coord_deadline(s->core);
-    int64_t dns = rmd_dns_cares_deadline(s->dns);
-    if (dns < until)
-        until = dns;
-    if (until <= now || s->n_pending)
+    if (dns_at < until)
+        until = dns_at;
+    if (until <= now || s->n_pending || s->more_frames)
         return 0;
     return until - now > 1000 ? 1000 : (int)(until - now);
 }
 
+/* Serves what is ready, and nothing else: every look at a descriptor is a system call, and of the bus's several. */
 static void turn(struct rmd_shell *s) {
+    int64_t dns_at = rmd_dns_cares_deadline(s->dns);
     struct pollfd fd[4] = {{.fd = s->wake_fd, .events = POLLIN},
                            {.fd = rmd_bus_server_fd(s->bus), .events = POLLIN},
                            {.fd = rmd_dns_cares_fd(s->dns), .events = POLLIN},
                            {.fd = s->o.store.ops->poll_fd(s->o.store.s), .events = POLLIN}};
-    poll(fd, 4, wait_ms(s));
+    poll(fd, 4, wait_ms(s, dns_at));
     if (fd[0].revents) {
         uint64_t count;
         ssize_t n = read(s->wake_fd, &count, sizeof count);
         (void)n;
     }
-    rmd_shell_completions(s);
+    if (fd[3].revents)
+        rmd_shell_completions(s);
+    rmd_shell_stalled(s);
     serve_requests(s);
-    serve_frames(s);
-    rmd_dns_cares_process(s->dns);
+    if (fd[1].revents || s->more_frames)
+        s->more_frames = serve_frames(s);
+    if (fd[2].revents || rmd_shell_now(s).mono_ms >= dns_at)
+        rmd_dns_cares_process(s->dns);
     rmd_shell_run_pending(s);
     if (!s->failed)
         rmd_shell_day(s);

@@ -145,6 +145,9 @@ void rmd_shell_completions(struct rmd_shell *s) {
         completed(s, &w, done[i].error);
         rmd_shell_run_pending(s);
     }
+}
+
+void rmd_shell_stalled(struct rmd_shell *s) {
     const char *stalled = s->o.store.ops->stalled(s->o.store.s);
     if ((stalled != NULL) != (s->stalled != NULL) && !s->failed) {
         if (stalled)

@@ -71,6 +71,7 @@ struct rmd_shell {
     struct rmd_waiting_commit *waiting; /* ring in order of seq */
     size_t waiting_from, waiting_n, waiting_cap;
     const char *stalled;
+    bool more_frames; /* a turn ended before the bus was read empty */
     struct rmd_arena frames, rows;
     struct rmd_buf frame_out;
 };
@@ -82,6 +83,8 @@ void rmd_shell_run_pending(struct rmd_shell *s);
 struct rmd_pending *rmd_shell_pend(struct rmd_shell *s, enum rmd_coord_event_kind kind);
 void rmd_shell_submit(struct rmd_shell *s, struct rmd_batch *batch, uint64_t tag, struct rmd_request *request);
 void rmd_shell_completions(struct rmd_shell *s);
+/* Tells the core when the store stalls, and when it goes on. */
+void rmd_shell_stalled(struct rmd_shell *s);
 void rmd_shell_finish_request(struct rmd_shell *s, struct rmd_request *r);
 /* Tells the core which sending day it is, when that changed. */
 void rmd_shell_day(struct rmd_shell *s);

@@ -263,13 +263,12 @@ void rmd_smtp_abort(struct rmd_smtp *c, enum rmd_own_error why, int64_t now_ms) 
 
 /* --- transaction */
 
-static void add_content(struct rmd_smtp *c, struct rmd_slice message) {
+void rmd_smtp_wire(const struct rmd_smtp *c, struct rmd_slice message, struct rmd_buf *out) {
     if (c->bdat)
-        rmd_smtp_wire_bdat(message, &c->out);
+        rmd_smtp_wire_bdat(message, out);
     else
-        rmd_smtp_wire_content(message, &c->out);
-    assert(!c->out.overflow); /* RMD_MESSAGE_MAX_BYTES, doubled by dots, is within the buffer's limit */
-    c->out_dot = true;
+        rmd_smtp_wire_content(message, out);
+    assert(!out->overflow); /* RMD_MESSAGE_MAX_BYTES, doubled by dots, is within the buffer's limit */
 }
 
 /* PIPELINING: what leaves in one piece with MAIL. */
@@ -277,9 +276,10 @@ static void add_group(struct rmd_smtp *c, const struct rmd_smtp_mail *m) {
     rmd_smtp_wire_rcpt(&c->ext, m, &c->out);
     c->out_commands++;
     if (c->ahead)
-        add_content(c, m->ahead);
+        rmd_smtp_wire(c, m->ahead, &c->out);
     else if (!c->bdat)
         rmd_buf_add(&c->out, "DATA\r\n", 6);
+    c->out_dot = c->ahead;
     c->out_commands += c->ahead || !c->bdat;
 }
 
@@ -323,14 +323,17 @@ int rmd_smtp_mail(struct rmd_smtp *c, const struct rmd_smtp_mail *m, enum rmd_ow
     return RMD_OK;
 }
 
-void rmd_smtp_content(struct rmd_smtp *c, struct rmd_slice message, int64_t now_ms) {
+void rmd_smtp_content(struct rmd_smtp *c, struct rmd_buf *wire, int64_t now_ms) {
     assert(c->state == RMD_SMTP_STATE_CONTENT);
     if (rmd_reply_parser_busy(&c->parser)) {
         rmd_smtp_malformed(c, "a reply before the content", now_ms);
         return;
     }
     rmd_smtp_out_start(c);
-    add_content(c, message);
+    struct rmd_buf other = c->out;
+    c->out = *wire;
+    *wire = other;
+    c->out_dot = true;
     c->out_commands = 1;
     rmd_smtp_go(c, RMD_SMTP_STATE_DOT, now_ms);
 }

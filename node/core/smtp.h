@@ -115,8 +115,11 @@ int rmd_smtp_mail(struct rmd_smtp *c, const struct rmd_smtp_mail *m, enum rmd_ow
                   int64_t now_ms) RMD_CHECKED;
 /* Would a content given with MAIL leave at once (CHUNKING and PIPELINING)? Then "dot" is to be recorded before. */
 bool rmd_smtp_sends_ahead(const struct rmd_smtp *c);
-/* After NEED_CONTENT. The bytes are copied, dot-stuffed unless it is BDAT. */
-void rmd_smtp_content(struct rmd_smtp *c, struct rmd_slice message, int64_t now_ms);
+/* Adds the message in the form in which the open transaction will send it: dot-stuffed and ended, or behind its BDAT. */
+void rmd_smtp_wire(const struct rmd_smtp *c, struct rmd_slice message, struct rmd_buf *out);
+/* After NEED_CONTENT: what rmd_smtp_wire made. It is the machine's from then on; *wire is another buffer, for the next
+ * one. */
+void rmd_smtp_content(struct rmd_smtp *c, struct rmd_buf *wire, int64_t now_ms);
 void rmd_smtp_quit(struct rmd_smtp *c, int64_t now_ms);
 
 struct rmd_smtp_action rmd_smtp_next(struct rmd_smtp *c, int64_t now_ms);

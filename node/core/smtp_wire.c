@@ -68,16 +68,6 @@ int rmd_smtp_wire_carries(const struct rmd_smtp_extensions *ext, const struct rm
     return RMD_EUNSUPPORTED;
 }
 
-static void add_decimal(struct rmd_buf *b, uint64_t v) {
-    char digits[20];
-    size_t n = sizeof digits;
-    do {
-        digits[--n] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    rmd_buf_add(b, digits + n, sizeof digits - n);
-}
-
 /* RFC 3461 section 4: printable ASCII but "+" and "=" as it is, all else as "+" and two hexadecimal digits. */
 static void add_xtext(struct rmd_buf *out, const char *s) {
     static const char digits[] = "0123456789ABCDEF";
@@ -96,7 +86,7 @@ void rmd_smtp_wire_mail(const struct rmd_smtp_extensions *ext, const struct rmd_
     rmd_buf_addc(out, '>');
     if (ext->size) {
         rmd_buf_add(out, " SIZE=", 6);
-        add_decimal(out, m->size);
+        rmd_buf_add_u64(out, m->size);
     }
     if (m->eightbit)
         rmd_buf_add(out, " BODY=8BITMIME", 14);
@@ -152,7 +142,7 @@ void rmd_smtp_wire_content(struct rmd_slice message, struct rmd_buf *out) {
 void rmd_smtp_wire_bdat(struct rmd_slice message, struct rmd_buf *out) {
     rmd_buf_reserve(out, message.n + 32);
     rmd_buf_add(out, "BDAT ", 5);
-    add_decimal(out, message.n);
+    rmd_buf_add_u64(out, message.n);
     rmd_buf_add(out, " LAST\r\n", 7);
     if (message.n)
         rmd_buf_add(out, message.p, message.n);

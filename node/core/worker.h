@@ -7,7 +7,8 @@
  *
  * Effects are executed in order, except that all MARK, OUTCOME and ALARM effects of a step are in the journal
  * (surviving a process crash) before any SEND of that step leaves. OUTCOME and ALARM get their journal numbers from
- * the shell, which passes them to the node core. Slices in effects live until the next step.
+ * the shell, which passes them to the node core. Slices in effects live until the next step; the bytes of a SEND with a
+ * dot until the next event of its connection, or the step behind the one that closes it.
  *
  * Promises kept here: no MAIL starts on a stopped lane or source once the verdict was read; none starts later than
  * the lease's validity less the transaction deadline, or after the message's valid_until; each transaction has a
@@ -79,7 +80,7 @@ enum rmd_worker_event_kind {
     RMD_WE_FAILED,    /* conn: dial failed or connection lost; error (own error), text */
     RMD_WE_TLS,       /* conn: ok, text, tls (protocol and cipher, or why it failed) */
     RMD_WE_BYTES,     /* conn, bytes */
-    RMD_WE_SENT,      /* conn: everything given to SEND so far has left */
+    RMD_WE_SENT,      /* conn: everything given to SEND so far has left; needn't be told without a dot in it */
 };
 
 struct rmd_worker_event {

@@ -215,7 +215,7 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
     rmd_buf_clear(&c->content);
     c->content.limit = 2 * (size_t)RMD_MESSAGE_MAX_BYTES;
     if (!ahead)
-        rmd_buf_add(&c->content, mail.message.p, mail.message.n);
+        rmd_smtp_wire(c->smtp, mail.message, &c->content);
     rmd_worker_conn_unidle(c);
     w->waiting--;
     w->open++;
@@ -236,7 +236,7 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
 
 void rmd_worker_content(struct rmd_worker *w, struct rmd_wconn *c) {
     mark(w, c->message, 2);
-    rmd_smtp_content(c->smtp, rmd_buf_slice(&c->content), w->now.mono_ms);
+    rmd_smtp_content(c->smtp, &c->content, w->now.mono_ms);
     if (c->content.cap > RMD_WORKER_CONTENT_KEEP)
         rmd_buf_release(&c->content);
 }

@@ -249,100 +249,115 @@ static int rocks_sync(void *ctx) {
 
 /* ---------------------------------------------------------------- trimming */
 
-struct dropped {
+/* Reads by one iterator and without `lock`: the memtable is sorted for each of them (options_init), and nobody waits for
+ * that. What was read stays true: leases' ids and outcomes' numbers only rise. */
+struct trim {
     struct rocks_journal *j;
-    uint64_t below; /* every lease below it was dropped */
-    uint64_t *id;
-    size_t n;
+    rocksdb_iterator_t *it;
+    struct range {
+        struct journal_key from, to;
+    } * range;
+    size_t ranges, cap;
 };
 
-static bool collect_dropped(void *ctx, struct rmd_slice key, struct rmd_slice value) {
-    (void)value;
-    struct dropped *d = ctx;
-    d->id[d->n++] = rmd_get_be64(key.p + 1);
-    return d->n < TRIM_DROPPED_MAX;
+static void add_range(struct trim *t, struct journal_key from, struct journal_key to) {
+    if (t->ranges == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 16;
+        t->range = rmd_realloc(t->range, t->cap * sizeof *t->range);
+    }
+    t->range[t->ranges++] = (struct range){from, to};
+}
+
+/* The number of the first key of the letter from `from` on; false: there is none. */
+static bool first_number(struct trim *t, char letter, uint64_t from, uint64_t *n) {
+    struct journal_key k = journal_key_u64(letter, from);
+    rocksdb_iter_seek(t->it, (const char *)k.b, k.n);
+    size_t key_n = 0;
+    const uint8_t *key = rocksdb_iter_valid(t->it) ? (const uint8_t *)rocksdb_iter_key(t->it, &key_n) : NULL;
+    if (!key || key_n < 9 || key[0] != (uint8_t)letter)
+        return false;
+    *n = rmd_get_be64(key + 1);
+    return true;
 }
 
 /* Runs of dropped leases with no live one between them go as one range: few tombstones for many leases. */
-static int trim_leases(struct rocks_journal *j) {
-    struct dropped d = {.j = j, .id = rmd_alloc(TRIM_DROPPED_MAX * sizeof *d.id)};
-    int rc = journal_scan(j, journal_key('d'), journal_key('e'), collect_dropped, &d);
-    char *text = NULL;
-    rocksdb_iterator_t *it = rocksdb_create_iterator(j->db, j->read);
-    for (size_t i = 0; i < d.n && !rc;) {
-        size_t run = i;
-        for (; run + 1 < d.n; run++) { /* is the next lease in the journal the next dropped one? */
-            struct journal_key next = journal_key_u64('l', d.id[run] + 1);
-            rocksdb_iter_seek(it, (const char *)next.b, next.n);
-            size_t key_n = 0;
-            const uint8_t *key = rocksdb_iter_valid(it) ? (const uint8_t *)rocksdb_iter_key(it, &key_n) : NULL;
-            if (key && key[0] == 'l' && rmd_get_be64(key + 1) < d.id[run + 1])
+static void trim_leases(struct trim *t) {
+    uint64_t id = 0, live;
+    for (size_t n = 0; n < TRIM_DROPPED_MAX && first_number(t, 'd', id, &id); id++) {
+        uint64_t last = id, next;
+        for (n++; n < TRIM_DROPPED_MAX && first_number(t, 'd', last + 1, &next); n++) {
+            if (first_number(t, 'l', last + 1, &live) && live < next)
                 break;
+            last = next;
         }
-        delete_range(j->batch, journal_key_u64('l', d.id[i]), journal_key_u64('l', d.id[run] + 1));
-        delete_range(j->batch, journal_key_u64('k', d.id[i]), journal_key_u64('k', d.id[run] + 1));
-        delete_range(j->batch, journal_key_u64('d', d.id[i]), journal_key_u64('d', d.id[run] + 1));
-        i = run + 1;
+        for (const char *letter = "lkd"; *letter; letter++)
+            add_range(t, journal_key_u64(*letter, id), journal_key_u64(*letter, last + 1));
+        id = last;
     }
-    rocksdb_iter_get_error(it, &text);
-    rocksdb_iter_destroy(it);
-    free(d.id);
-    return text ? journal_error(j, "reading", text) : rc;
 }
 
-struct first {
-    bool found;
-    uint64_t n;
-    int64_t wall_ms;
-};
-
-static bool take_first(void *ctx, struct rmd_slice key, struct rmd_slice value) {
-    struct first *f = ctx;
-    *f = (struct first){true, rmd_get_be64(key.p + 1), value.n >= 8 ? (int64_t)rmd_get_be64(value.p) : 0};
-    return false;
-}
-
-static int first_outcome(struct rocks_journal *j, uint64_t from, struct first *f) {
-    f->found = false;
-    return journal_scan(j, journal_key_u64('o', from), journal_key('p'), take_first, f);
+/* When the outcome at the iterator was written. */
+static int64_t written_ms(const struct trim *t) {
+    size_t n = 0;
+    const uint8_t *value = (const uint8_t *)rocksdb_iter_value(t->it, &n);
+    return n >= 8 ? (int64_t)rmd_get_be64(value) : 0;
 }
 
 /* Numbers rise with time: the first one to keep is found by halving. */
-static int trim_outcomes(struct rocks_journal *j, int64_t before_wall_ms) {
-    struct first low;
-    int rc = first_outcome(j, 0, &low);
-    if (rc || !low.found || low.n > j->acked)
-        return rc;
-    uint64_t from = low.n, to = j->acked + 1; /* [from, to) is where the border is */
+static void trim_outcomes(struct trim *t, uint64_t acked, int64_t before_wall_ms) {
+    uint64_t low, n;
+    if (!first_number(t, 'o', 0, &low) || low > acked)
+        return;
+    uint64_t from = low, to = acked + 1; /* [from, to) is where the border is */
     while (from < to) {
         uint64_t middle = from + (to - from) / 2;
-        struct first f;
-        rc = first_outcome(j, middle, &f);
-        if (rc)
-            return rc;
-        if (f.found && f.n < to && f.wall_ms <= before_wall_ms)
-            from = f.n + 1;
+        if (first_number(t, 'o', middle, &n) && n < to && written_ms(t) <= before_wall_ms)
+            from = n + 1;
         else
             to = middle;
     }
-    if (to > low.n)
-        delete_range(j->batch, journal_key_u64('o', low.n), journal_key_u64('o', to));
-    return RMD_OK;
+    if (to > low)
+        add_range(t, journal_key_u64('o', low), journal_key_u64('o', to));
+}
+
+static int find_ranges(struct trim *t, uint64_t acked) {
+    struct rocks_journal *j = t->j;
+    char *text = NULL;
+    pthread_rwlock_rdlock(&j->handle);
+    bool open = j->db;
+    if (open) {
+        t->it = rocksdb_create_iterator(j->db, j->read);
+        trim_leases(t);
+        trim_outcomes(t, acked, j->clock->now(j->clock->ctx).wall_ms - j->keep_ms);
+        rocksdb_iter_get_error(t->it, &text);
+        rocksdb_iter_destroy(t->it);
+    }
+    pthread_rwlock_unlock(&j->handle);
+    if (!text)
+        return open ? RMD_OK : RMD_EIO;
+    pthread_mutex_lock(&j->lock);
+    int rc = journal_error(j, "reading", text);
+    pthread_mutex_unlock(&j->lock);
+    return rc;
 }
 
 static int rocks_trim(void *ctx) {
     struct rocks_journal *j = ctx;
+    struct trim t = {.j = j};
     pthread_mutex_lock(&j->lock);
     int rc = j->broken ? reopen(j) : RMD_OK;
-    if (!rc)
-        rc = trim_leases(j);
-    if (!rc)
-        rc = trim_outcomes(j, j->clock->now(j->clock->ctx).wall_ms - j->keep_ms);
-    if (!rc && rocksdb_writebatch_count(j->batch))
-        rc = write_batch(j, j->unsynced);
-    else
-        rocksdb_writebatch_clear(j->batch);
+    uint64_t acked = j->acked;
     pthread_mutex_unlock(&j->lock);
+    if (!rc)
+        rc = find_ranges(&t, acked);
+    if (!rc && t.ranges) {
+        pthread_mutex_lock(&j->lock);
+        for (size_t i = 0; i < t.ranges; i++)
+            delete_range(j->batch, t.range[i].from, t.range[i].to);
+        rc = write_batch(j, j->unsynced);
+        pthread_mutex_unlock(&j->lock);
+    }
+    free(t.range);
     return rc;
 }
 
@@ -410,6 +425,10 @@ static void options_init(struct rocks_journal *j) {
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
     rocksdb_options_set_write_buffer_size(o, WRITE_BUFFER_BYTES);
     rocksdb_options_set_max_write_buffer_number(o, 2);
+    /* Nearly all of it is written and never read, a few records at a time and in no order of keys: a memtable that is
+     * sorted when it is full, or read, costs a fraction of one that looks for each record's place. */
+    rocksdb_options_set_memtable_vector_rep(o);
+    rocksdb_options_set_allow_concurrent_memtable_write(o, 0);
     rocksdb_options_set_target_file_size_base(o, WRITE_BUFFER_BYTES);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);

@@ -341,6 +341,18 @@ static bool keep_outcome(void *ctx, struct rmd_slice key, struct rmd_slice value
     return p->rows < OUTCOMES_PAGE;
 }
 
+/* What is in the memtable would be sorted for each page. */
+static int flush(struct rocks_journal *j) {
+    char *text = NULL;
+    rocksdb_flushoptions_t *o = rocksdb_flushoptions_create();
+    pthread_rwlock_rdlock(&j->handle);
+    if (j->db)
+        rocksdb_flush(j->db, o, &text);
+    pthread_rwlock_unlock(&j->handle);
+    rocksdb_flushoptions_destroy(o);
+    return text ? journal_error(j, "writing", text) : RMD_OK;
+}
+
 /* Page by page, and fn is called without any lock: it appends, and workers do so meanwhile. */
 int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn_ctx) {
     struct rocks_journal *j = ctx;
@@ -349,8 +361,8 @@ int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn
     pthread_mutex_lock(&j->lock);
     uint64_t position = j->position;
     pthread_mutex_unlock(&j->lock);
-    int rc;
-    do {
+    int rc = flush(j);
+    while (!rc) {
         p->rows = 0;
         rmd_arena_reset(&p->arena);
         pthread_rwlock_rdlock(&j->handle);
@@ -362,7 +374,9 @@ int journal_replay_outcomes(void *ctx, uint64_t from, rmd_replay_fn fn, void *fn
             give_outcome(&r, rmd_slice(k.b, k.n), p->bytes[i]);
             from = p->n[i] + 1;
         }
-    } while (!rc && p->rows == OUTCOMES_PAGE);
+        if (p->rows < OUTCOMES_PAGE)
+            break;
+    }
     rmd_arena_release(&p->arena);
     rmd_arena_release(&r.arena);
     free(p);

@@ -69,8 +69,7 @@ static void do_later(struct rmd_loop *l, struct loop_later *x) {
         step_once(l, &e);
 }
 
-void loop_step(struct rmd_loop *l, struct rmd_worker_event *e) {
-    step_once(l, e);
+static void do_all_later(struct rmd_loop *l) {
     while (l->later && !l->failed) {
         struct loop_later *x = l->later;
         l->later = x->next;
@@ -79,6 +78,11 @@ void loop_step(struct rmd_loop *l, struct rmd_worker_event *e) {
         do_later(l, x);
         later_free(x);
     }
+}
+
+void loop_step(struct rmd_loop *l, struct rmd_worker_event *e) {
+    step_once(l, e);
+    do_all_later(l);
 }
 
 /* ---------------------------------------------------------------- letters */
@@ -143,9 +147,9 @@ static void publish_stats(struct rmd_loop *l) {
     pthread_mutex_unlock(&l->stats_lock);
 }
 
-static int wait_ms(const struct rmd_loop *l, int64_t stats_at) {
-    int64_t at = rmd_worker_deadline(l->worker), dns = rmd_dns_cares_deadline(l->dns_object);
-    at = dns < at ? dns : at;
+static int wait_ms(const struct rmd_loop *l, int64_t stats_at, int64_t dns_at) {
+    int64_t at = rmd_worker_deadline(l->worker);
+    at = dns_at < at ? dns_at : at;
     at = stats_at < at ? stats_at : at;
     int64_t left = at - now(l).mono_ms;
     return left <= 0 ? 0 : left > 60000 ? 60000 : (int)left;
@@ -159,22 +163,31 @@ static void *run(void *arg) {
     (void)rmd_format(name, sizeof name, "worker-%u", l->o.worker.index);
     prctl(PR_SET_NAME, name);
     while (!atomic_load(&l->quit) && !l->failed) {
-        int n = epoll_wait(l->epoll, events, EVENTS_AT_ONCE, wait_ms(l, stats_at));
+        int64_t dns_at = rmd_dns_cares_deadline(l->dns_object);
+        int n = epoll_wait(l->epoll, events, EVENTS_AT_ONCE, wait_ms(l, stats_at, dns_at));
+        bool dns_answers = false;
         for (int i = 0; i < n && !l->failed; i++) {
             uint64_t tag = events[i].data.u64;
             if (tag == TAG_INBOX)
                 letters(l);
-            else if (tag != TAG_DNS)
+            else if (tag == TAG_DNS)
+                dns_answers = true;
+            else
                 loop_conn_event(l, (uint32_t)tag, (uint32_t)(tag >> 32), events[i].events);
         }
         int64_t t = now(l).mono_ms;
-        rmd_dns_cares_process(l->dns_object);
+        if (dns_answers || t >= dns_at)
+            rmd_dns_cares_process(l->dns_object);
         if (!l->failed && (l->later || rmd_worker_deadline(l->worker) <= t))
             loop_step(l, &(struct rmd_worker_event){.kind = RMD_WE_TICK});
         if (t >= stats_at) {
             publish_stats(l);
             stats_at = t + STATS_MS;
         }
+        do {
+            loop_let_go(l);
+            do_all_later(l);
+        } while (l->held_n && !l->failed);
     }
     return NULL;
 }
@@ -197,6 +210,7 @@ static void loop_free(struct rmd_loop *l) {
         close(l->epoll);
     free(l->conn);
     free(l->record);
+    free(l->held);
     rmd_buf_release(&l->encoded);
     pthread_mutex_destroy(&l->stats_lock);
     free(l);
@@ -209,7 +223,7 @@ static bool watch(const struct rmd_loop *l, int fd, uint64_t tag) {
 
 static int set_up(struct rmd_loop *l, char *err, size_t err_n) {
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    l->inbox = rmd_mailbox_new();
+    l->inbox = rmd_mailbox_new(false);
     if (l->epoll < 0 || !l->inbox) {
         (void)rmd_format(err, err_n, "can't set up a worker: %s", strerror(errno));
         return RMD_EIO;

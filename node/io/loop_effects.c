@@ -1,6 +1,11 @@
 /* Carrying out what a worker core decided: journal, then letters, then DNS, dialling, TLS, sending, closing, in order
  * (loop.h, worker.h).
  *
+ * A write to the journal costs more than most of what it waits for. So content whose effects are its mark and its SEND
+ * alone is held until the next step that writes anyway, at the latest until all that was ready is served: both go to the
+ * journal in one piece, then the content leaves, then what the other step decided. Envelopes are never held: no MAIL may
+ * leave after a verdict that another connection reads meanwhile.
+ *
  * Nothing here steps the core: what happens at once (an answer from the DNS cache, bytes that left) waits in `later`.
  */
 #include "node/io/loop_state.h"
@@ -33,18 +38,24 @@ static struct rmd_slice encode(struct rmd_loop *l, const void *message) {
     return (struct rmd_slice){.p = (const uint8_t *)(uintptr_t)at, .n = l->encoded.len - at};
 }
 
+static void mark(struct rmd_journal_record *r, uint64_t lease, uint32_t index, int mark) {
+    r->kind = RMD_JR_MARK;
+    r->lease = lease;
+    r->index = index;
+    r->mark = (uint8_t)mark;
+}
+
+/* The marks of what is held come first, then the records of the effects. */
 static size_t collect_records(struct rmd_loop *l) {
     size_t n = 0;
     rmd_buf_clear(&l->encoded);
+    for (; n < l->held_n; n++)
+        mark(record_next(l, n), l->held[n].lease, l->held[n].index, 2);
     for (size_t i = 0; i < l->effects.n; i++) {
         const struct rmd_worker_effect *x = &l->effects.v[i];
         struct rmd_journal_record *r;
         if (x->kind == RMD_WF_MARK) {
-            r = record_next(l, n++);
-            r->kind = RMD_JR_MARK;
-            r->lease = x->lease;
-            r->index = x->index;
-            r->mark = (uint8_t)x->mark;
+            mark(record_next(l, n++), x->lease, x->index, x->mark);
         } else if (x->kind == RMD_WF_OUTCOME) {
             r = record_next(l, n++);
             r->kind = RMD_JR_OUTCOME;
@@ -78,7 +89,7 @@ static bool journal(struct rmd_loop *l) {
         return true;
     if (rmd_journal_append_wait(l->o.journal, l->record, n, ending, &l->quit) != RMD_OK)
         return false;
-    size_t r = 0;
+    size_t r = l->held_n;
     for (size_t i = 0; i < l->effects.n; i++) {
         const struct rmd_worker_effect *x = &l->effects.v[i];
         if (x->kind != RMD_WF_MARK && x->kind != RMD_WF_OUTCOME && x->kind != RMD_WF_ALARM)
@@ -173,9 +184,12 @@ static void all_left(struct rmd_loop *l, uint32_t number) {
     struct loop_conn *c = &l->conn[number];
     if (c->opened)
         rmd_probe(RMD_PROBE_TRANSACTION_OPEN);
-    if (c->dot)
+    bool dot = c->dot;
+    if (dot)
         rmd_probe(RMD_PROBE_DOT_SENT);
     c->opened = c->dot = false;
+    if (!dot)
+        return; /* the core waits for the reply to it, and has begun to */
     struct loop_later *x = loop_later(l, LATER_SENT);
     x->conn = number;
     x->generation = c->generation;
@@ -288,16 +302,60 @@ static void carry_out_one(struct rmd_loop *l, const struct rmd_worker_effect *x,
     }
 }
 
+/* The step's effects are a content's mark and its SEND, and nothing else. */
+static bool is_content(const struct rmd_worker_effects *e) {
+    return e->n == 2 && e->v[0].kind == RMD_WF_MARK && e->v[0].mark == 2 && e->v[1].kind == RMD_WF_SEND &&
+           e->v[1].dot;
+}
+
+static void hold(struct rmd_loop *l) {
+    const struct rmd_worker_effect *m = &l->effects.v[0], *send = &l->effects.v[1];
+    if (l->held_n == l->held_cap) {
+        l->held_cap = l->held_cap ? l->held_cap * 2 : 32;
+        l->held = rmd_realloc(l->held, l->held_cap * sizeof *l->held);
+    }
+    l->held[l->held_n++] = (struct loop_held){.lease = m->lease,
+                                              .index = m->index,
+                                              .conn = send->conn,
+                                              .generation = conn_at(l, send->conn)->generation,
+                                              .bytes = send->bytes};
+}
+
+/* What was held is in the journal. */
+static void send_held(struct rmd_loop *l) {
+    for (size_t i = 0; i < l->held_n; i++) {
+        const struct loop_held *h = &l->held[i];
+        if (l->conn[h->conn].generation == h->generation)
+            send_bytes(l, &(struct rmd_worker_effect){.conn = h->conn, .bytes = h->bytes, .dot = true}, false);
+    }
+    l->held_n = 0;
+}
+
 void loop_carry_out(struct rmd_loop *l) {
-    if (l->failed)
+    if (l->failed || !l->effects.n)
         return;
+    if (is_content(&l->effects)) {
+        hold(l);
+        return;
+    }
     if (!journal(l)) {
         l->failed = true;
         return;
     }
+    send_held(l);
     bool opens = false;
     for (size_t i = 0; i < l->effects.n; i++)
         carry_out_one(l, &l->effects.v[i], &opens);
+}
+
+void loop_let_go(struct rmd_loop *l) {
+    if (l->failed || !l->held_n)
+        return;
+    rmd_worker_effects_reset(&l->effects);
+    if (journal(l))
+        send_held(l);
+    else
+        l->failed = true;
 }
 
 /* ---------------------------------------------------------------- what epoll says */

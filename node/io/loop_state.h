@@ -30,6 +30,13 @@ struct loop_later {
     struct rmd_tls_info tls;
 };
 
+/* Content whose mark waits for company in the journal (loop_effects.c). */
+struct loop_held {
+    uint64_t lease;
+    uint32_t index, conn, generation;
+    struct rmd_slice bytes;
+};
+
 struct rmd_loop {
     struct rmd_loop_options o;
     struct rmd_rules_ref *rules;
@@ -49,6 +56,8 @@ struct rmd_loop {
     struct rmd_journal_record *record;
     size_t record_cap;
     struct rmd_buf encoded;
+    struct loop_held *held;
+    size_t held_n, held_cap;
     pthread_mutex_t stats_lock;
     struct rmd_worker_stats stats;
     uint8_t read[RMD_DIAL_READ_BYTES];
@@ -60,6 +69,8 @@ struct loop_later *loop_later(struct rmd_loop *l, enum loop_later_kind kind);
 
 /* loop_effects.c */
 void loop_carry_out(struct rmd_loop *l);
+/* Before the thread waits: nothing is held any longer. What comes of it is in `later`. */
+void loop_let_go(struct rmd_loop *l);
 void loop_conn_event(struct rmd_loop *l, uint32_t conn, uint32_t generation, uint32_t events);
 void loop_conns_close(struct rmd_loop *l);
 

@@ -11,6 +11,7 @@ struct rmd_mailbox {
     struct rmd_letter *first, **last;
     size_t bytes;
     bool closed;
+    bool gathers, gathering; /* gathering: the last take() found letters, the reader comes again */
 };
 
 struct rmd_rules_ref *rmd_rules_ref_new(struct rmd_rules *rules) {
@@ -62,12 +63,13 @@ void rmd_letter_free(struct rmd_letter *l) {
     free(l);
 }
 
-struct rmd_mailbox *rmd_mailbox_new(void) {
+struct rmd_mailbox *rmd_mailbox_new(bool gathers) {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0)
         return NULL;
     struct rmd_mailbox *b = rmd_alloc(sizeof *b);
     b->fd = fd;
+    b->gathers = gathers;
     b->last = &b->first;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->room, NULL);
@@ -91,12 +93,18 @@ int rmd_mailbox_fd(const struct rmd_mailbox *b) {
     return b->fd;
 }
 
+/* What comes by the hundred, and nobody waits for. */
+static bool can_wait(const struct rmd_letter *l) {
+    return l->kind == RMD_LETTER_OUTCOME ||
+           (l->kind == RMD_LETTER_MAIL && (l->mail.kind == RMD_MAIL_PACE || l->mail.kind == RMD_MAIL_TLS));
+}
+
 void rmd_mailbox_put(struct rmd_mailbox *b, struct rmd_letter *l, bool wait) {
     l->next = NULL;
     pthread_mutex_lock(&b->lock);
     while (wait && b->bytes > RMD_MAILBOX_BYTES && !b->closed)
         pthread_cond_wait(&b->room, &b->lock);
-    bool wake = !b->first;
+    bool wake = b->gathering ? !can_wait(l) : !b->first;
     *b->last = l;
     b->last = &l->next;
     b->bytes += l->size;
@@ -118,6 +126,7 @@ struct rmd_letter *rmd_mailbox_take(struct rmd_mailbox *b) {
     b->last = &b->first;
     bool waited = b->bytes > RMD_MAILBOX_BYTES;
     b->bytes = 0;
+    b->gathering = b->gathers && l;
     pthread_mutex_unlock(&b->lock);
     if (waited)
         pthread_cond_broadcast(&b->room);

@@ -2,7 +2,10 @@
  *
  * A letter owns copies of everything that it points to. Bounded by RMD_MAILBOX_BYTES: a worker that writes to the
  * core waits for room; the core never waits for a worker (that could be a circle), it stops reading frames while
- * rmd_mailbox_full(). */
+ * rmd_mailbox_full().
+ *
+ * A reader that gathers comes back by itself, after a time of its own, until it finds the box empty: meanwhile only
+ * letters that can't wait wake it (alarms, answers that somebody waits for). */
 #ifndef REMUDA_NODE_MAILBOX_H
 #define REMUDA_NODE_MAILBOX_H
 
@@ -47,7 +50,7 @@ struct rmd_letter *rmd_letter_number(enum rmd_letter_kind kind, uint64_t n, stru
 void rmd_letter_free(struct rmd_letter *l);
 
 struct rmd_mailbox;
-struct rmd_mailbox *rmd_mailbox_new(void); /* NULL: no descriptor left */
+struct rmd_mailbox *rmd_mailbox_new(bool gathers); /* NULL: no descriptor left */
 void rmd_mailbox_free(struct rmd_mailbox *b);
 int rmd_mailbox_fd(const struct rmd_mailbox *b);
 /* The letter is the mailbox's. wait: for room when it is full, unless it was closed. */

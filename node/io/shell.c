@@ -36,7 +36,7 @@ enum {
     WAIT_MAX_MS = 1000,
     FULL_MS = 10,
     DNS_IN_FLIGHT = 200,
-    GATHER_MS = 5, /* between two looks at the workers' letters: one wake-up for many outcomes */
+    GATHER_MS = 10, /* between two looks at the workers' letters: one wake-up for many outcomes */
 };
 
 struct rmd_time node_shell_now(const struct rmd_node_shell *s) {
@@ -106,12 +106,15 @@ static void letter(struct rmd_node_shell *s, const struct rmd_letter *x) {
     node_shell_step(s, &e);
 }
 
-static void letters(struct rmd_node_shell *s) {
-    for (struct rmd_letter *x = rmd_mailbox_take(s->inbox), *next; x; x = next) {
+/* false: there were none. */
+static bool letters(struct rmd_node_shell *s) {
+    struct rmd_letter *first = rmd_mailbox_take(s->inbox);
+    for (struct rmd_letter *x = first, *next; x; x = next) {
         next = x->next;
         letter(s, x);
         rmd_letter_free(x);
     }
+    return first != NULL;
 }
 
 static void frame(struct rmd_node_shell *s, struct rmd_slice bytes) {
@@ -233,14 +236,20 @@ static void due(struct rmd_node_shell *s) {
         node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_TICK});
 }
 
-static int wait_ms(const struct rmd_node_shell *s, enum wait how, int64_t now, int64_t letters_at) {
-    if (how != WAIT)
-        return how == GO_ON ? 0 : FULL_MS;
+/* What the thread waits for besides descriptors. */
+struct alarm_clock {
+    enum wait how;
+    int64_t letters_at; /* letters gather until then; 0: the first one wakes */
+    int64_t dns_at;
+};
+
+static int wait_ms(const struct rmd_node_shell *s, const struct alarm_clock *c, int64_t now) {
+    if (c->how != WAIT)
+        return c->how == GO_ON ? 0 : FULL_MS;
     int64_t at = rmd_node_deadline(s->node);
     at = s->stats_at < at ? s->stats_at : at;
-    at = letters_at > now && letters_at < at ? letters_at : at;
-    int64_t dns = node_shell_watch_deadline(s);
-    at = dns < at ? dns : at;
+    at = c->letters_at && c->letters_at < at ? c->letters_at : at;
+    at = c->dns_at < at ? c->dns_at : at;
     int64_t left = at - now;
     return left <= 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
@@ -274,6 +283,36 @@ static void replay_again(struct rmd_node_shell *s) {
     node_shell_step(s, &(struct rmd_node_event){.kind = RMD_NE_REWOUND});
 }
 
+enum { FD_BUS, FD_LETTERS, FD_SIGNALS, FD_DNS, FDS };
+
+/* Serves what is ready, and nothing else: every look at a descriptor is a system call, and of the bus's several. */
+static void serve(struct rmd_node_shell *s, struct alarm_clock *c, const struct pollfd *fd) {
+    int64_t now = node_shell_now(s).mono_ms;
+    if (fd[FD_LETTERS].revents || (c->letters_at && now >= c->letters_at))
+        c->letters_at = letters(s) ? node_shell_now(s).mono_ms + GATHER_MS : 0;
+    if (fd[FD_BUS].revents || c->how != WAIT)
+        c->how = frames(s);
+    if (fd[FD_DNS].revents || now >= c->dns_at)
+        node_shell_watch_process(s);
+    run_later(s);
+    if (s->replay_from && !s->failed)
+        replay_again(s);
+    due(s);
+}
+
+/* false: it can't. */
+static bool wait_for_work(const struct rmd_node_shell *s, struct alarm_clock *c, struct pollfd fd[FDS]) {
+    c->dns_at = node_shell_watch_deadline(s);
+    fd[FD_BUS] = (struct pollfd){.fd = rmd_bus_client_fd(s->bus), .events = POLLIN};
+    fd[FD_LETTERS] = (struct pollfd){.fd = rmd_mailbox_fd(s->inbox), .events = POLLIN};
+    fd[FD_SIGNALS] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+    fd[FD_DNS] = (struct pollfd){.fd = node_shell_watch_fd(s), .events = POLLIN};
+    if (poll(fd, FDS, wait_ms(s, c, node_shell_now(s).mono_ms)) >= 0 || errno == EINTR)
+        return true;
+    rmd_error("node", "poll: %s", strerror(errno));
+    return false;
+}
+
 int rmd_node_shell_run(struct rmd_node_shell *s) {
     if (s->journal.ops->replay(s->journal.j, replayed, s) != RMD_OK) {
         char why[256];
@@ -284,32 +323,17 @@ int rmd_node_shell_run(struct rmd_node_shell *s) {
     rmd_info("node", "%s started: %u workers, %lld connections, coordinator %s", SOFTWARE, s->workers,
              (long long)s->config->connections, s->config->coordinator);
     rmd_notify_ready();
-    enum wait how = WAIT;
-    int64_t letters_at = 0;
+    struct alarm_clock clock = {.how = WAIT};
     while (!s->stopped && !s->failed) {
-        int64_t now = node_shell_now(s).mono_ms;
-        struct pollfd fds[] = {{.fd = rmd_bus_client_fd(s->bus), .events = POLLIN},
-                               {.fd = letters_at > now ? -1 : rmd_mailbox_fd(s->inbox), .events = POLLIN},
-                               {.fd = s->signals, .events = POLLIN},
-                               {.fd = node_shell_watch_fd(s), .events = POLLIN}};
-        if (poll(fds, 4, wait_ms(s, how, now, letters_at)) < 0 && errno != EINTR) {
-            rmd_error("node", "poll: %s", strerror(errno));
+        struct pollfd fd[FDS];
+        if (!wait_for_work(s, &clock, fd))
             return 1;
-        }
-        node_shell_read_signals(s);
+        if (fd[FD_SIGNALS].revents)
+            node_shell_read_signals(s);
         if (s->stop_signals > 1 || (s->stop_at != RMD_NEVER && node_shell_now(s).mono_ms >= s->stop_at))
             break;
         stop_when_told(s);
-        if (fds[1].revents) {
-            letters(s);
-            letters_at = node_shell_now(s).mono_ms + GATHER_MS;
-        }
-        how = frames(s);
-        node_shell_watch_process(s);
-        run_later(s);
-        if (s->replay_from && !s->failed)
-            replay_again(s);
-        due(s);
+        serve(s, &clock, fd);
     }
     if (s->stopped)
         rmd_info("node", "stopped in order");
@@ -404,7 +428,7 @@ static int open_all(struct rmd_node_shell *s, const struct rmd_node_keys *keys, 
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    s->inbox = rmd_mailbox_new();
+    s->inbox = rmd_mailbox_new(true);
     if (s->signals < 0 || !s->inbox) {
         (void)rmd_format(err, err_n, "no file descriptor left: %s", strerror(errno));
         return RMD_EIO;

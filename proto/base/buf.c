@@ -128,6 +128,16 @@ void rmd_buf_vaddf(struct rmd_buf *b, const char *fmt, va_list ap) {
     va_end(again);
 }
 
+void rmd_buf_add_u64(struct rmd_buf *b, uint64_t v) {
+    char digits[20];
+    size_t n = sizeof digits;
+    do {
+        digits[--n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    rmd_buf_add(b, digits + n, sizeof digits - n);
+}
+
 void rmd_buf_addf(struct rmd_buf *b, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);

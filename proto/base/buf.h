@@ -39,6 +39,7 @@ void rmd_buf_reserve(struct rmd_buf *b, size_t more);
 void rmd_buf_add(struct rmd_buf *b, const void *p, size_t n);
 void rmd_buf_addstr(struct rmd_buf *b, const char *s);
 void rmd_buf_addc(struct rmd_buf *b, char c);
+void rmd_buf_add_u64(struct rmd_buf *b, uint64_t v); /* decimal */
 void rmd_buf_addf(struct rmd_buf *b, const char *fmt, ...) RMD_PRINTF(2, 3);
 void rmd_buf_vaddf(struct rmd_buf *b, const char *fmt, va_list ap);
 void rmd_buf_truncate(struct rmd_buf *b, size_t len);

@@ -122,10 +122,11 @@ int rmd_bus_client_send(struct rmd_bus_client *b, struct rmd_slice frame) {
         return RMD_ELIMIT;
     int rc = zmq_send(b->dealer, frame.p, frame.n, ZMQ_DONTWAIT);
     int code = errno;
+    if (rc < 0)
+        pump(b);
     rmd_bus_wake_after_send(&b->wake, b->dealer);
     if (rc >= 0)
         return RMD_OK;
-    pump(b);
     if (code != EAGAIN && code != EINTR)
         return RMD_ECLOSED;
     return b->connected ? RMD_EAGAIN : RMD_ECLOSED;

@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import kinds  # noqa: E402
 import mail  # noqa: E402
 import measure  # noqa: E402
 import parts as profiler  # noqa: E402
@@ -28,6 +29,7 @@ CHECK_DOMAIN = "check.test"
 CHECK_MESSAGES = 20
 SESSIONS = 4  # injector's connections to Postfix: more only adds switches
 LIMIT_S = 150  # of one measured part
+LANE_CONNECTIONS = 10  # of a lane of ours, as shipped
 
 
 def say(text):
@@ -80,6 +82,7 @@ class Bench:
         os.chmod(self.pem, 0o600)
         self.rendered = mail.Rendered()
         self.checked = 0
+        self.size = {}  # of a message, by kind
 
     # ---- the signature
 
@@ -103,11 +106,14 @@ class Bench:
         for name, at in zip(nodes, self.source_blocks):
             for last in range(1, self.args.sources + 1):
                 c.source(at(last), name)
-        c.stream("bulk", [self.key])
+        kinds.streams(c, self.key)
         path = self.work.path(f"run{run}", "check.csv")
         mail.write_csv(path, CHECK_MESSAGES, CHECK_DOMAIN)
-        c.settled(c.send(mail.template(), path, name="check")["id"], 60)
-        self.verified(CHECK_MESSAGES, "Remuda")
+        for kind in ("signed",) if self.args.signed_only else ("signed", "equal", "large"):
+            stream, template = kinds.KINDS[kind]
+            c.settled(c.send(template(), path, stream=stream, name=f"check-{kind}")["id"], 60)
+            self.verified(CHECK_MESSAGES, f"Remuda, {kind}")
+            self.size.setdefault(kind, max(e["size"] for e in self.world.receivers.transcript("accepted")[-CHECK_MESSAGES:]))
         return c
 
     def verified(self, n, whose):
@@ -121,12 +127,37 @@ class Bench:
         if min(sizes) < mail.BODY_BYTES:
             raise Failed(f"{whose}: a message of {min(sizes)} bytes, {mail.BODY_BYTES} is the body alone")
         self.checked += n
-        self.size = max(sizes)
 
     def remuda(self, run, profiled=False):
+        """Figures by kind of mail, and the rest of kinds.py under "others"."""
         c = self.cluster(run)
-        n = self.args.messages
-        template = self.work.write(f"run{run}/news.eml", mail.template())
+        out = {"signed": self.deliver(c, run, "signed", self.args.messages, profiled)}
+        if not self.args.signed_only and not profiled:
+            out["equal"] = self.deliver(c, run, "equal", self.args.messages)
+            out["large"] = self.deliver(c, run, "large", self.args.large_messages)
+            kinds.without_signature(c, self.build)
+            out["unsigned"] = self.deliver(c, run, "unsigned", self.args.messages)
+            out["others"] = self.others(c)
+        codes = c.stop()
+        if any(codes.values()):
+            raise Failed(f"a program ended with an error: {codes}")
+        shutil.rmtree(self.work.path(f"run{run}"), ignore_errors=True)
+        return out
+
+    def others(self, c):
+        a = self.args
+        domain, address = next(iter(self.sink_of.items()))
+        sessions = a.nodes * a.sources * LANE_CONNECTIONS
+        source_us = kinds.smtp_source(address, self.world.port, domain, self.size["signed"], a.messages, sessions)
+        for node in c.nodes.values():
+            kinds.stop(node)
+        row_us, command_us = kinds.intake(c, self.work, a.intake_rows)
+        return {"smtp_source_cpu_us_per_message": round(source_us, 1), "intake_cpu_us_per_row": round(row_us, 2),
+                "intake_command_cpu_us_per_row": round(command_us, 2)}
+
+    def deliver(self, c, run, kind, n, profiled=False):
+        stream, make = kinds.KINDS[kind]
+        template = self.work.write(f"run{run}/{kind}.eml", make())
         rows = self.work.path(f"run{run}", "list.csv")
         mail.write_csv(rows, n)
         pids = {"coordinator": c.coordinator.child.pid} | {name: p.child.pid for name, p in c.nodes.items()}
@@ -135,7 +166,7 @@ class Bench:
         perf = profiler.Perf(self.work, pids).start() if profiled else None
         meter, apart = measure.Meter(pids).start(), measure.Meter(others).start()
         out, command_us = measure.run_measured([c.command, "--api", c.socket, "--json", "send", "--template", template,
-                                                "--recipients", rows, "--stream", "bulk"], LIMIT_S)
+                                                "--recipients", rows, "--stream", stream], LIMIT_S)
         submitted = time.monotonic() - meter.at
         last = self.wait_settled(c, json.loads(out)["campaign"]["id"])
         cpu, apart_us = meter.stop() | {"remuda send": command_us}, apart.stop()
@@ -144,10 +175,6 @@ class Bench:
             raise Failed(f"{n} messages were to be delivered: Remuda says {last['delivered']}, smtp-sink {self.sinks.count()}")
         shares = perf.stop() if perf else {}
         rss = {name: measure.rss_kib(pid)[1] for name, pid in pids.items()}
-        codes = c.stop()
-        if any(codes.values()):
-            raise Failed(f"a program ended with an error: {codes}")
-        shutil.rmtree(self.work.path(f"run{run}"), ignore_errors=True)
         return {"messages": n, "seconds": round(meter.seconds, 3), "submit_seconds": round(submitted, 3),
                 "cpu_us_per_message": round(sum(cpu.values()) / n, 1), "messages_per_second": round(n / meter.seconds, 1),
                 "cpu_us_by_process": {k: round(v / n, 1) for k, v in cpu.items()},
@@ -208,7 +235,8 @@ class Bench:
         cores = os.cpu_count()
         busy = [self.sign(cores)]
         alone = [self.sign(1)]
-        one = {"run": i, "remuda": self.remuda(i)}
+        measured = self.remuda(i)
+        one = {"run": i, "remuda": measured.pop("signed")} | measured
         busy.append(self.sign(cores))
         alone.append(self.sign(1))
         r = one["remuda"]
@@ -222,6 +250,7 @@ class Bench:
         one["rsa2048_sign_us"] = round(statistics.median(alone), 1)
         one["rsa2048_sign_all_cores_us"] = round(statistics.median(busy), 1)
         one["cpu_over_rsa"] = round(r["cpu_us_per_message"] / one["rsa2048_sign_us"], 3)
+        one["besides_signature_us"] = round(r["cpu_us_per_message"] - one["rsa2048_sign_us"], 1)
         one["cpu_over_rsa_all_cores"] = round(r["cpu_us_per_message"] / one["rsa2048_sign_all_cores_us"], 3)
         say(f"run {i}: signature {one['rsa2048_sign_us']:7.1f} us alone, {one['rsa2048_sign_all_cores_us']:.1f} us on all cores at once")
         return one
@@ -233,7 +262,16 @@ def report(args, bench, runs, machine):
             "rsa2048_sign_us": [r["rsa2048_sign_us"] for r in runs], "cpu_over_rsa": [r["cpu_over_rsa"] for r in runs],
             "messages_per_second": [r["remuda"]["messages_per_second"] for r in runs],
             "rsa2048_sign_all_cores_us": [r["rsa2048_sign_all_cores_us"] for r in runs],
-            "cpu_over_rsa_all_cores": [r["cpu_over_rsa_all_cores"] for r in runs]}
+            "cpu_over_rsa_all_cores": [r["cpu_over_rsa_all_cores"] for r in runs],
+            "besides_signature_us": [r["besides_signature_us"] for r in runs],
+            "coordinator_cpu_us_per_recipient": [r["remuda"]["cpu_us_by_process"]["coordinator"] for r in runs]}
+    if "others" in runs[0]:
+        rows |= {k: [r["others"][k] for r in runs] for k in runs[0]["others"]}
+        rows |= {f"{kind}_{k}": [r[kind][k] for r in runs] for kind in ("unsigned", "equal", "large")
+                 for k in ("cpu_us_per_message", "messages_per_second")}
+        rows["unsigned_over_smtp_source"] = [r["unsigned"]["cpu_us_per_message"] / r["others"]["smtp_source_cpu_us_per_message"]
+                                             for r in runs]
+        rows["large_over_small_throughput"] = [r["large"]["messages_per_second"] / r["remuda"]["messages_per_second"] for r in runs]
     peers = [r["postfix_opendkim"] for r in runs if "postfix_opendkim" in r]
     if peers:
         rows["postfix_opendkim_cpu_us_per_message"] = [p["cpu_us_per_message"] for p in peers]
@@ -247,7 +285,7 @@ def report(args, bench, runs, machine):
     spreads = {k: measure.spread(v) for k, v in rows.items()}
     out = {k: round(s["median"], 3) for k, s in spreads.items() if " " not in k}
     out["others_busy_cores"] = spreads["cores busy with other things"]["median"]
-    out |= {"messages": args.messages, "message_bytes": bench.size, "domains": len(mail.DOMAINS), "nodes": args.nodes,
+    out |= {"messages": args.messages, "message_bytes": bench.size["signed"], "domains": len(mail.DOMAINS), "nodes": args.nodes,
             "workers": args.workers, "sources": args.nodes * args.sources,
             "cpu_us_by_process": {k[10:]: s["median"] for k, s in spreads.items() if k.startswith("cpu_us of ")},
             "rss_max_kib": {k[15:]: s["median"] for k, s in spreads.items() if k.startswith("rss_max_kib of ")},
@@ -260,15 +298,19 @@ def arguments():
     p.add_argument("--build", default=os.path.join(ROOT, "build"))
     p.add_argument("--messages", type=int, default=20000, help="a run, for Remuda")
     p.add_argument("--postfix-messages", type=int, default=3000, help="a run, for Postfix")
-    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--large-messages", type=int, default=4000, help="a run, of 100 KB")
+    p.add_argument("--intake-rows", type=int, default=100000, help="a run, taken in and not dealt")
+    p.add_argument("--runs", type=int, default=5)
     p.add_argument("--nodes", type=int, default=2)
     p.add_argument("--workers", type=int, default=1, help="a node")
     p.add_argument("--sources", type=int, default=2, help="a node")
     p.add_argument("--signatures", type=int, default=2000, help="of each measurement of the bare signature")
     p.add_argument("--no-postfix", action="store_true", help="Remuda and the signature alone; the report lacks the rest")
+    p.add_argument("--signed-only", action="store_true", help="of Remuda only the personalised, signed message of 10 KiB")
     p.add_argument("--profile", action="store_true", help="one more run under perf: CPU by part")
     args = p.parse_args()
-    if min(args.messages, args.postfix_messages, args.runs, args.nodes, args.workers, args.sources, args.signatures) < 1:
+    if min(args.messages, args.large_messages, args.intake_rows, args.postfix_messages, args.runs, args.nodes, args.workers,
+           args.sources, args.signatures) < 1:
         p.error("every number must be at least 1")
     return args
 
@@ -286,7 +328,7 @@ def main():
                 bench.start_postfix()
             say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
             runs = [bench.run(i + 1) for i in range(args.runs)]
-            parts = bench.remuda(len(runs) + 1, True)["parts_us"] if args.profile else None
+            parts = bench.remuda(len(runs) + 1, True)["signed"]["parts_us"] if args.profile else None
     except (Unavailable, Missing) as e:
         print(f"bench: can't run here: {e}", file=sys.stderr)
         return 2
@@ -305,6 +347,7 @@ def main():
     os.replace(path + ".new", path)
     print("\n" + measure.table([[k, *(f"{s[x]:,.2f}" if s[x] < 100 else f"{s[x]:,.0f}" for x in ("median", "min", "max"))]
                                 for k, s in spreads.items()], ["", "median", "min", "max"]))
+    print("\n" + measure.table(kinds.judged(spreads), ["target", "", "median", "min", "max", ""]))
     if parts:
         rows = sorted(((us, p, name) for name, each in parts.items() for p, us in each.items()), reverse=True)
         print("\none more run, sampled by perf, which itself costs time\n" + measure.table(

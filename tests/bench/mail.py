@@ -1,4 +1,5 @@
-"""The work that both systems do: a newsletter of 10 KiB with fields of its own for every recipient, over 20 domains.
+"""The work that both systems do: a newsletter of 10 KiB with fields of its own for every recipient, over 20 domains; the
+same ten times as long; and one in which nothing but To is a recipient's own.
 
 The template is what `remuda send` takes. For Postfix, which renders nothing, the same message is rendered here, before
 the clock starts: that work is in Remuda's figure and not in Postfix's."""
@@ -7,6 +8,7 @@ import csv
 import hashlib
 
 BODY_BYTES = 10240
+LARGE_BYTES = 102400
 SENDER = "news.example"
 DOMAINS = [f"box{i:02}.example{i % 5}.test" for i in range(20)]
 FIELDS = ("email", "name", "city", "order", "points", "link")
@@ -26,8 +28,8 @@ def _paragraph(n):
     return "\n".join(lines + [line])
 
 
-def body():
-    """The body's text with {{fields}}, LF; BODY_BYTES when the fields are filled and lines end with CRLF."""
+def body(body_bytes=BODY_BYTES):
+    """The body's text with {{fields}}, LF; body_bytes when the fields are filled and lines end with CRLF."""
     parts = ["Dear {{name}},", "your order {{order}} from {{city}} has brought you {{points}} points.",
              "See it at {{link}}", ""]
     text, n = "\n\n".join(parts), 0
@@ -36,10 +38,10 @@ def body():
     def size(t):
         return len(fill(t + end, row(0)).replace("\n", "\r\n"))
 
-    while size(text + _paragraph(n) + "\n\n") < BODY_BYTES:
+    while size(text + _paragraph(n) + "\n\n") < body_bytes:
         text += _paragraph(n) + "\n\n"
         n += 1
-    while size(text) < BODY_BYTES:
+    while size(text) < body_bytes:
         text += "." if text[-1] != "\n" else "and so on "
         if len(text) - text.rfind("\n") > 72:
             text += "\n"
@@ -60,10 +62,17 @@ def fill(text, fields):
     return text
 
 
-def template():
+def template(body_bytes=BODY_BYTES):
     return (f'From: "The News" <news@{SENDER}>\nTo: "{{{{name}}}}" <{{{{email}}}}>\n'
             "Subject: News for {{name}} on order {{order}}\nMIME-Version: 1.0\n"
-            "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 7bit\n\n" + body())
+            "Content-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 7bit\n\n" + body(body_bytes))
+
+
+def equal_template():
+    """The same for all but To: with one_signature, one signature serves every recipient."""
+    head, _, text = template().partition("\n\n")
+    head = head.replace("Subject: News for {{name}} on order {{order}}", "Subject: News")
+    return head + "\n\n" + fill(text, row(0))
 
 
 def write_csv(path, count, domain=None):

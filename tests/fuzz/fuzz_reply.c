@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "node/core/smtp.h"
+#include "tests/kit/smtp_kit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,7 +51,7 @@ static void act(struct run *r) {
             break;
         case RMD_SMTP_NEED_CONTENT:
             must(r->open && !r->dot);
-            rmd_smtp_content(r->c, rmd_slice(message, sizeof message - 1), r->now);
+            kit_smtp_content(r->c, rmd_slice(message, sizeof message - 1), r->now);
             break;
         case RMD_SMTP_DONE:
             must(r->open);

@@ -28,6 +28,18 @@ static void test_empty_buffer_is_usable(void **state) {
     rmd_buf_release(&b);
 }
 
+static void test_numbers_are_decimal(void **state) {
+    (void)state;
+    struct rmd_buf b = {0};
+    rmd_buf_add_u64(&b, 0);
+    rmd_buf_addc(&b, ' ');
+    rmd_buf_add_u64(&b, 1090);
+    rmd_buf_addc(&b, ' ');
+    rmd_buf_add_u64(&b, UINT64_MAX);
+    assert_string_equal(rmd_buf_str(&b), "0 1090 18446744073709551615");
+    rmd_buf_release(&b);
+}
+
 static void test_appends_grow_and_terminate(void **state) {
     (void)state;
     struct rmd_buf b = {0};
@@ -233,6 +245,7 @@ static void test_batch_has_a_limit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty_buffer_is_usable),
+        cmocka_unit_test(test_numbers_are_decimal),
         cmocka_unit_test(test_appends_grow_and_terminate),
         cmocka_unit_test(test_long_format_crosses_the_capacity),
         cmocka_unit_test(test_limit_is_exact_and_sticky),

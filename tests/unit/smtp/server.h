@@ -15,6 +15,7 @@
 #include <remuda/rng.h>
 
 #include "node/core/smtp.h"
+#include "tests/kit/smtp_kit.h"
 
 enum mode { LOCKSTEP, PIPELINED, BDAT_LOCKSTEP, BDAT_PIPELINED, AHEAD, OVER_TLS, MODES };
 static const char *const mode_names[MODES] = {"lockstep", "pipelined", "BDAT", "BDAT pipelined", "ahead", "TLS"};
@@ -305,7 +306,7 @@ static void act(struct talk *t) {
             start_mail(t);
             break;
         case RMD_SMTP_NEED_CONTENT:
-            rmd_smtp_content(t->c, rmd_slice(message, sizeof message - 1), t->now);
+            kit_smtp_content(t->c, rmd_slice(message, sizeof message - 1), t->now);
             break;
         case RMD_SMTP_DONE:
             ended(t, &a.result);

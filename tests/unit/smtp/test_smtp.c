@@ -8,6 +8,7 @@
 #include <base/text.h>
 
 #include "node/core/smtp.h"
+#include "tests/kit/smtp_kit.h"
 
 enum kind { OK, LATER, NO, GO_AWAY, CUT, SILENT, GARBAGE, KINDS };
 static const char *const kind_names[] = {"ok", "4xx", "5xx", "421", "close", "timeout", "garbage"};
@@ -138,7 +139,7 @@ static bool act(struct talk *t) {
                              RMD_OK);
             break;
         case RMD_SMTP_NEED_CONTENT:
-            rmd_smtp_content(t->c, rmd_slice_str(t->message), t->now);
+            kit_smtp_content(t->c, rmd_slice_str(t->message), t->now);
             break;
         case RMD_SMTP_DONE:
             t->done++;

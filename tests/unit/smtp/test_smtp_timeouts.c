@@ -9,6 +9,7 @@
 #include <base/text.h>
 
 #include "node/core/smtp_state.h"
+#include "tests/kit/smtp_kit.h"
 
 static const struct rmd_smtp_timeouts_ms distinct = {.greeting = 101000,
                                                      .helo = 102000,
@@ -98,7 +99,7 @@ static void take(struct talk *t, const char *say) {
     if (!strcmp(say, "!mail"))
         assert_int_equal(rmd_smtp_mail(t->c, &mail, &why, t->now), RMD_OK);
     else if (!strcmp(say, "!content"))
-        rmd_smtp_content(t->c, rmd_slice_str("Subject: x\r\n\r\nx\r\n"), t->now);
+        kit_smtp_content(t->c, rmd_slice_str("Subject: x\r\n\r\nx\r\n"), t->now);
     else if (!strcmp(say, "!sent"))
         rmd_smtp_sent(t->c, t->now);
     else if (!strcmp(say, "!tls"))
@@ -177,7 +178,7 @@ static void a_long_message_has_a_block_timeout_for_each_mib(void **state) {
         take(&t, *s);
         actions(&t);
     }
-    rmd_smtp_content(t.c, rmd_buf_slice(&big), t.now);
+    kit_smtp_content(t.c, rmd_buf_slice(&big), t.now);
     actions(&t);
     assert_int_equal(rmd_smtp_deadline(t.c) - t.now, 4 * 107000);
     rmd_smtp_free(t.c);
