@@ -103,6 +103,7 @@ void rmd_policy_flush(struct rmd_coord *c, int probe);
 
 /* ---- site.c */
 struct rmd_domain *rmd_site_find(struct rmd_coord *c, const char *name);
+bool rmd_site_asked(const struct rmd_domain *d); /* its answer is there, or will come */
 void rmd_site_forget(struct rmd_coord *c, const char *name);
 /* No source of this family reached any host of the domain; remembered for a while. */
 void rmd_site_out_of_reach(struct rmd_coord *c, const char *name, uint8_t family);
@@ -220,7 +221,7 @@ void rmd_drain_unpin(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
 /* ---- sort.c */
 void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k);
-void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
+void rmd_sort_scanned(struct rmd_campaign *k, const struct rmd_coord_event *e);
 void rmd_sort_clear(struct rmd_campaign *k);
 void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the next chunks of K, when there is room */
 

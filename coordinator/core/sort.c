@@ -1,9 +1,12 @@
 /* Sorting: a campaign's chunks, in the order of their keys, into queues by provider.
  *
- * A window of chunks is read ahead of the cursor and the domains of all of them are asked at once; chunks leave the
- * window in order, each in one batch with the campaign's cursor. A row goes to exactly one place: settled
- * (suppressed, or the domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a
- * record of its own that is resolved again later. */
+ * A window of chunks is read ahead of the cursor and the domains of all of them are asked as far as queries may be under way; chunks
+ * leave the window in order, each in one batch with the campaign's cursor. A row goes to exactly one place: settled (suppressed, or the
+ * domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a record of its own that is resolved again
+ * later. The time counts from when the last domain of its chunk was asked.
+ *
+ * Each answer leads here, and a window has thousands of domains: so every chunk remembers how many of its domains, from the first on,
+ * were asked and have been answered, and an answer costs a look at the next ones. */
 #include "coordinator/core/core.h"
 #include "coordinator/core/intake.h"
 
@@ -44,7 +47,7 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
     rmd_core_scan(c, RMD_READ_SORT, k, &from, &to, RMD_SORT_WINDOW / 2, SORT_READ_BYTES, false);
 }
 
-void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e) {
+void rmd_sort_scanned(struct rmd_campaign *k, const struct rmd_coord_event *e) {
     k->sort_scanning = false;
     for (size_t i = 0; i < e->n_rows; i++) {
         const struct rmd_row *r = &e->row[i];
@@ -54,7 +57,6 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
         s->group = rmd_get_be32(r->key.p + r->key.n - 8);
         s->seq = rmd_get_be32(r->key.p + r->key.n - 4);
         s->tail = rmd_group_is_tail(k->rec->engagement, s->group);
-        s->since_mono_ms = c->now.mono_ms;
         s->rows = remuda__chunk__unpack(NULL, r->value.n, r->value.p);
         rmd_list_push(&k->sort, &s->link);
         k->n_sort++;
@@ -63,22 +65,43 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
     k->sort_end |= !e->more || !e->n_rows;
 }
 
+/* As many of its domains as queries may be under way; true: all. */
+static bool asked(struct rmd_coord *c, struct rmd_sort_chunk *s) {
+    const Remuda__Chunk *r = s->rows;
+    if (s->n_asked == r->n_domain)
+        return true;
+    while (s->n_asked < r->n_domain && rmd_site_asked(rmd_site_find(c, r->domain[s->n_asked])))
+        s->n_asked++;
+    if (s->n_asked < r->n_domain)
+        return false;
+    s->since_mono_ms = c->now.mono_ms;
+    return true;
+}
+
+static bool all_answered(struct rmd_coord *c, struct rmd_sort_chunk *s) {
+    const Remuda__Chunk *r = s->rows;
+    while (s->n_answered < r->n_domain && rmd_site_find(c, r->domain[s->n_answered])->state != RMD_SITE_WAIT)
+        s->n_answered++;
+    return s->n_answered == r->n_domain;
+}
+
 /* The domains of a chunk: all known, or no longer waited for. */
 static bool answered(struct rmd_coord *c, struct rmd_sort_chunk *s, struct rmd_domain **v) {
     const Remuda__Chunk *r = s->rows;
-    bool all = true, temporary = false;
-    for (size_t i = 0; i < r->n_domain; i++) {
-        v[i] = rmd_site_find(c, r->domain[i]);
-        all &= v[i]->state != RMD_SITE_WAIT;
-        temporary |= v[i]->state == RMD_SITE_TEMP;
-    }
     bool alone = r->n_domain == 1 && !s->tail;
-    int64_t patience = alone ? RMD_SORT_WAIT_ALONE_MS : RMD_SORT_WAIT_MS;
-    if (all && !(alone && temporary))
-        return true;
-    if (c->now.mono_ms - s->since_mono_ms >= patience)
-        return true;
-    rmd_core_wake(c, s->since_mono_ms + patience);
+    int64_t until = s->since_mono_ms + (alone ? RMD_SORT_WAIT_ALONE_MS : RMD_SORT_WAIT_MS);
+    bool waits = c->now.mono_ms < until, all = all_answered(c, s), temporary = false;
+    if (all || !waits) {
+        for (size_t i = 0; i < r->n_domain; i++) {
+            v[i] = rmd_site_find(c, r->domain[i]);
+            all &= v[i]->state != RMD_SITE_WAIT; /* an early answer may be over again */
+            temporary |= v[i]->state == RMD_SITE_TEMP;
+        }
+        if (!waits || (all && !(alone && temporary)))
+            return true;
+        s->n_answered = 0;
+    }
+    rmd_core_wake(c, until);
     return false;
 }
 
@@ -168,10 +191,14 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
                 sort_chunk_free(k, s);
             continue;
         }
+        if (!asked(c, s))
+            head = false;
+        if (!head)
+            continue;
         struct rmd_domain **domain = rmd_arena_alloc(&c->scratch, s->rows->n_domain * sizeof *domain);
-        bool ready = answered(c, s, domain); /* asks for the domains of the whole window */
-        if (!head || !ready || done >= SORT_PER_STEP) {
-            c->more |= head && ready;
+        bool ready = answered(c, s, domain);
+        if (!ready || done >= SORT_PER_STEP) {
+            c->more |= ready;
             head = false;
             continue;
         }

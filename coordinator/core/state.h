@@ -317,7 +317,8 @@ struct rmd_sort_chunk {
     Remuda__Chunk *rows;
     uint32_t group, seq;
     bool tail;
-    int64_t since_mono_ms;
+    uint32_t n_asked, n_answered; /* of its domains, from the first one on */
+    int64_t since_mono_ms;        /* all of them are asked */
 };
 
 struct rmd_campaign {
@@ -488,6 +489,7 @@ struct rmd_coord {
     struct rmd_map domains;
     struct rmd_list domain_lru, resolve_queue;
     uint32_t resolving;
+    bool deal_asks; /* dealing met a domain whose site isn't known yet */
 
     struct rmd_map campaigns, chunks, pqs, dqs;
     struct rmd_list all_pqs, all_dqs, all_campaigns;
