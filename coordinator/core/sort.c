@@ -12,16 +12,15 @@
 
 enum { SORT_PER_STEP = 16, SORT_READ_BYTES = 2 << 20 };
 
-static void sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s) {
+void rmd_sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s) {
     rmd_list_remove(&s->link);
     k->n_sort--;
-    if (s->rows)
-        remuda__chunk__free_unpacked(s->rows, NULL);
+    rmd_arena_release(&s->rows_own);
     free(s);
 }
 
 void rmd_sort_clear(struct rmd_campaign *k) {
-    rmd_list_for_safe(it, &k->sort) sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
+    rmd_list_for_safe(it, &k->sort) rmd_sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
 }
 
 static void finished(struct rmd_coord *c, struct rmd_campaign *k) {
@@ -57,7 +56,7 @@ void rmd_sort_scanned(struct rmd_campaign *k, const struct rmd_coord_event *e) {
         s->group = rmd_get_be32(r->key.p + r->key.n - 8);
         s->seq = rmd_get_be32(r->key.p + r->key.n - 4);
         s->tail = rmd_group_is_tail(k->rec->engagement, s->group);
-        s->rows = remuda__chunk__unpack(NULL, r->value.n, r->value.p);
+        s->rows = rmd_rows_read(r->value, &s->rows_own);
         rmd_list_push(&k->sort, &s->link);
         k->n_sort++;
         k->sort_cursor = s->key;
@@ -156,10 +155,7 @@ static void target(struct targets *t, uint32_t provider, uint32_t row) {
 static void place(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_sort_chunk *s, struct rmd_domain **domain) {
     struct rmd_chunk *ch = rmd_chunk_get(c, k, s->group, s->seq);
     struct targets *t = rmd_arena_alloc(&c->scratch, sizeof *t);
-    ch->has_state = true; /* nothing of it was settled before it was sorted */
-    ch->rows = s->rows;
-    ch->n = (uint32_t)s->rows->n_row;
-    s->rows = NULL;
+    rmd_chunk_take_rows(ch, s);
     for (uint32_t i = 0; i < ch->n; i++) {
         struct rmd_domain *d = domain[ch->rows->n_domain_of ? ch->rows->domain_of[i] : 0];
         if (rmd_suppress_has(c, k->rec->stream, ch->rows->address_hash[i])) {
@@ -188,7 +184,7 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
             rmd_core_warn(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name,
                           s->group, s->seq);
             if (head)
-                sort_chunk_free(k, s);
+                rmd_sort_chunk_free(k, s);
             continue;
         }
         if (!asked(c, s))
@@ -205,7 +201,7 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
         place(c, k, s, domain);
         rmd_bytes_set(&k->rec->sort_cursor, s->key.b, s->key.n);
         rmd_campaign_dirty(c, k);
-        sort_chunk_free(k, s);
+        rmd_sort_chunk_free(k, s);
         done++;
     }
     rmd_sort_ahead(c, k);
