@@ -224,6 +224,12 @@ def median(rounds, key):
     return statistics.median(r[key] for r in rounds)
 
 
+def beside(rounds, others):
+    """How much dearer the others were than the rounds that were dealt right before them: the median of the pairs, least and greatest."""
+    v = [o["cpu_us_per_recipient"] / r["cpu_us_per_recipient"] for r, o in zip(rounds, others)]
+    return f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})"
+
+
 class Bench:
     def __init__(self, work, args):
         self.work, self.args = work, args
@@ -280,7 +286,8 @@ class Bench:
         """All that is left, to the last one."""
         say(f"  the other {deep.queued:,} are dealt")
         out = deep.deal(deep.queued, 4)
-        say(f"  {out['cpu_us_per_recipient']:.2f} us a recipient, {out['recipients_per_second']:,} a second; {deep.rss()['most_mib']:.0f} MiB")
+        say(f"  {out['cpu_us_per_recipient']:.2f} us a recipient, {out['recipients_per_second']:,} a second; "
+            f"{deep.rss()['most_mib']:.0f} MiB")
         return out
 
     def restarts(self, deep):
@@ -333,9 +340,11 @@ def summary(results):
         first = r["restart"]["first_lease_s"]
         rows += [[f"{what}: resident at most, taking them in", f"{most[0]:.0f} MiB", f"{TARGET['rss_mib']} MiB"],
                  ["  and after a restart, dealing", f"{most[1]:.0f} MiB", f"{TARGET['rss_mib']} MiB"],
-                 ["  from start to first lease", f"{statistics.median(first):.2f} s (at most {max(first):.2f})", f"{TARGET['first_lease_s']} s"],
+                 ["  from start to first lease", f"{statistics.median(first):.2f} s (at most {max(first):.2f})",
+                  f"{TARGET['first_lease_s']} s"],
                  ["  dealing, CPU a recipient, short queue alone", f"{s:.2f} us", ""],
-                 ["  the same beside the long queue", f"{d:.2f} us ({d / s:.2f})", f"{TARGET['dealing']:.2f}"]]
+                 ["  the same beside the long queue", f"{d:.2f} us: {beside(r['dealing']['small'], r['dealing']['deep'])}",
+                  f"{TARGET['dealing']:.2f}"]]
         if "drained" in r:
             all_us = r["drained"]["cpu_us_per_recipient"]
             rows.append(["  the long queue itself, to the last one", f"{all_us:.2f} us ({all_us / s:.2f})", f"{TARGET['dealing']:.2f}"])
@@ -343,10 +352,10 @@ def summary(results):
             first = r["deferred"]["first_lease_s"]
             rows.append([f"  from start to first lease, {r['deferred']['recipients']:,} deferred",
                          f"{statistics.median(first):.2f} s, {r['deferred']['rss']['most_mib']:.0f} MiB", f"{TARGET['first_lease_s']} s"])
-        one = median(r["by_nodes"][NODES[0]], "cpu_us_per_recipient")
         for n in NODES:
-            us = median(r["by_nodes"][n], "cpu_us_per_recipient")
-            rows.append([f"  dealing, {n} node{'s' * (n > 1)}", f"{us:.2f} us ({us / one:.2f})", "" if n == 1 else "0.90 to 1.10"])
+            us, ratio = median(r["by_nodes"][n], "cpu_us_per_recipient"), beside(r["by_nodes"][NODES[0]], r["by_nodes"][n])
+            rows.append([f"  dealing, {n} node{'s' * (n > 1)}", f"{us:.2f} us" + (f": {ratio}" if n > 1 else ""),
+                         "0.90 to 1.10" if n > 1 else ""])
         for name, i in r.get("instructions", {}).items():
             rows.append([f"  instructions a recipient, {'short' if name == 'small' else 'long'} queue",
                          f"{i['instructions_per_recipient']:,}", ""])
