@@ -40,6 +40,14 @@ demo: deps-test
 bench: deps-test
 	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS) bench-programs
 	@PYTHONPATH=tests/kit_py python3 -u tests/bench/bench.py --build $(BUILD)
+# BENCH= for other options (--help of each).
+.PHONY: bench-queue bench-reaction
+bench-queue: deps-test
+	@$(MAKE) --no-print-directory -j2 all bench-programs
+	@PYTHONPATH=tests/kit_py python3 -u tests/bench/deep_queue.py --build $(BUILD) $(BENCH)
+bench-reaction: deps-test
+	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS)
+	@PYTHONPATH=tests/kit_py python3 -u tests/bench/reaction.py --build $(BUILD) $(BENCH)
 
 .PHONY: test-programs bench-programs
 test-programs: $(TESTS) $(RECEIVERS) $(SIM)
@@ -130,6 +138,7 @@ help:
 	@echo "make demo       a campaign over three networks, with a block, a killed node and a restarted coordinator"
 	@echo "make test       all tests; test-unit, test-contract, test-sim, test-loopback, test-crash for a part"
 	@echo "make bench      CPU a message and messages a second, beside Postfix with OpenDKIM"
+	@echo "                make bench-queue: 10 million queued recipients; make bench-reaction: blocked sources under load"
 	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
 	@echo "make evidence   Remuda, tuned baselines, and Remuda less each feature in simulated worlds (QUICK=1: 2 minutes)"
 	@echo "make scale      100 million messages from 1,000 sources: what the scheduler costs"

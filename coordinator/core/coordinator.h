@@ -34,7 +34,7 @@ enum {
     RMD_COORD_WINDOW_TOTAL = 512, /* loaded ahead in all */
     RMD_COORD_RESOLVES_IN_FLIGHT = 200,
     RMD_COORD_CAMPAIGNS_KEPT = 1000, /* finished ones in memory, for views; older ones are in the store */
-    RMD_COORD_DOMAINS_MAX = 2000000, /* cached sites; least recently used go */
+    RMD_COORD_DOMAINS_MAX = 1000000, /* cached sites, 200 bytes each; least recently used go */
     RMD_COORD_LEASE_MESSAGES = 200,  /* in one lease */
     RMD_COORD_LANE_MESSAGES = 800,   /* outstanding for one lane; the last lease may go over it */
     RMD_COORD_LANE_LEASES = 256,     /* likewise: many campaigns of few recipients are many leases */

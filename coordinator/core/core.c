@@ -247,7 +247,7 @@ static void read_done(struct rmd_coord *c, const struct rmd_coord_event *e) {
         rmd_deferred_scanned(c, r->subject, r, e);
         break;
     case RMD_READ_SORT:
-        rmd_sort_scanned(c, r->subject, e);
+        rmd_sort_scanned(r->subject, e);
         break;
     case RMD_READ_CHUNKS:
         chunks_got(c, r, e);

@@ -103,6 +103,7 @@ void rmd_policy_flush(struct rmd_coord *c, int probe);
 
 /* ---- site.c */
 struct rmd_domain *rmd_site_find(struct rmd_coord *c, const char *name);
+bool rmd_site_asked(const struct rmd_domain *d); /* its answer is there, or will come */
 void rmd_site_forget(struct rmd_coord *c, const char *name);
 /* No source of this family reached any host of the domain; remembered for a while. */
 void rmd_site_out_of_reach(struct rmd_coord *c, const char *name, uint8_t family);
@@ -117,6 +118,8 @@ void rmd_pq_reorder(struct rmd_coord *c, struct rmd_stream *s); /* its priority 
 struct rmd_cq *rmd_cq_get(struct rmd_coord *c, uint32_t provider, struct rmd_campaign *k);
 bool rmd_cqs_drop(struct rmd_campaign *k); /* of a finished campaign without chunks; false: one is being read */
 struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uint32_t group, uint32_t seq);
+Remuda__Chunk *rmd_rows_read(struct rmd_slice packed, struct rmd_arena *own);
+void rmd_chunk_take_rows(struct rmd_chunk *ch, struct rmd_sort_chunk *s);
 void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch);
 void rmd_chunk_dirty(struct rmd_coord *c, struct rmd_chunk *ch);
 bool rmd_chunk_load(struct rmd_coord *c, struct rmd_pq *q, struct rmd_chunk **v, size_t n); /* q: may be NULL */
@@ -220,8 +223,9 @@ void rmd_drain_unpin(struct rmd_coord *c, struct rmd_campaign *k);
 void rmd_drain_swept(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
 /* ---- sort.c */
 void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k);
-void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e);
+void rmd_sort_scanned(struct rmd_campaign *k, const struct rmd_coord_event *e);
 void rmd_sort_clear(struct rmd_campaign *k);
+void rmd_sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s);
 void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the next chunks of K, when there is room */
 
 /* ---- sched.c */

@@ -42,10 +42,7 @@ static uint32_t drain_unsorted(struct rmd_coord *c, struct rmd_campaign *k, uint
             return n;
         if (s->rows && s->rows->n_row <= RMD_CHUNK_ROWS_MAX && s->rows->n_address_hash == s->rows->n_row) {
             struct rmd_chunk *ch = rmd_chunk_get(c, k, s->group, s->seq);
-            ch->has_state = true;
-            ch->rows = s->rows;
-            ch->n = (uint32_t)s->rows->n_row;
-            s->rows = NULL;
+            rmd_chunk_take_rows(ch, s);
             for (uint32_t i = 0; i < ch->n; i++)
                 rmd_settle_row(c, ch, i, rmd_campaign_drain_kind(k), NULL);
             n += ch->n;
@@ -53,11 +50,7 @@ static uint32_t drain_unsorted(struct rmd_coord *c, struct rmd_campaign *k, uint
         }
         rmd_bytes_set(&k->rec->sort_cursor, s->key.b, s->key.n);
         rmd_campaign_dirty(c, k);
-        rmd_list_remove(&s->link);
-        k->n_sort--;
-        if (s->rows)
-            remuda__chunk__free_unpacked(s->rows, NULL);
-        free(s);
+        rmd_sort_chunk_free(k, s);
     }
     rmd_sort_ahead(c, k);
     return n;

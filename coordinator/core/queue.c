@@ -113,6 +113,27 @@ struct rmd_chunk *rmd_chunk_get(struct rmd_coord *c, struct rmd_campaign *k, uin
     return ch;
 }
 
+/* In one piece: hundreds of rows and domains are read with each lease of a chunk of the tail. NULL: damaged. */
+Remuda__Chunk *rmd_rows_read(struct rmd_slice packed, struct rmd_arena *own) {
+    enum { ROUNDING = 8 << 10 }; /* each piece to 16 bytes, and the arrays */
+    rmd_arena_reserve(own, packed.n + packed.n / 4 + ROUNDING);
+    Remuda__Chunk *rows = rmd_pb_decode(&remuda__chunk__descriptor, packed, own);
+    if (!rows)
+        rmd_arena_release(own);
+    return rows;
+}
+
+/* Nothing of it was settled before it was sorted. */
+void rmd_chunk_take_rows(struct rmd_chunk *ch, struct rmd_sort_chunk *s) {
+    rmd_arena_release(&ch->rows_own);
+    ch->has_state = true;
+    ch->rows = s->rows;
+    ch->rows_own = s->rows_own;
+    ch->n = (uint32_t)s->rows->n_row;
+    s->rows = NULL;
+    s->rows_own = (struct rmd_arena){0};
+}
+
 void rmd_chunk_unref(struct rmd_coord *c, struct rmd_chunk *ch) {
     if (--ch->refs == 0)
         rmd_list_push(&c->idle_chunks, &ch->idle_link);
@@ -158,7 +179,7 @@ bool rmd_chunk_load(struct rmd_coord *c, struct rmd_pq *q, struct rmd_chunk **v,
 void rmd_chunk_got(struct rmd_coord *c, struct rmd_chunk *ch, struct rmd_slice k, struct rmd_slice b) {
     ch->loading = false;
     if (!ch->rows && k.p)
-        ch->rows = (Remuda__Chunk *)protobuf_c_message_unpack(&remuda__chunk__descriptor, NULL, k.n, k.p);
+        ch->rows = rmd_rows_read(k, &ch->rows_own);
     if (ch->rows)
         ch->n = (uint32_t)ch->rows->n_row;
     if (!ch->rows || ch->rows->n_row > RMD_CHUNK_ROWS_MAX || ch->rows->n_address_hash != ch->rows->n_row) {
@@ -268,8 +289,7 @@ static void chunk_free(struct rmd_coord *c, struct rmd_chunk *ch) {
     rmd_map_remove(&c->chunks, rmd_slice(key.b, sizeof key.b));
     rmd_list_remove(&ch->idle_link);
     rmd_list_remove(&ch->dirty_link);
-    if (ch->rows)
-        remuda__chunk__free_unpacked(ch->rows, NULL);
+    rmd_arena_release(&ch->rows_own);
     ch->campaign->n_chunks--;
     free(ch);
 }
@@ -544,8 +564,7 @@ void rmd_queue_free(struct rmd_coord *c) {
     while (rmd_map_next(&c->chunks, &it, NULL, &v)) {
         struct rmd_chunk *ch = v;
         rmd_list_for_safe(et, &ch->entries) free(rmd_container(et, struct rmd_entry, in_chunk));
-        if (ch->rows)
-            remuda__chunk__free_unpacked(ch->rows, NULL);
+        rmd_arena_release(&ch->rows_own);
         free(ch);
     }
     rmd_map_release(&c->chunks);

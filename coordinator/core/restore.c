@@ -325,10 +325,26 @@ static void count_queue(struct rmd_coord *c, const struct rmd_row *row) {
     k->queued += n;
 }
 
-static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
+/* Rows of one queue follow each other in the order of their times: its totals are written once. */
+struct deferred_run {
+    struct rmd_dq *q;
+    uint8_t of[16]; /* tenant, provider, stream, sticky source */
+    int n;
+};
+
+static void end_run(struct rmd_coord *c, struct deferred_run *run) {
+    if (run->q)
+        rmd_dq_count(c, run->q, run->n);
+    run->q = NULL;
+    run->n = 0;
+}
+
+static void count_deferred(struct rmd_coord *c, const struct rmd_row *row, struct deferred_run *run) {
     if (row->key.n != 41)
         return;
-    struct rmd_stream *s = rmd_stream_find(c, rmd_get_be32(row->key.p + 9));
+    if (run->q && memcmp(run->of, row->key.p + 1, sizeof run->of) != 0)
+        end_run(c, run);
+    struct rmd_stream *s = run->q ? run->q->pq->stream : rmd_stream_find(c, rmd_get_be32(row->key.p + 9));
     struct rmd_id id;
     memcpy(id.b, row->key.p + 25, sizeof id.b);
     struct rmd_id campaign = rmd_id_campaign(&id);
@@ -339,11 +355,13 @@ static void count_deferred(struct rmd_coord *c, const struct rmd_row *row) {
         rmd_core_warn(c, "store: the queue's row with key %s can't be read; it is left alone", hex);
         return;
     }
-    struct rmd_dq *q = rmd_dq_get(c, rmd_get_be32(row->key.p + 5), s, rmd_get_be32(row->key.p + 13));
-    int64_t at = (int64_t)rmd_get_be64(row->key.p + 17);
-    rmd_dq_count(c, q, 1);
+    if (!run->q) {
+        memcpy(run->of, row->key.p + 1, sizeof run->of);
+        run->q = rmd_dq_get(c, rmd_get_be32(row->key.p + 5), s, rmd_get_be32(row->key.p + 13));
+        rmd_dq_stored(c, run->q, (int64_t)rmd_get_be64(row->key.p + 17));
+    }
+    run->n++;
     k->deferred++;
-    rmd_dq_stored(c, q, at);
 }
 
 /* The next campaign that has chunks; one without a record is removed, unless it is younger than this start. */
@@ -375,12 +393,14 @@ static void lease_got(struct rmd_coord *c, struct rmd_read *r, const struct rmd_
 }
 
 static void page(struct rmd_coord *c, struct rmd_read *r, const struct rmd_coord_event *e) {
+    struct deferred_run run = {0};
     for (size_t i = 0; i < e->n_rows; i++) {
         if (r->kind == RMD_READ_START_Q)
             count_queue(c, &e->row[i]);
         else
-            count_deferred(c, &e->row[i]);
+            count_deferred(c, &e->row[i], &run);
     }
+    end_run(c, &run);
     if (!e->more || !e->n_rows)
         return;
     struct rmd_key from = {.n = e->row[e->n_rows - 1].key.n};

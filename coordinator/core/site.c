@@ -11,10 +11,8 @@ enum { TTL_MIN_MS = 60 * 1000, TTL_MAX_MS = 24 * 3600 * 1000, GONE_TTL_MS = 15 *
 static void ask(struct rmd_coord *c, struct rmd_domain *d) {
     if (d->asked)
         return;
-    if (c->resolving >= RMD_COORD_RESOLVES_IN_FLIGHT) {
-        c->more = true; /* asked again by whoever needs it; answers wake them */
-        return;
-    }
+    if (c->resolving >= RMD_COORD_RESOLVES_IN_FLIGHT)
+        return; /* asked again by whoever needs it; answers wake them */
     d->asked = true;
     c->resolving++;
     struct rmd_coord_effect *f = rmd_fx_now(c, RMD_CF_RESOLVE);
@@ -55,6 +53,10 @@ struct rmd_domain *rmd_site_find(struct rmd_coord *c, const char *name) {
     if (aged || d->state == RMD_SITE_WAIT)
         ask(c, d);
     return d;
+}
+
+bool rmd_site_asked(const struct rmd_domain *d) {
+    return d->asked || d->state != RMD_SITE_WAIT;
 }
 
 void rmd_site_forget(struct rmd_coord *c, const char *name) {
@@ -106,7 +108,8 @@ static void temporary(struct rmd_coord *c, struct rmd_domain *d) {
 }
 
 void rmd_site_resolved(struct rmd_coord *c, const char *name, const struct rmd_mx_answer *mx) {
-    c->deal_on = true;
+    c->deal_on |= c->deal_asks;
+    c->deal_asks = false;
     struct rmd_domain *d = rmd_map_get_str(&c->domains, name);
     if (!d || !d->asked)
         return;

@@ -216,6 +216,7 @@ const char *rmd_chunk_domain(const Remuda__Chunk *rows, uint32_t row) {
 /* 0: it is being asked for. */
 static uint64_t site_of(struct rmd_coord *c, const char *domain) {
     const struct rmd_domain *d = rmd_site_find(c, domain);
+    c->deal_asks |= !d->site && d->state == RMD_SITE_WAIT;
     return !d->site && d->state != RMD_SITE_WAIT ? 1 : d->site;
 }
 

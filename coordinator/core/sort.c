@@ -1,24 +1,26 @@
 /* Sorting: a campaign's chunks, in the order of their keys, into queues by provider.
  *
- * A window of chunks is read ahead of the cursor and the domains of all of them are asked at once; chunks leave the
- * window in order, each in one batch with the campaign's cursor. A row goes to exactly one place: settled
- * (suppressed, or the domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a
- * record of its own that is resolved again later. */
+ * A window of chunks is read ahead of the cursor and the domains of all of them are asked as far as queries may be under way; chunks
+ * leave the window in order, each in one batch with the campaign's cursor. A row goes to exactly one place: settled (suppressed, or the
+ * domain takes no mail), the queue of its provider, or - when DNS gives no answer in time - a record of its own that is resolved again
+ * later. The time counts from when the last domain of its chunk was asked.
+ *
+ * Each answer leads here, and a window has thousands of domains: so every chunk remembers how many of its domains, from the first on,
+ * were asked and have been answered, and an answer costs a look at the next ones. */
 #include "coordinator/core/core.h"
 #include "coordinator/core/intake.h"
 
 enum { SORT_PER_STEP = 16, SORT_READ_BYTES = 2 << 20 };
 
-static void sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s) {
+void rmd_sort_chunk_free(struct rmd_campaign *k, struct rmd_sort_chunk *s) {
     rmd_list_remove(&s->link);
     k->n_sort--;
-    if (s->rows)
-        remuda__chunk__free_unpacked(s->rows, NULL);
+    rmd_arena_release(&s->rows_own);
     free(s);
 }
 
 void rmd_sort_clear(struct rmd_campaign *k) {
-    rmd_list_for_safe(it, &k->sort) sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
+    rmd_list_for_safe(it, &k->sort) rmd_sort_chunk_free(k, rmd_container(it, struct rmd_sort_chunk, link));
 }
 
 static void finished(struct rmd_coord *c, struct rmd_campaign *k) {
@@ -44,7 +46,7 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k) {
     rmd_core_scan(c, RMD_READ_SORT, k, &from, &to, RMD_SORT_WINDOW / 2, SORT_READ_BYTES, false);
 }
 
-void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct rmd_coord_event *e) {
+void rmd_sort_scanned(struct rmd_campaign *k, const struct rmd_coord_event *e) {
     k->sort_scanning = false;
     for (size_t i = 0; i < e->n_rows; i++) {
         const struct rmd_row *r = &e->row[i];
@@ -54,8 +56,7 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
         s->group = rmd_get_be32(r->key.p + r->key.n - 8);
         s->seq = rmd_get_be32(r->key.p + r->key.n - 4);
         s->tail = rmd_group_is_tail(k->rec->engagement, s->group);
-        s->since_mono_ms = c->now.mono_ms;
-        s->rows = remuda__chunk__unpack(NULL, r->value.n, r->value.p);
+        s->rows = rmd_rows_read(r->value, &s->rows_own);
         rmd_list_push(&k->sort, &s->link);
         k->n_sort++;
         k->sort_cursor = s->key;
@@ -63,22 +64,43 @@ void rmd_sort_scanned(struct rmd_coord *c, struct rmd_campaign *k, const struct 
     k->sort_end |= !e->more || !e->n_rows;
 }
 
+/* As many of its domains as queries may be under way; true: all. */
+static bool asked(struct rmd_coord *c, struct rmd_sort_chunk *s) {
+    const Remuda__Chunk *r = s->rows;
+    if (s->n_asked == r->n_domain)
+        return true;
+    while (s->n_asked < r->n_domain && rmd_site_asked(rmd_site_find(c, r->domain[s->n_asked])))
+        s->n_asked++;
+    if (s->n_asked < r->n_domain)
+        return false;
+    s->since_mono_ms = c->now.mono_ms;
+    return true;
+}
+
+static bool all_answered(struct rmd_coord *c, struct rmd_sort_chunk *s) {
+    const Remuda__Chunk *r = s->rows;
+    while (s->n_answered < r->n_domain && rmd_site_find(c, r->domain[s->n_answered])->state != RMD_SITE_WAIT)
+        s->n_answered++;
+    return s->n_answered == r->n_domain;
+}
+
 /* The domains of a chunk: all known, or no longer waited for. */
 static bool answered(struct rmd_coord *c, struct rmd_sort_chunk *s, struct rmd_domain **v) {
     const Remuda__Chunk *r = s->rows;
-    bool all = true, temporary = false;
-    for (size_t i = 0; i < r->n_domain; i++) {
-        v[i] = rmd_site_find(c, r->domain[i]);
-        all &= v[i]->state != RMD_SITE_WAIT;
-        temporary |= v[i]->state == RMD_SITE_TEMP;
-    }
     bool alone = r->n_domain == 1 && !s->tail;
-    int64_t patience = alone ? RMD_SORT_WAIT_ALONE_MS : RMD_SORT_WAIT_MS;
-    if (all && !(alone && temporary))
-        return true;
-    if (c->now.mono_ms - s->since_mono_ms >= patience)
-        return true;
-    rmd_core_wake(c, s->since_mono_ms + patience);
+    int64_t until = s->since_mono_ms + (alone ? RMD_SORT_WAIT_ALONE_MS : RMD_SORT_WAIT_MS);
+    bool waits = c->now.mono_ms < until, all = all_answered(c, s), temporary = false;
+    if (all || !waits) {
+        for (size_t i = 0; i < r->n_domain; i++) {
+            v[i] = rmd_site_find(c, r->domain[i]);
+            all &= v[i]->state != RMD_SITE_WAIT; /* an early answer may be over again */
+            temporary |= v[i]->state == RMD_SITE_TEMP;
+        }
+        if (!waits || (all && !(alone && temporary)))
+            return true;
+        s->n_answered = 0;
+    }
+    rmd_core_wake(c, until);
     return false;
 }
 
@@ -133,10 +155,7 @@ static void target(struct targets *t, uint32_t provider, uint32_t row) {
 static void place(struct rmd_coord *c, struct rmd_campaign *k, struct rmd_sort_chunk *s, struct rmd_domain **domain) {
     struct rmd_chunk *ch = rmd_chunk_get(c, k, s->group, s->seq);
     struct targets *t = rmd_arena_alloc(&c->scratch, sizeof *t);
-    ch->has_state = true; /* nothing of it was settled before it was sorted */
-    ch->rows = s->rows;
-    ch->n = (uint32_t)s->rows->n_row;
-    s->rows = NULL;
+    rmd_chunk_take_rows(ch, s);
     for (uint32_t i = 0; i < ch->n; i++) {
         struct rmd_domain *d = domain[ch->rows->n_domain_of ? ch->rows->domain_of[i] : 0];
         if (rmd_suppress_has(c, k->rec->stream, ch->rows->address_hash[i])) {
@@ -165,20 +184,24 @@ void rmd_sort(struct rmd_coord *c, struct rmd_campaign *k) {
             rmd_core_warn(c, "campaign \"%s\": chunk %08x/%u is damaged; its recipients can't be sent", k->rec->name,
                           s->group, s->seq);
             if (head)
-                sort_chunk_free(k, s);
+                rmd_sort_chunk_free(k, s);
             continue;
         }
+        if (!asked(c, s))
+            head = false;
+        if (!head)
+            continue;
         struct rmd_domain **domain = rmd_arena_alloc(&c->scratch, s->rows->n_domain * sizeof *domain);
-        bool ready = answered(c, s, domain); /* asks for the domains of the whole window */
-        if (!head || !ready || done >= SORT_PER_STEP) {
-            c->more |= head && ready;
+        bool ready = answered(c, s, domain);
+        if (!ready || done >= SORT_PER_STEP) {
+            c->more |= ready;
             head = false;
             continue;
         }
         place(c, k, s, domain);
         rmd_bytes_set(&k->rec->sort_cursor, s->key.b, s->key.n);
         rmd_campaign_dirty(c, k);
-        sort_chunk_free(k, s);
+        rmd_sort_chunk_free(k, s);
         done++;
     }
     rmd_sort_ahead(c, k);

@@ -205,8 +205,9 @@ struct rmd_chunk {
     struct rmd_campaign *campaign;
     uint32_t group, seq;
     Remuda__Chunk *rows; /* NULL: not loaded */
-    uint32_t n;          /* rows; 0: not known */
-    bool has_state;      /* settled is what the store says, or later */
+    struct rmd_arena rows_own;
+    uint32_t n;     /* rows; 0: not known */
+    bool has_state; /* settled is what the store says, or later */
     bool loading, failed;
     uint8_t settled[RMD_CHUNK_BITS];
     uint8_t named[RMD_CHUNK_BITS]; /* as uncertain since a restore from a backup; only memory, so that a message is
@@ -314,10 +315,12 @@ struct rmd_pq {
 struct rmd_sort_chunk {
     struct rmd_list link;
     struct rmd_key key;
-    Remuda__Chunk *rows;
+    Remuda__Chunk *rows; /* NULL: damaged */
+    struct rmd_arena rows_own;
     uint32_t group, seq;
     bool tail;
-    int64_t since_mono_ms;
+    uint32_t n_asked, n_answered; /* of its domains, from the first one on */
+    int64_t since_mono_ms;        /* all of them are asked */
 };
 
 struct rmd_campaign {
@@ -488,6 +491,7 @@ struct rmd_coord {
     struct rmd_map domains;
     struct rmd_list domain_lru, resolve_queue;
     uint32_t resolving;
+    bool deal_asks; /* dealing met a domain whose site isn't known yet */
 
     struct rmd_map campaigns, chunks, pqs, dqs;
     struct rmd_list all_pqs, all_dqs, all_campaigns;

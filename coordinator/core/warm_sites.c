@@ -63,8 +63,10 @@ static struct rmd_warm_site *site_get(struct rmd_coord *c, struct rmd_source *s,
 /* The domain's site; the domain itself when DNS has no answer. 0: it is being asked for. */
 static uint32_t site_of(struct rmd_coord *c, const char *domain) {
     const struct rmd_domain *d = rmd_site_find(c, domain);
-    if (!d->site && d->state == RMD_SITE_WAIT)
+    if (!d->site && d->state == RMD_SITE_WAIT) {
+        c->deal_asks = true;
         return 0;
+    }
     uint64_t site = d->site ? d->site : rmd_fnv64(rmd_slice_str(domain));
     uint32_t id = (uint32_t)(site ^ site >> 32);
     return id ? id : 1;

@@ -18,10 +18,8 @@ int rmd_ctl_node_add(struct rmd_ctl *c) {
                              key);
     uint8_t raw[RMD_KEY_BYTES];
     char text[41], err[256];
-    if (rmd_curve_parse(key, raw) < 0) {
-        if (rmd_curve_read_file(key, false, raw, err, sizeof err) < 0)
-            return rmd_ctl_usage(c, "--key: neither a public key of 40 characters nor a file with one: %s", err);
-    }
+    if (rmd_curve_read(key, raw, err, sizeof err) < 0)
+        return rmd_ctl_usage(c, "--key: neither a public key of 40 characters nor a file with one: %s", err);
     rmd_curve_format(raw, text);
     json_t *answer = NULL;
     rc = rmd_ctl_call(c, "POST", "/v1/nodes", json_pack("{s:s, s:s}", "name", name, "key", text), &answer);

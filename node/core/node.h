@@ -42,6 +42,7 @@ enum {
     RMD_NODE_RECALLS_MAX = 10000,
     RMD_NODE_HELLO_ALARMS = 256,  /* in one Hello; the rest follows as frames */
     RMD_NODE_HEARTBEAT_MS = 1000, /* unless the options say otherwise */
+    RMD_NODE_NOT_READY_MS = 500,  /* after a coordinator that is starting said so: it won't take long */
     RMD_NODE_HELLO_MS = 2000,
     RMD_NODE_SILENCE_BEATS = 10, /* the coordinator counts as gone after a silence of so many heartbeats */
     RMD_NODE_SILENCE_MS = RMD_NODE_SILENCE_BEATS * RMD_NODE_HEARTBEAT_MS,

@@ -201,7 +201,9 @@ static void refused(struct rmd_node *n, const Remuda__Refused *r) {
         tell_validity(n, 0);
     }
     bool person = r->code == REFUSED_VERSION || r->code == REFUSED_KEY;
-    node_disconnect(n, person ? RMD_NODE_REFUSED_MS : RMD_NODE_HELLO_MS);
+    node_disconnect(n, person                         ? RMD_NODE_REFUSED_MS
+                       : r->code == REFUSED_NOT_READY ? RMD_NODE_NOT_READY_MS
+                                                      : RMD_NODE_HELLO_MS);
 }
 
 bool node_session_frame(struct rmd_node *n, const Remuda__Frame *f) {

@@ -75,15 +75,15 @@ static int coordinator_key(const struct rmd_node_config *c, const uint8_t secret
                            uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) {
     char why[400];
     uint8_t own[RMD_KEY_BYTES] = {0};
-    int rc = rmd_curve_parse(c->coordinator_key, key);
-    if (rc && rmd_has_suffix(c->coordinator_key, ".key")) {
+    if (!rmd_curve_is_text(c->coordinator_key) && rmd_has_suffix(c->coordinator_key, ".key")) {
         (void)rmd_format(
             err, err_n,
             "%s: is a secret key, which stays on the coordinator's host; give its public key, the .pub file",
             c->coordinator_key);
         return RMD_EINVAL;
     }
-    if (rc && (rc = rmd_curve_read_file(c->coordinator_key, false, key, why, sizeof why)) != RMD_OK) {
+    int rc = rmd_curve_read(c->coordinator_key, key, why, sizeof why);
+    if (rc < 0) {
         (void)rmd_format(err, err_n, "neither a key (40 characters of Z85) nor a file with one: %s", why);
         return rc;
     }

@@ -87,6 +87,11 @@ char *rmd_arena_printf(struct rmd_arena *a, const char *fmt, ...) {
     return q;
 }
 
+void rmd_arena_reserve(struct rmd_arena *a, size_t n) {
+    if (!a->head)
+        a->head = block_new(n);
+}
+
 void rmd_arena_reset(struct rmd_arena *a) {
     if (!a->head)
         return;

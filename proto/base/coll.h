@@ -128,6 +128,7 @@ struct rmd_arena {
     struct rmd_arena_block *head;
     size_t total;
 };
+void rmd_arena_reserve(struct rmd_arena *a, size_t n); /* the first block's size, before anything is in it */
 void *rmd_arena_alloc(struct rmd_arena *a, size_t n);
 void *rmd_arena_dup(struct rmd_arena *a, const void *p, size_t n);
 char *rmd_arena_str(struct rmd_arena *a, struct rmd_slice s); /* terminated copy */

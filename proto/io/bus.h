@@ -65,6 +65,9 @@ void rmd_curve_format(const uint8_t key[RMD_KEY_BYTES], char out[41]);
 int rmd_curve_parse(const char *text, uint8_t key[RMD_KEY_BYTES]) RMD_CHECKED;
 int rmd_curve_read_file(const char *path, bool secret, uint8_t key[RMD_KEY_BYTES], char *err,
                         size_t err_n) RMD_CHECKED;
+/* A public key as people give it: its text, or the file with it. A path may have forty characters of Z85, too: a file goes first. */
+int rmd_curve_read(const char *named, uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) RMD_CHECKED;
+bool rmd_curve_is_text(const char *named);
 int rmd_curve_write_file(const char *path, bool secret, const uint8_t key[RMD_KEY_BYTES], char *err,
                          size_t err_n) RMD_CHECKED;
 

@@ -46,6 +46,16 @@ int rmd_curve_parse(const char *text, uint8_t key[RMD_KEY_BYTES]) {
     return RMD_OK;
 }
 
+int rmd_curve_read(const char *named, uint8_t key[RMD_KEY_BYTES], char *err, size_t err_n) {
+    return rmd_curve_is_text(named) ? rmd_curve_parse(named, key)
+                                    : rmd_curve_read_file(named, false, key, err, err_n);
+}
+
+bool rmd_curve_is_text(const char *named) {
+    uint8_t key[RMD_KEY_BYTES];
+    return access(named, F_OK) != 0 && rmd_curve_parse(named, key) == RMD_OK;
+}
+
 static int say(char *err, size_t err_n, int rc, const char *path, const char *what) {
     rmd_format(err, err_n, "%s: %s", path, what);
     return rc;

@@ -709,6 +709,27 @@ static void keys_in_files(void **state) {
     rmdir(dir);
 }
 
+/* Found by a cluster whose folder happened to have the length: the path itself was enrolled as the key. */
+static void a_path_of_forty_characters_is_a_path(void **state) {
+    (void)state;
+    char dir[] = "/tmp/remuda-keys-XXXXXX", path[64], text[41], err[256] = "";
+    assert_non_null(mkdtemp(dir));
+    rmd_format(path, sizeof path, "%s/%.*s", dir, (int)(40 - strlen(dir) - 1), "a-node-of-ours.pub");
+    uint8_t public[RMD_KEY_BYTES], secret[RMD_KEY_BYTES], back[RMD_KEY_BYTES];
+    assert_int_equal(strlen(path), 40);
+    assert_int_equal(rmd_curve_parse(path, back), RMD_OK);
+    assert_int_equal(rmd_curve_generate(public, secret), RMD_OK);
+    assert_int_equal(rmd_curve_write_file(path, false, public, err, sizeof err), RMD_OK);
+    assert_int_equal(rmd_curve_read(path, back, err, sizeof err), RMD_OK);
+    assert_memory_equal(back, public, RMD_KEY_BYTES);
+    rmd_curve_format(public, text);
+    assert_int_equal(rmd_curve_read(text, back, err, sizeof err), RMD_OK);
+    assert_memory_equal(back, public, RMD_KEY_BYTES);
+    assert_int_equal(rmd_curve_read("neither", back, err, sizeof err), RMD_ENOTFOUND);
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fake_backend),
@@ -726,6 +747,7 @@ int main(void) {
         cmocka_unit_test(the_descriptor_wakes_after_a_send_too),
         cmocka_unit_test(endpoints_that_cannot_be_used_are_named),
         cmocka_unit_test(keys_in_files),
+        cmocka_unit_test(a_path_of_forty_characters_is_a_path),
     };
     return cmocka_run_group_tests_name("bus", tests, NULL, NULL);
 }

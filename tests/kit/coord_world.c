@@ -457,6 +457,10 @@ static void on_event(struct cw *w, const Remuda__EventRecord *e) {
 
 static void resolve(struct cw *w, const char *name) {
     struct todo *t = todo_new(w, RMD_CE_RESOLVED);
+    if (w->hold_dns) {
+        rmd_list_remove(&t->link);
+        rmd_list_push(&w->asked, &t->link);
+    }
     struct rmd_mx_answer *a = rmd_arena_alloc(&t->arena, sizeof *a);
     t->e.name = rmd_arena_str(&t->arena, rmd_slice_str(name));
     t->e.mx = a;
@@ -618,6 +622,19 @@ void cw_run(struct cw *w) {
     assert(w->died || !"the world doesn't come to rest");
 }
 
+size_t cw_dns(struct cw *w, size_t most) {
+    size_t n = 0;
+    rmd_list_for_safe(it, &w->asked) {
+        if (n == most)
+            break;
+        rmd_list_remove(it);
+        rmd_list_push(&w->queue, it);
+        n++;
+    }
+    cw_run(w);
+    return n;
+}
+
 void cw_pass(struct cw *w, int64_t ms, int64_t step_ms) {
     for (int64_t end = w->now.mono_ms + ms; w->now.mono_ms < end && !w->died;) {
         int64_t next = rmd_coord_deadline(w->core), by = step_ms;
@@ -678,6 +695,7 @@ static void start(struct cw *w) {
 
 static void stop(struct cw *w) {
     rmd_list_for_safe(it, &w->queue) todo_free(rmd_container(it, struct todo, link));
+    rmd_list_for_safe(it, &w->asked) todo_free(rmd_container(it, struct todo, link));
     rmd_coord_free(w->core);
     rmd_coord_effects_reset(&w->fx);
     w->core = NULL;
@@ -706,6 +724,7 @@ void cw_crash(struct cw *w, bool reboot) {
 void cw_init(struct cw *w, uint64_t seed) {
     *w = (struct cw){.seed = seed, .stop_at_probe = -1};
     rmd_list_init(&w->queue);
+    rmd_list_init(&w->asked);
     w->disk = rmd_store_fake_new();
     w->now = (struct rmd_time){.mono_ms = 1000000, .wall_ms = 1790000000000};
     static const char *const names[] = {"google", "yahoo", "other"};

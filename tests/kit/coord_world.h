@@ -79,7 +79,8 @@ struct cw {
     struct rmd_coord_effects fx;
     struct rmd_time now;
     bool hold_commits; /* nothing gets durable */
-    struct rmd_list queue;
+    bool hold_dns;     /* answers wait for cw_dns() */
+    struct rmd_list queue, asked;
     struct cw_node node[CW_NODES];
     size_t n_nodes;
     struct {
@@ -115,6 +116,7 @@ struct cw {
 
 void cw_init(struct cw *w, uint64_t seed);
 void cw_release(struct cw *w);
+size_t cw_dns(struct cw *w, size_t most); /* the first answers that wait; how many there were */
 void cw_domain(struct cw *w, const char *name, const char *mx);
 /* Everything there is to do now. */
 void cw_run(struct cw *w);

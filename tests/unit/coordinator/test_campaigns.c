@@ -258,6 +258,33 @@ static void many_templates_come_and_go(void **state) {
     done(w);
 }
 
+/* More small domains than may be asked at once, and a name server that takes its time: a chunk waits for its domains from when they were
+ * asked, and until answers come there is nothing to do. Unknown domains bounce; none becomes a record that is asked again later. */
+static void a_long_tail_waits_for_a_slow_name_server(void **state) {
+    (void)state;
+    enum { ROWS = 1500, SLOW_MS = 2500 };
+    struct cw *w = world(0);
+    struct rmd_buf csv = {0};
+    rmd_buf_addstr(&csv, "email\n");
+    for (int i = 0; i < ROWS; i++)
+        rmd_buf_addf(&csv, "ann@small%d.test\n", i);
+    w->hold_dns = true;
+    struct rmd_id id = cw_submit_csv(w, "bulk", rmd_buf_str(&csv));
+    size_t asked = 0, rounds = 0;
+    for (size_t n = 1; n; rounds++) {
+        cw_pass(w, SLOW_MS, SLOW_MS);
+        n = cw_dns(w, RMD_COORD_RESOLVES_IN_FLIGHT);
+        assert_true(n <= RMD_COORD_RESOLVES_IN_FLIGHT);
+        asked += n;
+        assert_int_equal(stored(w, 'D'), 0);
+    }
+    assert_int_equal(asked, ROWS);
+    assert_true(rounds <= ROWS / RMD_COORD_RESOLVES_IN_FLIGHT + 3); /* always as many as may be under way */
+    assert_int_equal(cw_campaign(w, &id, NULL)->bounced, ROWS);
+    rmd_buf_release(&csv);
+    done(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lane_holds_many_small_campaigns),
@@ -268,6 +295,7 @@ int main(void) {
         cmocka_unit_test(templates_go_with_their_last_campaign),
         cmocka_unit_test(a_crash_between_deletions_leaves_nothing_behind),
         cmocka_unit_test(many_templates_come_and_go),
+        cmocka_unit_test(a_long_tail_waits_for_a_slow_name_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

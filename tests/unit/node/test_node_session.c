@@ -110,6 +110,24 @@ static void a_second_session_refused_goes_on_asking(void **state) {
     world_release(&w);
 }
 
+static void a_coordinator_that_is_starting_is_asked_again_soon(void **state) {
+    (void)state;
+    struct world w;
+    world_init(&w, 1);
+    world_start(&w);
+    Remuda__Refused r = REMUDA__REFUSED__INIT;
+    r.code = 4;
+    for (int i = 0; i < 4; i++) {
+        world_frame(&w, REMUDA__FRAME__BODY_REFUSED, &r);
+        assert_non_null(world_next(&w, REMUDA__FRAME__BODY_HELLO));
+        assert_null(world_next(&w, REMUDA__FRAME__BODY_HELLO));
+        world_tick(&w, RMD_NODE_NOT_READY_MS);
+    }
+    world_welcome(&w, NULL, 0);
+    assert_true(rmd_node_serving(w.node));
+    world_release(&w);
+}
+
 static void a_revoked_key_ends_validity_at_once(void **state) {
     (void)state;
     struct world w;
@@ -325,6 +343,7 @@ int main(void) {
         cmocka_unit_test(a_welcome_counts_only_as_the_answer_to_a_present_hello),
         cmocka_unit_test(a_version_refused_is_logged_once_and_tried_again_slowly),
         cmocka_unit_test(a_second_session_refused_goes_on_asking),
+        cmocka_unit_test(a_coordinator_that_is_starting_is_asked_again_soon),
         cmocka_unit_test(a_revoked_key_ends_validity_at_once),
         cmocka_unit_test(echoes_renew_validity_and_never_shorten_it),
         cmocka_unit_test(silence_means_hello_again_and_validity_runs_out_by_itself),
