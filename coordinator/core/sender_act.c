@@ -109,8 +109,7 @@ static void tell(struct rmd_coord *c, const struct rmd_sender_place *p, const ch
 
 static const char *to_mend(const struct rmd_verdict *v) {
     return v->class == RMD_CLASS_AUTH_FAILED
-               ? "mend SPF, DKIM and DMARC of the domain (`remuda doctor` compares them with DNS), then resolve this "
-                 "incident"
+               ? "mend the domain's SPF, DKIM and DMARC records in DNS, then resolve this incident"
                : "mend what the domain is refused for: consent, complaints, and the reputation that the provider's "
                  "own "
                  "tools show; then resolve this incident";
