@@ -5,6 +5,10 @@ DEPS_BUILD := gcc make pkg-config libc6-dev librocksdb-dev libzmq3-dev libprotob
               libopendkim-dev libmicrohttpd-dev libjansson-dev libidn2-dev libpq-dev libgmime-3.0-dev libcurl4-openssl-dev
 DEPS_TEST := libcmocka-dev python3 knot knot-dnsutils nsd rbldnsd postfix opendkim opendkim-tools postgresql openssl curl procps iproute2 \
              bind9-dnsutils unbound python3-dkim libmail-dkim-perl
+# Mail servers that make bench-peers measures, unpacked below the build directory: packages of such servers exclude each other.
+PEER_OPENSMTPD := opensmtpd opensmtpd-filter-dkimsign libopensmtpd0
+PEER_EXIM := exim4-daemon-light exim4-base libidn12
+DEPS_PEERS := nodejs libevent-2.1-7 libdb5.3 libgnutls-dane0 libnsl2 libpcre2-8-0
 DEPS_LINT := clang clang-format clang-tidy libclang-rt-14-dev valgrind
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -17,7 +21,14 @@ define install-packages
 	  { tail -20 $(BUILD)/apt.log; exit 1; }; fi
 endef
 
-.PHONY: deps deps-test deps-lint
+define unpack-packages
+	@[ -e $(BUILD)/peers/$(1)/.unpacked ] || { echo 'unpacking: $(2)'; rm -rf $(BUILD)/peers/$(1) && mkdir -p $(BUILD)/peers/$(1)/debs && \
+	  $(SUDO) apt-get -q update >/dev/null && cd $(BUILD)/peers/$(1) && \
+	  { (cd debs && apt-get -q download $(2)) >download.log 2>&1 || { cat download.log; exit 1; }; } && \
+	  for d in debs/*.deb; do dpkg -x $$d . || exit 1; done && rm -rf debs && touch .unpacked; }
+endef
+
+.PHONY: deps deps-test deps-lint deps-peers
 deps:
 	@mkdir -p $(BUILD)
 	$(call install-packages,$(DEPS_BUILD))
@@ -25,9 +36,21 @@ deps-test: deps
 	$(call install-packages,$(DEPS_TEST))
 deps-lint: deps-test
 	$(call install-packages,$(DEPS_LINT))
+deps-peers: deps-test
+	$(call install-packages,$(DEPS_PEERS))
+	$(call unpack-packages,opensmtpd,$(PEER_OPENSMTPD))
+	$(call unpack-packages,exim,$(PEER_EXIM))
+	@command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm
+	@cmp -s tests/bench/peers/haraka/package.json $(BUILD)/peers/haraka/package.json || { echo 'installing: Haraka'; rm -rf $(BUILD)/peers/haraka && \
+	  mkdir -p $(BUILD)/peers/haraka.new && cp tests/bench/peers/haraka/package.json $(BUILD)/peers/haraka.new && \
+	  { (cd $(BUILD)/peers/haraka.new && npm install --omit=optional --omit=dev --ignore-scripts --no-audit --no-fund --no-package-lock) >$(BUILD)/peers/npm.log 2>&1 || \
+	    { tail -20 $(BUILD)/peers/npm.log; exit 1; }; } && mv $(BUILD)/peers/haraka.new $(BUILD)/peers/haraka; }
+.PHONY: deps-npm
+deps-npm:
+	$(call install-packages,npm)
 
 # `make` is run anew after installing, because pkg-config's answers are read when make starts.
-.PHONY: test test-unit test-contract test-sim test-loopback test-crash demo bench asan tsan lint fuzz sim mutants help
+.PHONY: test test-unit test-contract test-sim test-loopback test-crash demo bench bench-peers bench-connections asan tsan lint fuzz sim mutants help
 test: deps-test
 	@$(MAKE) --no-print-directory -j2 all test-programs
 	@tests/run --build $(BUILD) unit contract sim loopback crash
@@ -48,6 +71,12 @@ bench-queue: deps-test
 bench-reaction: deps-test
 	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS)
 	@PYTHONPATH=tests/kit_py python3 -u tests/bench/reaction.py --build $(BUILD) $(BENCH)
+bench-peers: deps-peers
+	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS) bench-programs
+	@PYTHONPATH=tests/kit_py python3 -u tests/bench/bench_peers.py --build $(BUILD) $(PEERS)
+bench-connections: deps-test
+	@$(MAKE) --no-print-directory -j2 all $(RECEIVERS)
+	@PYTHONPATH=tests/kit_py python3 -u tests/bench/bench_connections.py --build $(BUILD) $(CONNECTIONS)
 
 .PHONY: test-programs bench-programs
 test-programs: $(TESTS) $(RECEIVERS) $(SIM)
@@ -139,6 +168,8 @@ help:
 	@echo "make test       all tests; test-unit, test-contract, test-sim, test-loopback, test-crash for a part"
 	@echo "make bench      CPU a message and messages a second, beside Postfix with OpenDKIM"
 	@echo "                make bench-queue: 10 million queued recipients; make bench-reaction: blocked sources under load"
+	@echo "make bench-peers the same work through Postfix, OpenSMTPD, Exim and Haraka, in one table (PEERS= for other options)"
+	@echo "make bench-connections 10,000 connections to slow receivers: memory, fairness, throughput (CONNECTIONS= for other options)"
 	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
 	@echo "make evidence   Remuda, tuned baselines, and Remuda less each feature in simulated worlds (QUICK=1: 2 minutes)"
 	@echo "make scale      100 million messages from 1,000 sources: what the scheduler costs"

@@ -93,6 +93,7 @@ void rmd_smtp_free(struct rmd_smtp *c) {
     rmd_buf_release(&c->rcpt_command);
     rmd_buf_release(&c->done_text);
     rmd_buf_release(&c->close_text);
+    rmd_reply_parser_release(&c->parser);
     free(c);
 }
 
@@ -101,7 +102,7 @@ void rmd_smtp_free(struct rmd_smtp *c) {
 static struct rmd_smtp_result result_of_reply(struct rmd_smtp *c, enum rmd_smtp_end end, struct rmd_buf *text) {
     struct rmd_smtp_result r = {.end = end, .rcpts = c->rcpts};
     rmd_buf_clear(text);
-    rmd_buf_add(text, c->parser.text, c->parser.text_n);
+    rmd_buf_add(text, c->parser.text.p, c->parser.text.len);
     r.reply.code = c->parser.code;
     memcpy(r.reply.enhanced, c->parser.enhanced, sizeof r.reply.enhanced);
     r.reply.text = rmd_buf_slice(text);
@@ -223,8 +224,10 @@ void rmd_smtp_bytes(struct rmd_smtp *c, struct rmd_slice in, int64_t now_ms) {
 }
 
 void rmd_smtp_sent(struct rmd_smtp *c, int64_t now_ms) {
-    if (c->out_dot && !c->out_pending)
-        arm(c, now_ms);
+    if (!c->out_dot || c->out_pending)
+        return;
+    arm(c, now_ms);
+    rmd_buf_release(&c->out); /* thousands of connections may wait for the reply: none of them needs the content */
 }
 
 void rmd_smtp_tls_done(struct rmd_smtp *c, bool ok, const char *detail, int64_t now_ms) {

@@ -90,8 +90,8 @@ void rmd_smtp_free(struct rmd_smtp *c);
 
 /* Input. After each, take actions until RMD_SMTP_NOTHING or RMD_SMTP_IDLE or NEED_CONTENT comes. */
 void rmd_smtp_bytes(struct rmd_smtp *c, struct rmd_slice in, int64_t now_ms);
-void rmd_smtp_sent(struct rmd_smtp *c,
-                   int64_t now_ms); /* everything handed out has left for the kernel: restarts the block timer */
+/* Everything handed out has left for the kernel: restarts the block timer, and frees the content. */
+void rmd_smtp_sent(struct rmd_smtp *c, int64_t now_ms);
 void rmd_smtp_tls_done(struct rmd_smtp *c, bool ok, const char *detail, int64_t now_ms);
 void rmd_smtp_lost(struct rmd_smtp *c, const char *detail, int64_t now_ms); /* closed by the peer, reset */
 void rmd_smtp_timeout(struct rmd_smtp *c, int64_t now_ms);                  /* call when deadline() has passed */

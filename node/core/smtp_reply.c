@@ -10,12 +10,18 @@ void rmd_reply_parser_init(struct rmd_reply_parser *p) {
     p->enhanced[0] = 0;
     p->line = rmd_slice(NULL, 0);
     p->why = "";
-    p->whole = false;
-    p->part_n = p->text_n = 0;
+    p->whole = p->part_ended = false;
+    rmd_buf_clear(&p->part);
+    rmd_buf_clear(&p->text);
+}
+
+void rmd_reply_parser_release(struct rmd_reply_parser *p) {
+    rmd_buf_release(&p->part);
+    rmd_buf_release(&p->text);
 }
 
 bool rmd_reply_parser_busy(const struct rmd_reply_parser *p) {
-    return p->part_n > 0 || (p->lines > 0 && !p->whole);
+    return (p->part.len && !p->part_ended) || (p->lines > 0 && !p->whole);
 }
 
 static bool digit(uint8_t c) {
@@ -48,11 +54,8 @@ static enum rmd_reply_event bad(struct rmd_reply_parser *p, const char *why) {
 }
 
 static void keep(struct rmd_reply_parser *p, const void *bytes, size_t n) {
-    size_t room = sizeof p->text - p->text_n;
-    if (n > room)
-        n = room;
-    memcpy(p->text + p->text_n, bytes, n);
-    p->text_n += n;
+    size_t room = RMD_SMTP_REPLY_MAX - p->text.len;
+    rmd_buf_add(&p->text, bytes, n < room ? n : room);
 }
 
 static enum rmd_reply_event take_line(struct rmd_reply_parser *p, struct rmd_slice line) {
@@ -85,22 +88,25 @@ static enum rmd_reply_event take_line(struct rmd_reply_parser *p, struct rmd_sli
 enum rmd_reply_event rmd_reply_parser_feed(struct rmd_reply_parser *p, struct rmd_slice *in) {
     if (p->whole)
         rmd_reply_parser_init(p);
+    if (p->part_ended) {
+        rmd_buf_release(&p->part); /* few lines come in pieces, and thousands of parsers wait at the same time */
+        p->part_ended = false;
+    }
     if (!in->n)
         return RMD_REPLY_MORE;
     const uint8_t *lf = memchr(in->p, '\n', in->n);
     size_t n = lf ? (size_t)(lf - in->p) : in->n;
-    if (p->part_n + n > RMD_SMTP_LINE_MAX)
+    if (p->part.len + n > RMD_SMTP_LINE_MAX)
         return bad(p, "a line that is too long");
     struct rmd_slice line = rmd_slice(in->p, n);
-    if (p->part_n || !lf) {
-        memcpy(p->part + p->part_n, in->p, n);
-        p->part_n += n;
-        line = rmd_slice(p->part, p->part_n);
+    if (p->part.len || !lf) {
+        rmd_buf_add(&p->part, in->p, n);
+        line = rmd_buf_slice(&p->part);
     }
     in->p += n + (lf != NULL);
     in->n -= n + (lf != NULL);
     if (!lf)
         return RMD_REPLY_MORE;
-    p->part_n = 0; /* its bytes stay where `line` points until the next feed */
+    p->part_ended = p->part.len > 0;
     return take_line(p, line);
 }

@@ -7,6 +7,8 @@
 #ifndef REMUDA_NODE_SMTP_REPLY_H
 #define REMUDA_NODE_SMTP_REPLY_H
 
+#include <base/buf.h>
+
 #include "node/core/smtp.h"
 
 enum rmd_reply_event {
@@ -23,12 +25,14 @@ struct rmd_reply_parser {
     struct rmd_slice line; /* last whole line without its end; valid until the next feed */
     const char *why;       /* BAD: static text */
     bool whole;            /* the last event was WHOLE: the next feed starts a reply */
-    size_t part_n, text_n;
-    uint8_t part[RMD_SMTP_LINE_MAX + 1]; /* a line that hasn't ended yet */
-    uint8_t text[RMD_SMTP_REPLY_MAX];
+    bool part_ended;       /* `line` is what `part` holds */
+    struct rmd_buf part;   /* a line that came in pieces */
+    struct rmd_buf text;
 };
 
+/* A zeroed parser is ready; init starts anew, and keeps the memory that release frees. */
 void rmd_reply_parser_init(struct rmd_reply_parser *p);
+void rmd_reply_parser_release(struct rmd_reply_parser *p);
 /* Takes bytes from the front of *in until an event happens. */
 enum rmd_reply_event rmd_reply_parser_feed(struct rmd_reply_parser *p, struct rmd_slice *in);
 /* In the middle of a reply? */

@@ -1,7 +1,7 @@
 /* What the SMTP client does on each reply (states and transitions: smtp_state.h). RFC 5321, 2920, 3030, 3207. */
 #include "node/core/smtp_internal.h"
 
-enum { OUT_KEEP_BYTES = 128 << 10 }; /* a larger send buffer isn't kept between messages */
+enum { OUT_KEEP_BYTES = 1024 }; /* a larger send buffer, one that held content, isn't kept between messages */
 
 void rmd_smtp_hello(struct rmd_smtp *c, enum rmd_smtp_state state, int64_t now_ms) {
     char line[sizeof c->helo + 8];

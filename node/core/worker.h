@@ -80,7 +80,8 @@ enum rmd_worker_event_kind {
     RMD_WE_FAILED,    /* conn: dial failed or connection lost; error (own error), text */
     RMD_WE_TLS,       /* conn: ok, text, tls (protocol and cipher, or why it failed) */
     RMD_WE_BYTES,     /* conn, bytes */
-    RMD_WE_SENT,      /* conn: everything given to SEND so far has left; needn't be told without a dot in it */
+    RMD_WE_SENT,      /* conn: everything given to SEND so far has left, and isn't looked at any more; needn't be told
+                       * without a dot in it */
 };
 
 struct rmd_worker_event {

@@ -53,7 +53,6 @@ enum {
     RMD_WORKER_LATE_MS = 60000,        /* counts of attempts are halved so often */
     RMD_WORKER_QUEUE_A_CONNECTION = 4, /* waiting messages that are worth one more connection */
     RMD_WORKER_SAVED_TEXT = 512,
-    RMD_WORKER_CONTENT_KEEP = 128 << 10,
 };
 
 enum rmd_timer_kind {

@@ -237,8 +237,7 @@ void rmd_worker_start(struct rmd_worker *w, struct rmd_wconn *c, struct rmd_wmes
 void rmd_worker_content(struct rmd_worker *w, struct rmd_wconn *c) {
     mark(w, c->message, 2);
     rmd_smtp_content(c->smtp, &c->content, w->now.mono_ms);
-    if (c->content.cap > RMD_WORKER_CONTENT_KEEP)
-        rmd_buf_release(&c->content);
+    rmd_buf_release(&c->content); /* the machine's former one: what waits for a reply holds no more than it sends */
 }
 
 /* --- end */
@@ -321,4 +320,5 @@ void rmd_worker_transaction_end(struct rmd_worker *w, struct rmd_wconn *c, const
     }
     c->dot_sent = false;
     c->stop_reason = 0;
+    rmd_buf_release(&c->content); /* of one that was refused before it was asked for */
 }

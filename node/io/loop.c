@@ -51,6 +51,12 @@ static bool still_there(const struct rmd_loop *l, const struct loop_later *x) {
             l->conn[x->conn].dial.state != RMD_DIAL_CLOSED);
 }
 
+/* A server that replies to content before it has read it may let more content follow, before the core was told that the
+ * former has left: SENT is told when all has, for the core frees the bytes. */
+static bool is_overtaken(const struct rmd_loop *l, const struct loop_later *x) {
+    return x->kind == LATER_SENT && (l->conn[x->conn].held || l->conn[x->conn].dot);
+}
+
 static void do_later(struct rmd_loop *l, struct loop_later *x) {
     static const enum rmd_worker_event_kind kind[] = {
         [LATER_FAILED] = RMD_WE_FAILED, [LATER_SENT] = RMD_WE_SENT, [LATER_TLS] = RMD_WE_TLS,
@@ -65,7 +71,7 @@ static void do_later(struct rmd_loop *l, struct loop_later *x) {
                                  .addr = x->addr,
                                  .tlsa = x->tlsa,
                                  .tls = &x->tls};
-    if (still_there(l, x))
+    if (still_there(l, x) && !is_overtaken(l, x))
         step_once(l, &e);
 }
 

@@ -161,7 +161,7 @@ static void dial(struct rmd_loop *l, const struct rmd_worker_effect *x) {
     c->generation++;
     if (!c->generation)
         c->generation = 1; /* 0 tags what isn't a connection */
-    c->registered = c->dot = c->opened = false;
+    c->registered = c->dot = c->opened = c->held = false;
     if (rmd_dial_open(&c->dial, &x->source_addr, &x->dest_addr, x->port) != RMD_OK)
         fail_later(l, x->conn);
     else
@@ -310,23 +310,24 @@ static bool is_content(const struct rmd_worker_effects *e) {
 
 static void hold(struct rmd_loop *l) {
     const struct rmd_worker_effect *m = &l->effects.v[0], *send = &l->effects.v[1];
+    struct loop_conn *c = conn_at(l, send->conn);
     if (l->held_n == l->held_cap) {
         l->held_cap = l->held_cap ? l->held_cap * 2 : 32;
         l->held = rmd_realloc(l->held, l->held_cap * sizeof *l->held);
     }
-    l->held[l->held_n++] = (struct loop_held){.lease = m->lease,
-                                              .index = m->index,
-                                              .conn = send->conn,
-                                              .generation = conn_at(l, send->conn)->generation,
-                                              .bytes = send->bytes};
+    l->held[l->held_n++] = (struct loop_held){
+        .lease = m->lease, .index = m->index, .conn = send->conn, .generation = c->generation, .bytes = send->bytes};
+    c->held = true;
 }
 
 /* What was held is in the journal. */
 static void send_held(struct rmd_loop *l) {
     for (size_t i = 0; i < l->held_n; i++) {
         const struct loop_held *h = &l->held[i];
-        if (l->conn[h->conn].generation == h->generation)
-            send_bytes(l, &(struct rmd_worker_effect){.conn = h->conn, .bytes = h->bytes, .dot = true}, false);
+        if (l->conn[h->conn].generation != h->generation)
+            continue;
+        l->conn[h->conn].held = false;
+        send_bytes(l, &(struct rmd_worker_effect){.conn = h->conn, .bytes = h->bytes, .dot = true}, false);
     }
     l->held_n = 0;
 }

@@ -12,6 +12,7 @@ struct loop_conn {
     uint32_t events;     /* asked of epoll */
     bool registered;
     bool dot, opened; /* a final dot, or a transaction's begin, is in what has not left yet */
+    bool held;        /* content of it waits for its mark */
 };
 
 /* Something that happened while effects were carried out: it becomes an event when they are done. */

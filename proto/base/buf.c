@@ -74,9 +74,12 @@ void rmd_buf_reserve(struct rmd_buf *b, size_t more) {
     assert(need > more);
     if (need <= b->cap)
         return;
-    size_t cap = b->cap ? b->cap : BUF_FIRST_BYTES;
-    while (cap < need)
-        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    /* Twice as much, so that appending is cheap; but who says at once how much it will be gets no more than that. */
+    size_t cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
+    if (cap < BUF_FIRST_BYTES)
+        cap = BUF_FIRST_BYTES;
+    if (cap < need)
+        cap = need;
     if (cap - 1 > limit)
         cap = limit + 1;
     b->p = rmd_realloc(b->p, cap);

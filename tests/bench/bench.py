@@ -20,20 +20,22 @@ import kinds  # noqa: E402
 import mail  # noqa: E402
 import measure  # noqa: E402
 import parts as profiler  # noqa: E402
-from postfix_opendkim import OpenDkim, TunedPostfix, inject  # noqa: E402
+from peers.inject import Refused, inject  # noqa: E402
+from peers.postfix import TunedPostfix  # noqa: E402
 from remudatest import Addresses, Failed, Missing, SmtpSink, Unavailable, Work, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
 
 SINKS = 4
 CHECK_DOMAIN = "check.test"
 CHECK_MESSAGES = 20
-SESSIONS = 4  # injector's connections to Postfix: more only adds switches
 LIMIT_S = 150  # of one measured part
 LANE_CONNECTIONS = 10  # of a lane of ours, as shipped
+BEGAN = time.monotonic()
+OUT = sys.stdout
 
 
 def say(text):
-    print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
+    print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", file=OUT, flush=True)
 
 
 class Sinks:
@@ -202,11 +204,10 @@ class Bench:
     # ---- Postfix
 
     def start_postfix(self):
-        self.milter = OpenDkim(self.work, self.key).start()
         routes = {d: (a, self.world.port) for d, a in self.sink_of.items()}
         routes[CHECK_DOMAIN] = (self.world.address["check"], self.world.port)
-        self.relay = TunedPostfix(self.work, self.relay_address, routes, self.milter).start()
-        inject(self.relay.addr, self.relay.port, [self.rendered.message(i, CHECK_DOMAIN) for i in range(CHECK_MESSAGES)], SESSIONS)
+        self.relay = TunedPostfix(self.work, self.relay_address, routes, self.key, self.build, self.world.dns.server).start()
+        inject(self.relay.addr, self.relay.port, [self.rendered.message(i, CHECK_DOMAIN) for i in range(CHECK_MESSAGES)], self.relay.sessions)
         wait_until(lambda: len(self.world.receivers.transcript("accepted")) >= self.checked + CHECK_MESSAGES, 60,
                    "Postfix delivers the trial messages", self.relay.child, every_s=0.1)
         self.verified(CHECK_MESSAGES, "Postfix with OpenDKIM")
@@ -215,9 +216,9 @@ class Bench:
         n = self.args.postfix_messages
         messages = [self.rendered.message(i) for i in range(n)]
         self.sinks.mark()
-        meter = measure.Meter({"postfix": self.relay.child.pid, "opendkim": self.milter.child.pid}).start()
+        meter = measure.Meter({"postfix": self.relay.child.pid, "opendkim": self.relay.milter.child.pid}).start()
         apart = measure.Meter(self.sinks.pids()).start()
-        inject(self.relay.addr, self.relay.port, messages, SESSIONS)
+        inject(self.relay.addr, self.relay.port, messages, self.relay.sessions)
         wait_until(lambda: self.sinks.count() >= n, LIMIT_S, f"Postfix delivers {n} messages", self.relay.child, every_s=0.02)
         cpu, apart_us = meter.stop(), apart.stop()
         if self.sinks.count() != n:
@@ -329,10 +330,12 @@ def main():
             say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
             runs = [bench.run(i + 1) for i in range(args.runs)]
             parts = bench.remuda(len(runs) + 1, True)["signed"]["parts_us"] if args.profile else None
+            if not args.no_postfix:
+                bench.relay.stop()
     except (Unavailable, Missing) as e:
         print(f"bench: can't run here: {e}", file=sys.stderr)
         return 2
-    except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as e:
+    except (Failed, Refused, OSError, RuntimeError, subprocess.SubprocessError) as e:
         print(f"bench: {e}\nlogs are in {directory}", file=sys.stderr)
         return 1
     shutil.rmtree(directory, ignore_errors=True)
@@ -358,5 +361,4 @@ def main():
 
 
 if __name__ == "__main__":
-    BEGAN = time.monotonic()
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""The work that both systems do: a newsletter of 10 KiB with fields of its own for every recipient, over 20 domains; the
+"""The work that all systems do: a newsletter of 10 KiB with fields of its own for every recipient, over 20 domains; the
 same ten times as long; and one in which nothing but To is a recipient's own.
 
-The template is what `remuda send` takes. For Postfix, which renders nothing, the same message is rendered here, before
-the clock starts: that work is in Remuda's figure and not in Postfix's."""
+The template is what `remuda send` takes. For the others, which render nothing, the same message is rendered here, before
+the clock starts: that work is in Remuda's figure and not in theirs."""
 
 import csv
 import hashlib

@@ -40,18 +40,18 @@ enum rmd_rcv_tls { RCV_TLS_OFF, RCV_TLS_ON, RCV_TLS_REQUIRED, RCV_TLS_BROKEN, RC
 enum {
     RCV_PROVIDERS_MAX = 256,
     RCV_LISTENERS_MAX = 1024,
-    RCV_CLIENTS_MAX = 65536,    /* addresses remembered by a provider */
-    RCV_GREYLIST_MAX = 1 << 20, /* triplets remembered by a provider */
-    RCV_CONNECTIONS_MAX = 8192, /* in all */
-    RCV_RCPTS_MAX = 1000,       /* of one transaction, whatever the policy says */
-    RCV_COMMAND_MAX = 2048,     /* bytes of a command line with CRLF */
-    RCV_READ_BYTES = 64 << 10,  /* one read */
-    RCV_OUT_MAX = 64 << 10,     /* unsent replies after which commands wait */
-    RCV_TEXT_MAX = 4096,        /* an expanded reply text */
-    RCV_BLOCKS_MAX = 4096,      /* block rules of a provider */
-    RCV_LIST_MAX = 4096,        /* items of a list setting */
-    RCV_X_MAX = 16,             /* X- header fields copied into the transcript */
-    RCV_MESSAGE_MAX = 64 << 20, /* bytes, whatever the policy says */
+    RCV_CLIENTS_MAX = 65536,     /* addresses remembered by a provider */
+    RCV_GREYLIST_MAX = 1 << 20,  /* triplets remembered by a provider */
+    RCV_CONNECTIONS_MAX = 65536, /* in all */
+    RCV_RCPTS_MAX = 1000,        /* of one transaction, whatever the policy says */
+    RCV_COMMAND_MAX = 2048,      /* bytes of a command line with CRLF */
+    RCV_READ_BYTES = 64 << 10,   /* one read */
+    RCV_OUT_MAX = 64 << 10,      /* unsent replies after which commands wait */
+    RCV_TEXT_MAX = 4096,         /* an expanded reply text */
+    RCV_BLOCKS_MAX = 4096,       /* block rules of a provider */
+    RCV_LIST_MAX = 4096,         /* items of a list setting */
+    RCV_X_MAX = 16,              /* X- header fields copied into the transcript */
+    RCV_MESSAGE_MAX = 64 << 20,  /* bytes, whatever the policy says */
 };
 
 struct rmd_rcv_list {

@@ -30,6 +30,7 @@ class Postfix:
         self.port = port or free_port(addr)
         self.program = find_program("postfix")
         self.deliver, self.tls, self.settings = deliver, tls, dict(settings or {})
+        self.enter = []  # words in front of master
         self.child = None
         self.owner = _user("postfix")
 
@@ -81,7 +82,7 @@ class Postfix:
                            "-out", f"{conf}/cert.pem"])
         self.work.run([self.program, "-c", conf, "check"])
         # the master itself, so that the child is the process to end; `postfix start-fg` would leave a shell between
-        self.child = self.work.start(self.name, ["/usr/lib/postfix/sbin/master", "-c", conf, "-s"],
+        self.child = self.work.start(self.name, [*self.enter, "/usr/lib/postfix/sbin/master", "-c", conf, "-s"],
                                      env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG": conf})
         wait_until(lambda: port_open(self.addr.strip("[]"), self.port), 20, "Postfix listens", self.child)
         return self

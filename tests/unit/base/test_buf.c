@@ -63,6 +63,20 @@ static void test_appends_grow_and_terminate(void **state) {
     assert_null(b.p);
 }
 
+static void test_what_is_reserved_at_once_is_not_rounded_up(void **state) {
+    (void)state;
+    struct rmd_buf b = {0};
+    rmd_buf_reserve(&b, 10300);
+    assert_int_equal(b.cap, 10301);
+    size_t moved = 0;
+    for (size_t cap = b.cap, i = 0; i < 1000000; i++, cap = b.cap) {
+        rmd_buf_addc(&b, 'x');
+        moved += b.cap != cap;
+    }
+    assert_true(moved <= 8); /* growing in small pieces doubles */
+    rmd_buf_release(&b);
+}
+
 static void test_long_format_crosses_the_capacity(void **state) {
     (void)state;
     struct rmd_buf b = {0};
@@ -247,6 +261,7 @@ int main(void) {
         cmocka_unit_test(test_empty_buffer_is_usable),
         cmocka_unit_test(test_numbers_are_decimal),
         cmocka_unit_test(test_appends_grow_and_terminate),
+        cmocka_unit_test(test_what_is_reserved_at_once_is_not_rounded_up),
         cmocka_unit_test(test_long_format_crosses_the_capacity),
         cmocka_unit_test(test_limit_is_exact_and_sticky),
         cmocka_unit_test(test_buffer_may_append_itself),

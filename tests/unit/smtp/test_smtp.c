@@ -7,7 +7,7 @@
 
 #include <base/text.h>
 
-#include "node/core/smtp.h"
+#include "node/core/smtp_internal.h"
 #include "tests/kit/smtp_kit.h"
 
 enum kind { OK, LATER, NO, GO_AWAY, CUT, SILENT, GARBAGE, KINDS };
@@ -20,6 +20,7 @@ static const enum rmd_stage stage_values[] = {RMD_STAGE_GREETING, RMD_STAGE_EHLO
 struct talk {
     struct rmd_smtp *c;
     int64_t now;
+    bool untold; /* that what was handed out has left */
     bool bytewise, in_content, mailed, broken;
     enum stage at;
     enum kind kind;
@@ -121,7 +122,8 @@ static bool act(struct talk *t) {
             return true;
         case RMD_SMTP_SEND:
             hear(t, a.bytes, a.dot);
-            rmd_smtp_sent(t->c, t->now);
+            if (!t->untold)
+                rmd_smtp_sent(t->c, t->now);
             break;
         case RMD_SMTP_START_TLS:
             rmd_smtp_tls_done(t->c, true, "TLSv1.3", t->now);
@@ -568,6 +570,42 @@ static void aborting(void **state) {
     end(&dot);
 }
 
+/* Thousands of connections wait at the same time, mostly for the reply to their content. */
+static void content_that_left_is_not_kept(void **state) {
+    (void)state;
+    char *message = rmd_alloc(20001);
+    memset(message, 'x', 20000);
+    struct talk t = {.message = message, .at = DOT, .kind = SILENT};
+    begin(&t, RMD_TLS_NEVER);
+    for (int i = 0; i < 100 && t.c->state != RMD_SMTP_STATE_DOT; i++) {
+        assert_true(act(&t));
+        rmd_smtp_bytes(t.c, rmd_buf_slice(&t.reply), t.now);
+        rmd_buf_clear(&t.reply);
+    }
+    assert_int_equal(t.c->state, RMD_SMTP_STATE_DOT);
+    assert_true(act(&t));
+    assert_true(t.heard.len > 20000);
+    assert_true(t.c->out.cap < 1000);
+    free(message);
+    end(&t);
+}
+
+static void content_is_not_kept_when_its_reply_comes_first(void **state) {
+    (void)state;
+    char *message = rmd_alloc(20001);
+    memset(message, 'x', 20000);
+    struct talk t = {.message = message, .untold = true};
+    begin(&t, RMD_TLS_NEVER);
+    talk(&t);
+    assert_int_equal(t.result.end, RMD_SMTP_ACCEPTED);
+    assert_true(t.heard.len > 20000);
+    assert_true(t.c->out.cap < 1100);
+    rmd_smtp_sent(t.c, t.now); /* late, and harmless */
+    assert_int_equal(rmd_smtp_next(t.c, t.now).kind, RMD_SMTP_IDLE);
+    free(message);
+    end(&t);
+}
+
 static void quitting(void **state) {
     (void)state;
     struct talk t = {0};
@@ -600,6 +638,8 @@ int main(void) {
         cmocka_unit_test(what_a_server_cannot_carry),
         cmocka_unit_test(parameters_of_mail_and_rcpt),
         cmocka_unit_test(aborting),
+        cmocka_unit_test(content_that_left_is_not_kept),
+        cmocka_unit_test(content_is_not_kept_when_its_reply_comes_first),
         cmocka_unit_test(quitting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
