@@ -174,9 +174,10 @@ int64_t rmd_pacer_rest_ms(struct rmd_pacer *p, int64_t now_ms, int64_t ms) {
         now_ms >= p->rested_ms + RMD_PACER_SETTLE_MS) { /* sooner: said to what was sent before it began */
         if (!p->rests)
             p->rest_hour = last_hour(p, now_ms);
+        bool silent = p->rests && now_ms - p->rested_ms >= RMD_PACER_HOUR_SILENCE_MS;
         p->rests += p->rests < RMD_PACER_REST_TIMES;
         p->rested_ms = now_ms;
-        if (p->rests == 2 && !rmd_pacer_hour(p, now_ms))
+        if (silent && !rmd_pacer_hour(p, now_ms))
             learn(p, now_ms, p->rest_hour);
     }
     return ms * p->rests;

@@ -19,8 +19,8 @@
  * time, RMD_PACER_REST_TIMES at most.
  *
  * The hour: many receivers count over an hour or longer, and a minute's rate says nothing about that: after a rest, the first message is refused
- * as the last one was. What they took in the hour before the first of two rests in a row is then what they take an hour: no more starts happen in
- * any 60 to 65 minutes (buckets of five). Whoever knows that measure and is refused at it rests at once, instead of trying half the rate. It
+ * as the last one was. When that was RMD_PACER_HOUR_SILENCE_MS after the refusal before it (a shorter silence tells nothing about an hour), what they
+ * took in the hour before the first of the rests in a row is what they take an hour: no more starts happen in any 60 to 65 minutes (buckets of five). Whoever knows that measure and is refused at it rests at once, instead of trying half the rate. It
  * rises by an eighth when a whole hour of it was taken, once an hour at most; a refusal at the measure brings it back down, and then it stands
  * for a day. It is forgotten when a week went by without it being used up. Under RMD_PACER_HOUR_MIN nothing is learned: that was no hour's work.
  *
@@ -45,6 +45,7 @@ enum {
     RMD_PACER_FIVES = 13, /* of five minutes: they cover an hour, and never less */
     RMD_PACER_FIVE_MS = 300000,
     RMD_PACER_HOUR_MIN = 10,
+    RMD_PACER_HOUR_SILENCE_MS = 300000,
     RMD_PACER_HOUR_MS = 3600000,
     RMD_PACER_HOUR_STANDS_MS = 24 * 3600000,
     RMD_PACER_HOUR_KEPT_MS = 7 * 24 * 3600000,

@@ -72,13 +72,15 @@ static void it_is_learned_kept_to_and_tried_for_more(void **state) {
     free(r);
 }
 
-/* A burst that a receiver doesn't like, and a rest that helps, tell nothing about an hour: nor do a few messages. */
+/* A burst that a receiver doesn't like, and a rest that helps, tell nothing about an hour: nor do a few messages, or silences of seconds. */
 static void what_says_nothing_about_an_hour(void **state) {
     (void)state;
     static const struct {
         uint32_t accepted, rests;
+        int64_t apart_ms;
         uint32_t hour;
-    } rows[] = {{50, 1, 0}, {50, 2, 50}, {50, 3, 50}, {9, 2, 0}, {0, 3, 0}};
+    } rows[] = {{50, 1, 10 * MINUTE, 0}, {50, 2, 10 * MINUTE, 50}, {50, 3, 10 * MINUTE, 50}, {9, 2, 10 * MINUTE, 0},
+                {0, 3, 10 * MINUTE, 0},  {50, 2, 4 * MINUTE, 0},   {50, 5, 10000, 0},        {50, 2, 5 * MINUTE, 50}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rmd_pacer p = {0};
         int64_t now = DAY;
@@ -86,7 +88,7 @@ static void what_says_nothing_about_an_hour(void **state) {
             rmd_pacer_take(&p, now);
             rmd_pacer_success(&p, now);
         }
-        for (uint32_t k = 0; k < rows[i].rests; k++, now += 10 * MINUTE) {
+        for (uint32_t k = 0; k < rows[i].rests; k++, now += rows[i].apart_ms) {
             rmd_pacer_take(&p, now);
             (void)rmd_pacer_rest_ms(&p, now, 10 * MINUTE);
             rmd_pacer_refused(&p, now);
