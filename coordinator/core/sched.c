@@ -169,6 +169,8 @@ const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lan
         return rmd_why_ramp;
     if (!room(c, q, l, true) && !retries_ready(q))
         return "lane caps: what room is left is kept for retries";
+    if (q->stream->rec->priority > 0 && !hour_room(l))
+        return rmd_why_hour;
     if (lane_full(c, q, l))
         return "leases outstanding";
     if (!rmd_share_room(c, l))

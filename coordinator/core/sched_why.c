@@ -85,12 +85,13 @@ static const char *queue_why(struct rmd_coord *c, struct rmd_pq *q) {
         if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
             why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation ||
             why == rmd_why_canary || why == rmd_why_growth || why == rmd_why_ended || why == rmd_why_ramp ||
-            why == rmd_why_rests)
+            why == rmd_why_rests || why == rmd_why_hour)
             first = why; /* what would help at once says most */
     }
     return first;
 }
 
+const char rmd_why_hour[] = "what the receiver takes an hour from its source";
 const char *const rmd_why_connects = "connects_per_minute of the provider";
 
 /* What nodes hold waits for, when nothing before them says more: leases are out because this limit empties them slowly. */

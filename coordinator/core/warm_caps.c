@@ -109,7 +109,8 @@ static uint64_t paced(const struct rmd_lane *l) {
  * takes later, or never, would wait while warm lanes are idle. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why) {
     if (q->stream->rec->priority == 0 || !rmd_warm_is_cold(l->warm) ||
-        (why != rmd_why_warm_hour && why != rmd_why_warm_cap && strcmp(why, "leases outstanding") != 0))
+        (why != rmd_why_warm_hour && why != rmd_why_warm_cap && why != rmd_why_hour &&
+         strcmp(why, "leases outstanding") != 0))
         return 0;
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);

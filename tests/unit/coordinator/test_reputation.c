@@ -572,6 +572,7 @@ static void an_hours_measure_is_kept_and_bounds_what_is_outstanding(void **state
     for (size_t i = 0; i < n->n_leases; i++)
         leased += n->lease[i]->n;
     assert_int_equal(leased, 60);
+    assert_string_equal(waits_for(w), "what the receiver takes an hour from its source");
     done(w);
 }
 
