@@ -92,7 +92,7 @@ class Listings(ClusterCase):
         self.rbl.add(ACT, self.first, text="reported by its users")
         text = f"550 5.7.1 Service unavailable; Client host [%ip] blocked using {ACT}"
         for provider in ("google", "yahoo"):
-            self.world.receivers.block(provider, self.first, "mail", text)
+            self.world.receivers.block(provider, self.first, "rcpt", text)
         self.is_state(self.first, "quarantined")
         self.assertEqual(self.cluster.settled(c["id"], 60)["delivered"], 600)
         # within a second of the confirmation, everywhere
@@ -100,6 +100,11 @@ class Listings(ClusterCase):
         self.assertLess(stopped - found, 1000 * patience(1))
         late = [e for e in self.events("mail", ip=self.first) if e["wall_ms"] > stopped + 1000 * patience(1)]
         self.assertEqual(late, [])
+        # what it was refused went out from the other network, never from its neighbour, which the list's word is about, too
+        refused = {e["rcpt"] for p in ("google", "yahoo") for e in self.events("refused", provider=p, ip=self.first, stage="rcpt")}
+        self.assertTrue(refused)
+        took = {e["rcpt"]: e["ip"] for e in self.events("accepted") if e["rcpt"] in refused}
+        self.assertEqual(took, dict.fromkeys(refused, self.other))
         incident = next(i for i in self.cluster.incidents(every=False) if i["source"] == self.first and not i["provider"])
         self.assertIn("reported by its users", incident["cause"] + json.dumps(self.listings(self.first)))
         self.assertIn(f"https://removal.example/{ACT}", incident["next_step"])

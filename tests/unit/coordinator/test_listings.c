@@ -13,8 +13,8 @@
 
 static Remuda__BlocklistCode code[3];
 static Remuda__BlocklistCode *codes[3] = {&code[0], &code[1], &code[2]};
-static Remuda__Blocklist list[5];
-static Remuda__Blocklist *lists[5] = {&list[0], &list[1], &list[2], &list[3], &list[4]};
+static Remuda__Blocklist list[6];
+static Remuda__Blocklist *lists[6] = {&list[0], &list[1], &list[2], &list[3], &list[4], &list[5]};
 static char *named[] = {(char *)(uintptr_t) "using a list"};
 static struct rmd_watch_settings settings;
 
@@ -22,6 +22,7 @@ static struct rmd_watch_settings settings;
 #define SLOW "slow.test"
 #define ALERT "alert.test"
 #define DBL "dbl.test"
+#define URL "url.test"
 
 static void make_list(size_t i, const char *name, uint32_t tier, uint32_t kinds) {
     Remuda__Blocklist *l = &list[i];
@@ -62,13 +63,14 @@ static struct cw *world(void) {
     make_list(3, DBL, RMD_TIER_ACT, RMD_LIST_DOMAIN);
     make_list(4, "off.test", RMD_TIER_ACT, RMD_LIST_IP4);
     list[4].enabled = false;
+    make_list(5, URL, RMD_TIER_ALERT, RMD_LIST_URL);
     settings = (struct rmd_watch_settings){.enabled = true,
                                            .per_hour = 400,
                                            .per_day = 4000,
                                            .neighbours = 8,
                                            .neighbours_every_ms = 3600000,
                                            .list = lists,
-                                           .n_lists = 5};
+                                           .n_lists = 6};
     struct cw *w = rmd_alloc(sizeof *w);
     cw_init(w, 7);
     w->o.watch = &settings;
@@ -235,7 +237,7 @@ static void each_node_asks_about_its_own_and_a_lost_ones_sources_move(void **sta
     for (size_t i = 0; i < a->watch->n_subject; i++)
         neighbours += a->watch->subject[i]->neighbour;
     assert_in_range(neighbours, 6, 8);                   /* of 203.0.113.0/24; never our own */
-    assert_int_equal(a->watch->n_list, 4);               /* the one that is off stays here */
+    assert_int_equal(a->watch->n_list, 5);               /* the one that is off stays here */
     assert_string_equal(a->watch->list[0]->removal, ""); /* what is for people, too */
     uint32_t hour = a->watch->per_hour + b->watch->per_hour,
              one = a->watch->list[0]->per_hour + b->watch->list[0]->per_hour;
@@ -267,7 +269,7 @@ static void nothing_is_asked_before_it_is_switched_on(void **state) {
     settings.enabled = true;
     rmd_coord_watch_set(w->core, &settings); /* as after a reload */
     cw_pass(w, 2000, 500);
-    assert_int_equal(a->watch->n_list, 4);
+    assert_int_equal(a->watch->n_list, 5);
     found(w, a, ACT, "203.0.113.7", 0x7f000002);
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_QUARANTINED);
     settings.enabled = false;
@@ -275,6 +277,63 @@ static void nothing_is_asked_before_it_is_switched_on(void **state) {
     cw_pass(w, 120000, 5000);
     assert_int_equal(a->watch->n_list, 0);
     assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_PROBING); /* nobody would ever notice its end */
+    done(w);
+}
+
+static size_t who_ask_about(const struct cw_node *a, const struct cw_node *b, const char *name) {
+    return (size_t)(subject_in(a, name) != NULL) + (size_t)(subject_in(b, name) != NULL);
+}
+
+/* The host of a stream's unsubscribe link is in every mail: lists of links know it, and its parents, as lists of domains know senders. */
+static void links_are_asked_about_by_their_hosts(void **state) {
+    (void)state;
+    static const struct {
+        const char *url, *asked[3], *not_asked;
+    } rows[] = {
+        {"https://u.links.example/r/{token}", {"u.links.example", "links.example"}, "example"},
+        {"https://Click.Shop.co.uk:8443/{token}", {"click.shop.co.uk", "shop.co.uk"}, "co.uk"},
+        {"https://one.example?t={token}", {"one.example"}, NULL},
+        {"https://{token}.example/", {NULL}, NULL},
+        {"no link", {NULL}, "no link"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cw *w = world();
+        struct cw_node *a, *b;
+        Remuda__StreamRecord r = REMUDA__STREAM_RECORD__INIT;
+        r.priority = 5;
+        r.unsubscribe_url = (char *)(uintptr_t)rows[i].url;
+        two_networks(w, &a, &b);
+        uint64_t usual = a->watch->n_subject + b->watch->n_subject, more = 0;
+        cw_stream(w, "links", &r);
+        cw_pass(w, 2000, 500);
+        for (; rows[i].asked[more]; more++)
+            if (who_ask_about(a, b, rows[i].asked[more]) != 1)
+                fail_msg("%s: \"%s\" is asked about by %zu", rows[i].url, rows[i].asked[more],
+                         who_ask_about(a, b, rows[i].asked[more]));
+        assert_true(!rows[i].not_asked || who_ask_about(a, b, rows[i].not_asked) == 0);
+        assert_int_equal(a->watch->n_subject + b->watch->n_subject, usual + more);
+        done(w);
+    }
+}
+
+static void a_listed_link_is_told_and_stops_nothing(void **state) {
+    (void)state;
+    struct cw *w = world();
+    struct cw_node *a = cw_node_add(w, "n1");
+    Remuda__StreamRecord r = REMUDA__STREAM_RECORD__INIT;
+    r.priority = 5;
+    r.unsubscribe_url = (char *)(uintptr_t) "https://u.links.example/r/{token}";
+    cw_stream(w, "links", &r);
+    cw_source(w, "203.0.113.7", "n1", 0);
+    cw_pass(w, 2000, 500);
+    found(w, a, URL, "203.0.113.7", 0x7f000002); /* a list of links doesn't know addresses */
+    assert_int_equal(cw_events(w, "listing.found"), 0);
+    found(w, a, URL, "links.example", 0x7f000002);
+    assert_int_equal(cw_events(w, "listing.found"), 1);
+    assert_int_equal(incidents(w).open, 1);
+    assert_string_equal(incidents(w).incident.subject, "links.example");
+    assert_false(paused(w, "links"));
+    assert_int_equal(state_of(w, "203.0.113.7"), RMD_LANE_OPEN);
     done(w);
 }
 
@@ -647,6 +706,7 @@ int main(void) {
         cmocka_unit_test(what_a_listing_does),
         cmocka_unit_test(each_node_asks_about_its_own_and_a_lost_ones_sources_move),
         cmocka_unit_test(nothing_is_asked_before_it_is_switched_on),
+        cmocka_unit_test(links_are_asked_about_by_their_hosts),
         cmocka_unit_test(a_node_is_believed_about_its_own_subjects_only),
         cmocka_unit_test(a_listing_of_the_acting_tier_stops_the_source_everywhere),
         cmocka_unit_test(a_refusal_that_names_a_list_is_confirmed_by_asking_it),
@@ -655,6 +715,7 @@ int main(void) {
         cmocka_unit_test(alerts_stop_nothing_and_share_an_incident),
         cmocka_unit_test(a_snowshoe_list_pauses_the_stream_and_moves_nothing),
         cmocka_unit_test(a_listed_domain_pauses_its_bulk_streams),
+        cmocka_unit_test(a_listed_link_is_told_and_stops_nothing),
         cmocka_unit_test(neighbours_only_alert_and_a_range_asks_about_the_rest),
         cmocka_unit_test(history_knows_relistings_and_where_removal_was_asked),
         cmocka_unit_test(a_check_by_hand_waits_for_the_lists),

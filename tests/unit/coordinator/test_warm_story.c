@@ -435,8 +435,10 @@ static void nothing_waits_for_a_lane_when_it_is_urgent(void **state) {
     cw_submit(w, "urgent", google, 4, 100);
     cw_pass(w, HOUR, STEP);
     assert_int_equal(sent_by(w, cold, 0), 4);
-    /* A warm one comes: what is urgent goes from there first. */
+    /* A warm one comes: what is urgent goes from there first, though the cold one has room again. */
+    cw_pass(w, 2 * HOUR, STEP);
     add(w, "198.51.100.9", "story", 1000);
+    assert_int_equal(look(w, "203.0.113.7", "google").v.free, 4);
     cw_submit(w, "urgent", google, 50, 200);
     cw_pass(w, 2 * HOUR, STEP);
     assert_int_equal(sent_by(w, cold, 0), 4);
@@ -628,6 +630,55 @@ static void domains_warm_up_too(void **state) {
     done(w);
 }
 
+static unsigned said_of; /* scope of what receivers defer every sixth RCPT for; 0: they take all */
+
+static void defers_a_sixth(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                           Remuda__Outcome *o) {
+    (void)n;
+    (void)l;
+    (void)email;
+    if (said_of && w->n_rcpts % 6 == 0)
+        cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_RATE_LIMITED, RMD_ACTION_RETRY, said_of, false);
+}
+
+/* A domain and a source of its mail warm up together: what is said of the one holds that one's stage only. */
+static void who_is_refused_is_held(void **state) {
+    (void)state;
+    static const struct {
+        unsigned scope;
+        uint32_t domain, source; /* the stage after that day */
+        const char *held;        /* whose gate says so, on that day */
+    } rows[] = {{0, 7, 7, NULL},
+                {RMD_SCOPE_SENDING_DOMAIN, 6, 8, "example.org"},
+                {RMD_SCOPE_LANE, 6, 7, "203.0.113.7"}, /* the domain is held for one good day, and this is it */
+                {0, 7, 7, NULL}};
+    struct cw *w = world();
+    Remuda__StreamRecord r = REMUDA__STREAM_RECORD__INIT;
+    r.domain_warmup = (char *)(uintptr_t) "story";
+    r.priority = 5;
+    cw_stream(w, "new", &r);
+    add(w, "203.0.113.7", "story", 0);
+    struct rmd_command m = {.kind = RMD_CMD_WARMUP_SET, .name = "203.0.113.7", .number = 6, .reason = "known"};
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    m.name = "example.org";
+    assert_int_equal(cw_command(w, &m), RMD_OK);
+    w->answer = defers_a_sixth;
+    for (uint32_t d = 0; d < sizeof rows / sizeof rows[0]; d++) {
+        size_t back = cw_events(w, "warmup.back");
+        said_of = rows[d].scope;
+        cw_submit(w, "new", google, 300, 300 * d);
+        cw_pass(w, DAY, STEP);
+        struct looked domain = look(w, "example.org", "google"), source = look(w, "203.0.113.7", "google");
+        if (domain.v.stage != rows[d].domain || source.v.stage != rows[d].source)
+            fail_msg("day %u: the domain is on stage %u, the source on %u", d, domain.v.stage, source.v.stage);
+        assert_int_equal(cw_events(w, "warmup.back") - back, rows[d].held != NULL);
+        if (rows[d].held)
+            assert_non_null(
+                strstr(look(w, rows[d].held, "google").detail, "gate deferrals at 1")); /* about a sixth */
+    }
+    done(w);
+}
+
 static void what_binds_is_said(void **state) {
     (void)state;
     struct cw *w = world();
@@ -788,6 +839,7 @@ int main(void) {
         cmocka_unit_test(places_in_a_network),
         cmocka_unit_test(a_provider_that_wants_to_know_first),
         cmocka_unit_test(domains_warm_up_too),
+        cmocka_unit_test(who_is_refused_is_held),
         cmocka_unit_test(what_binds_is_said),
         cmocka_unit_test(a_warm_up_follows_its_provider_through_reloads),
         cmocka_unit_test(moved_work_goes_to_warm_lanes),

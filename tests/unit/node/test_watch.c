@@ -192,15 +192,17 @@ static void ipv6_and_domains_have_tests_of_their_own(void **state) {
     struct world *w = rmd_alloc(sizeof *w);
     open_world(w);
     Remuda__Blocklist six = list("six.test", RMD_LIST_IP6, 3600000, 1000, 10000),
-                      domain = list("dbl.test", RMD_LIST_DOMAIN, 3600000, 1000, 10000);
-    Remuda__Blocklist *lists[] = {&six, &domain};
+                      domain = list("dbl.test", RMD_LIST_DOMAIN, 3600000, 1000, 10000),
+                      url = list("url.test", RMD_LIST_URL, 3600000, 1000, 10000);
+    Remuda__Blocklist *lists[] = {&six, &domain, &url};
     Remuda__WatchSubject a = REMUDA__WATCH_SUBJECT__INIT, b = REMUDA__WATCH_SUBJECT__INIT;
     Remuda__WatchSubject *subjects[] = {&a, &b};
     Remuda__Watch m = REMUDA__WATCH__INIT;
     a.name = (char *)(uintptr_t) "2001:db8::7";
     b.name = (char *)(uintptr_t) "news.example.net";
     m.list = lists;
-    m.n_list = m.n_subject = 2;
+    m.n_list = 3;
+    m.n_subject = 2;
     m.subject = subjects;
     m.per_hour = m.per_day = 1000;
     rmd_watch_assign(w->w, &m, w->now);
@@ -208,10 +210,12 @@ static void ipv6_and_domains_have_tests_of_their_own(void **state) {
     size_t found = 0;
     for (size_t i = 0; i < w->queries; i++)
         found += strncmp(w->asked[i], "1.0.0.0.0.0.f.7.f.f.f.f.0.", 26) == 0 ||
-                 strcmp(w->asked[i], "test.dbl.test") == 0 || strcmp(w->asked[i], "invalid.dbl.test") == 0;
-    assert_int_equal(found, 3);
-    pass(w, 5000);
-    assert_int_equal(count(w, NULL, RMD_FINDING_CLEAN), 2);
+                 strcmp(w->asked[i], "test.dbl.test") == 0 || strcmp(w->asked[i], "invalid.dbl.test") == 0 ||
+                 strcmp(w->asked[i], "test.url.test") == 0 || strcmp(w->asked[i], "invalid.url.test") == 0;
+    assert_int_equal(found, 5);
+    pass(w, 10000);
+    assert_int_equal(count(w, NULL, RMD_FINDING_CLEAN), 3); /* the name, from the list of domains and that of links */
+    assert_int_equal(count(w, "news.example.net", RMD_FINDING_CLEAN), 2);
     close_world(w);
 }
 

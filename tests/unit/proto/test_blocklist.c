@@ -47,6 +47,36 @@ static void a_subject_becomes_a_name_below_the_zone(void **state) {
     }
 }
 
+/* Lists of addresses are asked about addresses of their family; those of domains and those of links, about names. */
+static void each_kind_of_list_answers_about_its_own(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t kinds;
+        bool ip4, ip6, domain;
+    } rows[] = {
+        {RMD_LIST_IP4, true, false, false},
+        {RMD_LIST_IP6, false, true, false},
+        {RMD_LIST_DOMAIN, false, false, true},
+        {RMD_LIST_URL, false, false, true},
+        {RMD_LIST_IP4 | RMD_LIST_IP6, true, true, false},
+        {RMD_LIST_IP4 | RMD_LIST_URL, true, false, true},
+        {0, false, false, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        Remuda__Blocklist l = REMUDA__BLOCKLIST__INIT;
+        l.kinds = rows[i].kinds;
+        if (rmd_blocklist_answers(&l, rmd_subject_kind("203.0.113.7")) != rows[i].ip4 ||
+            rmd_blocklist_answers(&l, rmd_subject_kind("2001:db8::7")) != rows[i].ip6 ||
+            rmd_blocklist_answers(&l, rmd_subject_kind("news.example.net")) != rows[i].domain)
+            fail_msg("kinds %u", rows[i].kinds);
+    }
+    struct rmd_blocklists l = shipped();
+    static const char *const names[] = {"dbl.spamhaus.org", "multi.surbl.org", "multi.uribl.com"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_true(rmd_blocklist_answers(rmd_blocklists_find(&l, names[i]), RMD_LIST_DOMAIN));
+    rmd_blocklists_release(&l);
+}
+
 /* ---------------------------------------------------------------- answers */
 
 static void an_answer_counts_only_with_a_documented_code(void **state) {
@@ -300,6 +330,7 @@ static void a_key_comes_from_a_file_beside_the_list(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_subject_becomes_a_name_below_the_zone),
+        cmocka_unit_test(each_kind_of_list_answers_about_its_own),
         cmocka_unit_test(an_answer_counts_only_with_a_documented_code),
         cmocka_unit_test(a_refusal_names_a_list_by_its_zone_or_by_a_word_of_its_own),
         cmocka_unit_test(the_shipped_lists_are_in_their_tiers),

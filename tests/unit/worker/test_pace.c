@@ -129,6 +129,75 @@ static void connects_are_paced(void **state) {
     world_free(x);
 }
 
+static size_t delivered_of(const struct world *x, uint64_t lease) {
+    size_t n = 0;
+    for (size_t i = 0; i < x->outcomes; i++)
+        n += x->outcome[i].lease == lease && x->outcome[i].kind == RMD_OUTCOME_DELIVERED;
+    return n;
+}
+
+/* A source that is to go at half its pace: half of every ceiling of its lanes, whichever names it, and of no other source's. */
+static void half_the_pace_is_half_of_every_ceiling(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    struct world_policy p;
+    world_policy_init(&p);
+    p.provider[0].rate_per_minute = 120;
+    p.provider[0].connects_per_minute = 6;
+    p.provider[0].connections = 4;
+    p.source[0].pace_percent = 50;
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 1000});
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 1000, .source = 2});
+    world_run(x, 120000);
+    assert_in_range(delivered_of(x, 1), 117, 121); /* a lane that began then */
+    assert_in_range(delivered_of(x, 2), 235, 241);
+    assert_int_equal(x->pace.per_minute, 60);
+    assert_int_equal(x->pace.connects_per_minute, 3);
+    assert_int_equal(x->pace.connections, 2);
+    p.source[0].pace_percent = 0;
+    world_policy(x, &p);
+    size_t before = delivered_of(x, 1);
+    world_run(x, 120000);
+    assert_in_range(delivered_of(x, 1) - before, 235, 241);
+    p.source[0].pace_percent = 50; /* one that goes already */
+    world_policy(x, &p);
+    before = delivered_of(x, 1);
+    world_run(x, 300000);
+    assert_in_range(delivered_of(x, 1) - before, 290, 301);
+    assert_int_equal(x->pace.per_minute, 60);
+    assert_int_equal(x->pace.connects_per_minute, 3);
+    assert_int_equal(x->pace.connections, 2);
+    world_lease(x, (struct world_lease){.id = 3, .provider = "big", .domain = "big.test", .n = 10, .rate = 40});
+    before = delivered_of(x, 1) + delivered_of(x, 3);
+    world_run(x, 120000);
+    assert_in_range(delivered_of(x, 1) + delivered_of(x, 3) - before, 38, 41); /* half of its share */
+    world_free(x);
+}
+
+/* Where nothing is limited, half of what it did lately; from there it rises by itself. */
+static void half_the_pace_of_a_lane_without_ceilings(void **state) {
+    (void)state;
+    struct world *x = world_ready();
+    struct world_policy p;
+    world_lease(x, (struct world_lease){.id = 1, .provider = "big", .domain = "big.test", .n = 600});
+    world_lease(x, (struct world_lease){.id = 2, .provider = "big", .domain = "big.test", .n = 600, .source = 2});
+    world_run(x, 1000);
+    assert_int_equal(world_count(x, RMD_OUTCOME_DELIVERED, 0), 1200);
+    world_policy_init(&p);
+    p.source[0].pace_percent = 50;
+    world_policy(x, &p);
+    world_lease(x, (struct world_lease){.id = 3, .provider = "big", .domain = "big.test", .n = 600});
+    world_lease(x, (struct world_lease){.id = 4, .provider = "big", .domain = "big.test", .n = 600, .source = 2});
+    world_run(x, 1000);
+    assert_in_range(delivered_of(x, 3), 295, 305);
+    assert_int_equal(delivered_of(x, 4), 600);
+    world_run(x, 60000);
+    assert_int_equal(delivered_of(x, 3), 600);
+    assert_true(x->pace.slowed);
+    world_free(x);
+}
+
 static const char *slow_dot(struct world *x, struct world_conn *c, const char *l) {
     (void)x;
     (void)c;
@@ -253,6 +322,8 @@ int main(void) {
         cmocka_unit_test(width_follows),
         cmocka_unit_test(a_share_is_kept_to_the_message),
         cmocka_unit_test(connects_are_paced),
+        cmocka_unit_test(half_the_pace_is_half_of_every_ceiling),
+        cmocka_unit_test(half_the_pace_of_a_lane_without_ceilings),
         cmocka_unit_test(a_tarpit_holds_up_only_itself),
         cmocka_unit_test(lanes_and_sites_share_one_connection),
         cmocka_unit_test(the_same_seed_does_the_same),
