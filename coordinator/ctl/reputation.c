@@ -156,8 +156,9 @@ void rmd_ctl_show_stopped_sites(const json_t *sites) {
 }
 
 void rmd_ctl_show_pace(const json_t *lanes) {
-    struct rmd_table *t = rmd_table_new("PACE OF|>A MINUTE|>AN HOUR|>CONNECTIONS|>IN USE|>NEW A MINUTE|SLOWED SINCE|RESTS "
-                                        "UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");
+    struct rmd_table *t =
+        rmd_table_new("PACE OF|>A MINUTE|>AN HOUR|>CONNECTIONS|>IN USE|>NEW A MINUTE|SLOWED SINCE|RESTS "
+                      "UNTIL|>DEFERRED OF LATE|>TOLD BEFORE");
     json_t *l, *s;
     size_t i, k;
     json_array_foreach(lanes, i, l) {

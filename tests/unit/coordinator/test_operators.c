@@ -65,7 +65,8 @@ static void a_changed_source_keeps_what_it_has_used(void **state) {
     cw_pass(w, 5000, 500);
     assert_int_equal(delivered(w, &id), 15);
     /* Retired and brought back, also across a restart, it is the same address to receivers, and to the ledger. */
-    assert_int_equal(source_state(w, "203.0.113.7", RMD_SOURCE_RETIRING), RMD_OK); /* without leases: retired at once */
+    assert_int_equal(source_state(w, "203.0.113.7", RMD_SOURCE_RETIRING),
+                     RMD_OK); /* without leases: retired at once */
     assert_int_equal(source(w, RMD_CMD_SOURCE_PUT, "203.0.113.7", "n1", "b.example.org", 20), RMD_ECONFLICT);
     cw_crash(w, false);
     assert_int_equal(source(w, RMD_CMD_SOURCE_ADD, "203.0.113.7", "n1", "b.example.org", 18), RMD_OK);
