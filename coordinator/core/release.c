@@ -17,12 +17,11 @@ static struct rmd_schedule schedule_of(const struct rmd_campaign *k) {
 }
 
 static struct rmd_release release_of(const struct rmd_campaign *k) {
-    return (struct rmd_release){.s = schedule_of(k),
-                                .from_wall_ms = k->rec->release_wall_ms ? k->rec->release_wall_ms
-                                                : k->rec->start_wall_ms ? k->rec->start_wall_ms
-                                                                        : k->rec->accepted_wall_ms,
-                                .base = k->rec->release_base,
-                                .rows = k->rec->rows};
+    int64_t start = k->rec->start_wall_ms, from = k->rec->release_wall_ms;
+    if (!from || (k->rec->started && from < start)) /* it was due while the campaign was put off */
+        from = start ? start : k->rec->accepted_wall_ms;
+    return (struct rmd_release){
+        .s = schedule_of(k), .from_wall_ms = from, .base = k->rec->release_base, .rows = k->rec->rows};
 }
 
 bool rmd_release_paced(const struct rmd_campaign *k) {

@@ -18,13 +18,18 @@ static uint64_t left(const struct rmd_release *r) {
 static uint64_t after(const struct rmd_release *r, uint64_t n) {
     uint64_t all = left(r), total = r->s.over_ms ? slices(&r->s) : 0;
     if (r->s.over_ms)
-        return n >= total ? UINT64_MAX : r->base + all * n / total;
+        return n >= total || !all ? UINT64_MAX : r->base + all * n / total;
     return n >= (all + r->s.batch - 1) / r->s.batch ? UINT64_MAX : r->base + n * r->s.batch;
 }
 
+/* Nothing is released before the start, also when it was due before that. */
+static int64_t first_step(const struct rmd_release *r) {
+    return r->from_wall_ms > r->s.start_wall_ms ? r->from_wall_ms : r->s.start_wall_ms;
+}
+
 static uint64_t steps(const struct rmd_release *r, int64_t wall_ms) {
-    int64_t step = r->s.over_ms ? slice_ms(&r->s) : r->s.every_ms;
-    return wall_ms < r->from_wall_ms ? 0 : 1 + (uint64_t)((wall_ms - r->from_wall_ms) / step);
+    int64_t step = r->s.over_ms ? slice_ms(&r->s) : r->s.every_ms, first = first_step(r);
+    return wall_ms < first ? 0 : 1 + (uint64_t)((wall_ms - first) / step);
 }
 
 static bool paced(const struct rmd_schedule *s) {
@@ -53,38 +58,48 @@ int64_t rmd_release_next(const struct rmd_release *r, int64_t wall_ms) {
         if (n >= total)
             n = total - 1;
     }
-    return r->from_wall_ms + (int64_t)n * step;
+    return first_step(r) + (int64_t)n * step;
 }
 
 int64_t rmd_release_end(const struct rmd_release *r) {
     if (!paced(&r->s))
         return r->s.start_wall_ms;
-    uint64_t n = r->s.over_ms ? slices(&r->s) : (left(r) + r->s.batch - 1) / r->s.batch;
-    return r->from_wall_ms + (int64_t)(n ? n - 1 : 0) * (r->s.over_ms ? slice_ms(&r->s) : r->s.every_ms);
+    uint64_t all = left(r), n = !all ? 0 : r->s.over_ms ? slices(&r->s) : (all + r->s.batch - 1) / r->s.batch;
+    return first_step(r) + (int64_t)(n ? n - 1 : 0) * (r->s.over_ms ? slice_ms(&r->s) : r->s.every_ms);
+}
+
+static bool same_pace(const struct rmd_schedule *a, const struct rmd_schedule *b) {
+    return a->over_ms == b->over_ms && a->batch == b->batch && a->every_ms == b->every_ms;
 }
 
 static int64_t step_ms(const struct rmd_schedule *s) {
     return s->over_ms ? slice_ms(s) : s->batch ? s->every_ms : 0;
 }
 
-/* When the old plan last released something, or would have: its clock goes on. */
+/* When the old plan last released something, or would have: its clock goes on. One that waits for its first step has it from the plan before.
+ * Never later than now: a record of a campaign that was put off once told no more than its start. */
 static int64_t last_step(const struct rmd_release *r, int64_t wall_ms) {
-    return r->from_wall_ms + ((int64_t)steps(r, wall_ms) - 1) * step_ms(&r->s);
+    int64_t n = (int64_t)steps(r, wall_ms), step = step_ms(&r->s);
+    int64_t last = n ? first_step(r) + (n - 1) * step : r->from_wall_ms - step;
+    return last < wall_ms ? last : wall_ms;
 }
 
 struct rmd_release rmd_release_changed(const struct rmd_release *old, const struct rmd_schedule *s, uint64_t offered,
                                        bool begun, int64_t now_wall_ms) {
     bool pace = paced(&old->s);
     uint64_t had = !pace ? UINT64_MAX : after(old, steps(old, now_wall_ms));
-    int64_t begin = s->start_wall_ms > now_wall_ms ? s->start_wall_ms : now_wall_ms;
+    bool put_off = s->start_wall_ms > now_wall_ms;
     bool all = had == UINT64_MAX;
-    struct rmd_release r = {.s = *s, .from_wall_ms = begin, .base = offered, .rows = old->rows};
+    struct rmd_release r = {
+        .s = *s, .from_wall_ms = put_off ? s->start_wall_ms : now_wall_ms, .base = offered, .rows = old->rows};
     if (!all && had > offered)
         r.base = had;
-    if (!begun)
+    if (all && pace && same_pace(&old->s, s)) /* its start alone changes */
+        r.base = old->rows;
+    if (!begun && !r.base)
         return r;
     int64_t next = (all ? now_wall_ms : last_step(old, now_wall_ms)) + step_ms(s);
-    r.from_wall_ms = next > begin ? next : begin;
+    r.from_wall_ms = put_off || next > now_wall_ms ? next : now_wall_ms; /* the start may be taken back */
     return r;
 }
 
@@ -146,14 +161,17 @@ bool rmd_schedule_check(const struct rmd_schedule *s, uint64_t rows, int64_t now
     return !wrong && check_start(s, now_wall_ms, why) && check_period(s, rows, life_ms, why);
 }
 
+/* One that is put off had released its base. */
 static uint64_t released(const struct rmd_release *r, int64_t wall_ms) {
-    uint64_t n = rmd_release_at(r, wall_ms);
+    uint64_t n = wall_ms < r->s.start_wall_ms ? r->base : rmd_release_at(r, wall_ms);
     return n < r->rows ? n : r->rows;
 }
 
 struct rmd_forecast rmd_release_forecast(const struct rmd_release *r, int64_t now_wall_ms) {
     struct rmd_forecast f = {.released = released(r, now_wall_ms), .all_wall_ms = rmd_release_end(r)};
     int64_t next = rmd_release_next(r, now_wall_ms);
+    if (next != RMD_NEVER && released(r, next) == f.released) /* put off for less than its step */
+        next = rmd_release_next(r, next);
     if (next == RMD_NEVER)
         return f;
     f.next_wall_ms = next;

@@ -12,7 +12,11 @@
  *
  * A change releases nothing by itself: what the old plan had released stays released, and the new one's first release comes when its own step
  * (every_ms, or a slice) is over since the old one's last. So a plan that is changed again and again releases at most one step in each of its
- * steps. A plan that had released everything (as one without a pace has) stands at what was offered, and at the moment of the change.
+ * steps. A plan that had released everything (as one without a pace has) stands at what was offered, and at the moment of the change;
+ * unless its pace stays as it is.
+ *
+ * Putting off is such a change: meanwhile nothing is offered, but what was released is still told as released, and when the next release was due
+ * is kept beside the start, so that it is due then again when the start is taken back: at once, when that has passed.
  *
  * Age counts from the start: that is when the mail begins to wait for its receivers. Pure. Wall clock in milliseconds. */
 #ifndef REMUDA_SCHEDULE_H
@@ -30,7 +34,7 @@ struct rmd_schedule {
     int64_t every_ms;
 };
 
-/* As it runs: from `from_wall_ms` on, when `base` recipients had been offered already. */
+/* As it runs: its first step is due at `from_wall_ms`, but not before its start; `base` recipients were released, or offered, by then. */
 struct rmd_release {
     struct rmd_schedule s;
     int64_t from_wall_ms;
@@ -50,7 +54,7 @@ struct rmd_release rmd_release_changed(const struct rmd_release *old, const stru
 
 /* What people are told of it; recipients are never more than rows. */
 struct rmd_forecast {
-    uint64_t released, next; /* next: how many the next release adds */
+    uint64_t released, next; /* also when it is put off; next: how many the next release adds */
     int64_t next_wall_ms;    /* 0: there is none */
     int64_t all_wall_ms;
 };

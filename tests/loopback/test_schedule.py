@@ -66,6 +66,19 @@ class Schedule(ClusterCase):
         told = [e for e in self.cluster.events(type="campaign.scheduled") if e["campaign"] == k["id"]]
         self.assertTrue(told and told[0]["text"].endswith(": enough"), told)
 
+    def test_putting_off_is_taken_back(self):
+        k = self.send([f"off{i}@a.test" for i in range(12)], "--batch", "3", "--every", "6s")
+        self.cluster.until(lambda: len(self.left("off")) == 3, "the first batch", timeout_s=5)
+        said = self.cluster.remuda("campaign", "set", k["id"], "--at", "tomorrow 09:00", as_json=False).out
+        self.assertIn("released  3 of 12", said)
+        self.assertRegex(said, r"next      3 at .* 09:00:00, ")
+        said = self.cluster.remuda("campaign", "set", k["id"], "--at", "now", as_json=False).out
+        self.assertIn("released  3 of 12", said)
+        self.cluster.until(lambda: len(self.left("off")) == 6, "the second batch", timeout_s=10)
+        left = self.left("off")
+        self.assertGreaterEqual(left[3] - left[0], 5000)
+        self.assertLess(left[3] - left[0], 9000)
+
     def test_spread(self):
         k = self.send([f"spread{i}@a.test" for i in range(60)], "--over", "6s")
         self.cluster.settled(k["id"], 20)

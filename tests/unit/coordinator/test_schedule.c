@@ -442,6 +442,150 @@ static void what_was_released_stays(void **state) {
     assert_int_equal(rmd_release_at(&then, 7 * MIN), 50);
 }
 
+/* Put off and taken back while it runs: what was released stays so and is told so, parts keep their size, and the next one is due a step after
+ * the last one was released, or at once when that has passed. */
+static void putting_off_can_be_taken_back(void **state) {
+    (void)state;
+    const struct rmd_schedule_change none = {0}, smaller = {.set_batch = true,
+                                                            .set_every = true,
+                                                            .s = {.batch = 20, .every_ms = 5 * MIN}};
+    const struct {
+        const char *what;
+        struct rmd_schedule s;
+        int64_t off, back;                  /* when the change comes, since it was accepted */
+        int64_t off_by;                     /* until then: how long after `off` */
+        struct rmd_schedule_change between; /* while it is put off */
+        unsigned had, n;                    /* released by then; and by the next release */
+        int64_t planned, next;              /* when the next release is due, before and after it is taken back */
+    } rows[] = {
+        {"batches", {0, 0, 50, 10 * MIN}, 4 * MIN, 5 * MIN, 24 * H, none, 50, 50, 24 * H + 4 * MIN, 10 * MIN},
+        {"batches, the second one is out",
+         {0, 0, 50, 10 * MIN},
+         14 * MIN,
+         15 * MIN,
+         24 * H,
+         none,
+         100,
+         50,
+         24 * H + 14 * MIN,
+         20 * MIN},
+        {"batches, long after", {0, 0, 50, 10 * MIN}, 4 * MIN, 3 * H, 24 * H, none, 50, 50, 24 * H + 4 * MIN, 3 * H},
+        {"batches, for less than a step",
+         {0, 0, 50, 10 * MIN},
+         4 * MIN,
+         5 * MIN,
+         2 * MIN,
+         none,
+         50,
+         50,
+         10 * MIN,
+         10 * MIN},
+        {"batches, others meanwhile",
+         {0, 0, 50, 10 * MIN},
+         2 * MIN,
+         3 * MIN,
+         24 * H,
+         smaller,
+         50,
+         20,
+         24 * H + 2 * MIN,
+         5 * MIN},
+        /* over 60 h a slice is 10 minutes; 1000 recipients in 360 slices, and then the other 998 or 995 */
+        {"spread", {0, 60 * H, 0, 0}, 4 * MIN, 5 * MIN, 24 * H, none, 2, 2, 24 * H + 4 * MIN, 10 * MIN},
+        {"spread, the second slice is out",
+         {0, 60 * H, 0, 0},
+         14 * MIN,
+         15 * MIN,
+         24 * H,
+         none,
+         5,
+         2,
+         24 * H + 14 * MIN,
+         20 * MIN},
+        {"spread, long after", {0, 60 * H, 0, 0}, 4 * MIN, 3 * H, 24 * H, none, 2, 2, 24 * H + 4 * MIN, 3 * H},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (int crash = 0; crash < 2; crash++) {
+            struct cw *w = world();
+            struct rmd_campaign_view v;
+            print_message("  %s%s\n", rows[i].what, crash ? ", after a crash" : "");
+            int64_t t0 = w->now.wall_ms;
+            struct rmd_id id = submit(w, google, 1000, rows[i].s);
+            cw_pass(w, rows[i].off, 5 * S);
+            assert_int_equal(w->n_rcpts, rows[i].had);
+            struct rmd_schedule_change off = {.set_at = true, .s.start_wall_ms = w->now.wall_ms + rows[i].off_by};
+            assert_int_equal(set(w, &id, off), RMD_OK);
+            if (rows[i].between.set_batch)
+                assert_int_equal(set(w, &id, rows[i].between), RMD_OK);
+            cw_campaign(w, &id, &v);
+            assert_true(v.scheduled);
+            assert_int_equal(v.released, rows[i].had);
+            assert_int_equal(v.next_release, rows[i].n);
+            assert_int_equal(v.next_release_wall_ms - t0, rows[i].planned);
+            if (crash)
+                cw_crash(w, false);
+            cw_pass(w, t0 + rows[i].back - w->now.wall_ms, 5 * S);
+            for (int k = 0; k < 3; k++) /* said more than once it releases no more */
+                assert_int_equal(set(w, &id, (struct rmd_schedule_change){.set_at = true}), RMD_OK);
+            cw_campaign(w, &id, &v);
+            assert_false(v.scheduled);
+            unsigned due = rows[i].next <= rows[i].back ? rows[i].n : 0;
+            assert_int_equal(v.released, rows[i].had + due);
+            if (!due) {
+                assert_int_equal(v.next_release_wall_ms - t0, rows[i].next);
+                assert_int_equal(v.next_release, rows[i].n);
+                cw_pass(w, t0 + rows[i].next - w->now.wall_ms - S, S);
+                assert_int_equal(w->n_rcpts, rows[i].had);
+            }
+            cw_pass(w, 5 * S, S);
+            assert_int_equal(w->n_rcpts, rows[i].had + rows[i].n);
+            done(w);
+        }
+    }
+}
+
+static void set_and_back(struct rmd_release *r, int64_t off, int64_t start, int64_t back, uint64_t offered) {
+    struct rmd_schedule s = r->s;
+    s.start_wall_ms = start;
+    struct rmd_release then = rmd_release_changed(r, &s, offered, true, off);
+    assert_int_equal(rmd_release_at(&then, start - 1), 0); /* nothing is offered */
+    s.start_wall_ms = start + H;                           /* and once more: nothing of it was offered, it may be */
+    then = rmd_release_changed(&then, &s, 0, false, off);
+    s.start_wall_ms = 0;
+    *r = rmd_release_changed(&then, &s, 0, false, back);
+}
+
+/* What was released is not released again when nothing of it has been offered yet; all of it stays all of it; and a record of before, which
+ * tells no more than the start, makes it wait for a step and not until then. */
+static void putting_off_is_exact(void **state) {
+    (void)state;
+    const struct rmd_schedule batches = {.batch = 10, .every_ms = H}, spread = {.over_ms = 10 * H};
+    struct rmd_release r = {.s = batches, .from_wall_ms = 0, .rows = 100};
+    set_and_back(&r, 5 * MIN, 24 * H, 6 * MIN, 0);
+    assert_int_equal(rmd_release_at(&r, 6 * MIN), 10);
+    assert_int_equal(rmd_release_at(&r, H - 1), 10);
+    assert_int_equal(rmd_release_at(&r, H), 20);
+
+    const struct rmd_schedule *const pace[] = {&batches, &spread};
+    for (size_t i = 0; i < 2; i++) {
+        r = (struct rmd_release){.s = *pace[i], .from_wall_ms = 0, .rows = 100};
+        struct rmd_schedule s = *pace[i];
+        s.start_wall_ms = 24 * H;
+        struct rmd_release off = rmd_release_changed(&r, &s, 95, true, 11 * H);
+        struct rmd_forecast f = rmd_release_forecast(&off, 11 * H);
+        assert_int_equal(f.released, 100);
+        assert_int_equal(f.next_wall_ms, 0);
+        assert_int_equal(f.all_wall_ms, 24 * H);
+        assert_int_equal(rmd_release_at(&off, 24 * H), UINT64_MAX);
+        set_and_back(&r, 11 * H, 24 * H, 12 * H, 95);
+        assert_int_equal(rmd_release_at(&r, 12 * H), UINT64_MAX);
+    }
+
+    r = (struct rmd_release){.s = batches, .from_wall_ms = 24 * H, .base = 10, .rows = 100};
+    r = rmd_release_changed(&r, &batches, 10, true, 5 * MIN);
+    assert_int_equal(rmd_release_next(&r, 5 * MIN), H + 5 * MIN);
+}
+
 /* No mail is stranded: paused over its start, or past its age with batches still to come. */
 static void it_ends_in_every_state(void **state) {
     (void)state;
@@ -474,6 +618,8 @@ int main(void) {
         cmocka_unit_test(it_can_be_changed_before_and_while_it_runs),
         cmocka_unit_test(a_change_releases_nothing),
         cmocka_unit_test(what_was_released_stays),
+        cmocka_unit_test(putting_off_can_be_taken_back),
+        cmocka_unit_test(putting_off_is_exact),
         cmocka_unit_test(it_ends_in_every_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
