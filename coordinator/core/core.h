@@ -276,10 +276,12 @@ struct rmd_dq *rmd_look_bound(struct rmd_coord *c, struct rmd_pq *q, struct rmd_
 
 /* ---- lease.c */
 struct rmd_lease *rmd_lease_find(struct rmd_node *n, uint64_t id);
-uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *l, struct rmd_entry *e, uint32_t max);
+/* only_probes: nothing but what the lane's source is probed with at sites that stopped it. */
+uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *l, struct rmd_entry *e, uint32_t max,
+                               bool only_probes);
 /* *moved: how many of them moved because of an incident. */
 uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *l, struct rmd_dq *q, uint32_t max,
-                             uint32_t *moved);
+                             bool only_probes, uint32_t *moved);
 void rmd_lease_send(struct rmd_coord *c, struct rmd_lease *l);
 void rmd_lease_state(struct rmd_coord *c, struct rmd_lease *l, enum rmd_lease_state to);
 void rmd_lease_dirty(struct rmd_coord *c, struct rmd_lease *l);

@@ -156,7 +156,8 @@ static bool out_of_reach(struct rmd_coord *c, const struct rmd_lane *lane, const
     return domain < r->n_domain && !rmd_site_in_reach(c, r->domain[domain], lane->source->family);
 }
 
-uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_entry *e, uint32_t max) {
+uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_entry *e, uint32_t max,
+                               bool only_probes) {
     struct rmd_chunk *ch = e->chunk;
     struct rmd_lease *l = NULL;
     uint64_t incident = e->incident;
@@ -182,7 +183,7 @@ uint32_t rmd_lease_build_chunk(struct rmd_coord *c, struct rmd_lane *lane, struc
             break;
         const struct rmd_stopped_site *site;
         if (!rmd_site_lets(c, e->cq->pq, lane, rmd_chunk_domain(ch->rows, i), l, moved, &site) ||
-            !rmd_warm_site_take(c, lane, ch, i))
+            (only_probes && !rmd_site_probes(lane->source, site)) || !rmd_warm_site_take(c, lane, ch, i))
             continue;
         if (!l)
             l = begin(c, lane, e->cq->campaign, e->cq->pq);
@@ -242,7 +243,7 @@ static bool moved_from(struct rmd_coord *c, struct rmd_pq *q, const Remuda__Defe
 }
 
 uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct rmd_dq *q, uint32_t max,
-                             uint32_t *moved) {
+                             bool only_probes, uint32_t *moved) {
     struct rmd_lease *l = NULL;
     size_t bytes = 0;
     uint32_t first = 0;
@@ -267,7 +268,7 @@ uint32_t rmd_lease_build_own(struct rmd_coord *c, struct rmd_lane *lane, struct 
             continue;
         }
         bool probes = rmd_site_probes(lane->source, site); /* it comes back by such */
-        if ((!probes && rmd_sched_avoids(c, q->pq, d->rec, lane->source)) ||
+        if ((!probes && (only_probes || rmd_sched_avoids(c, q->pq, d->rec, lane->source))) ||
             !may_move(c, q->pq, d->rec, lane, *moved))
             continue;
         if (l && (l->n >= max || bytes + d->rec->row.len > RMD_LEASE_BYTES))

@@ -15,7 +15,7 @@
  * - Growth: afterwards a lane takes up to growth_percent of its recent peak hour, in the rolling hour, all its mail counted. A peak counts when it is an
  *   hour old, so growth is geometric by the hour. A lane without a past begins with growth_floor or with the canary's part.
  * - A lane on the stopped source's own network goes on with what it sent (then, or in its recent peak hour), and takes no moved work while
- *   the pool has a warm lane on another network.
+ *   the pool has a warm lane on another network; but for the one recipient that asks a site of "other" that stopped it (site_stop.h).
  * - Lanes that warm up have their plan for growth; what came back goes to them only when no warm lane is in service.
  * - Streams of priority 0 know no canary: urgent mail is little. Growth and the end of the moving hold for them as well.
  * - A refusal of the same class on a target during the canary ends the moving, and that of the target's own work: whoever refuses one

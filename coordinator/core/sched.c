@@ -288,22 +288,25 @@ static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_l
         return 0;
     uint64_t flow = rmd_moving_flow(c, x->pq, l, m);
     max = m->usual && m->usual < max ? (uint32_t)m->usual : max;
+    bool site_probe = rmd_site_probe_due(l->source); /* one recipient, and no moved work: it needs no room for such */
     bool from_end = x->campaign->rec->engagement && x->pq->has_cold && !rmd_warm_is_cold(l->warm);
     struct rmd_list *at = from_end ? x->entries.prev : x->entries.next, *next;
     for (; at != &x->entries; at = next) {
         next = from_end ? at->prev : at->next;
         struct rmd_entry *e = rmd_container(at, struct rmd_entry, in_cq);
-        if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed || entry_avoids(c, e, l))
+        if (!e->chunk->rows || !e->chunk->has_state || e->chunk->failed)
             continue;
+        bool avoids = entry_avoids(c, e, l);
         struct rmd_incident *i = e->incident ? rmd_incident_find(c, e->incident) : NULL;
         bool moves = i && !rmd_incident_is_about(i, l->source);
-        uint64_t room = moves ? rmd_moving_room(c, x->pq, l, i) : flow;
-        if (!room)
+        uint64_t room = avoids ? 0 : moves ? rmd_moving_room(c, x->pq, l, i) : flow;
+        if (!room && !site_probe)
             continue;
-        uint32_t n = rmd_lease_build_chunk(c, l, e, room < max ? (uint32_t)room : max);
-        if (n && moves)
+        uint32_t n = room ? rmd_lease_build_chunk(c, l, e, room < max ? (uint32_t)room : max, false)
+                          : rmd_lease_build_chunk(c, l, e, 1, true);
+        if (n && room && moves)
             rmd_moving_took(c, x->pq, i, n);
-        else if (n)
+        else if (n && room)
             rmd_moving_flowed(c, x->pq, l, m, n);
         if (n && rmd_release_paced(x->campaign) && !x->campaign->rec->engagement && rmd_list_linked(&e->in_cq)) {
             rmd_list_remove(&e->in_cq); /* the next domain's turn */
@@ -322,7 +325,10 @@ static uint32_t deal_own(struct rmd_coord *c, struct rmd_dq *d, struct rmd_lane 
     uint64_t room = stuck ? UINT64_MAX : rmd_moving_flow(c, d->pq, l, m),
              ramp = stuck ? room : rmd_returning_ramp(c, l);
     room = room < ramp ? room : ramp;
-    uint32_t moved = 0, n = room ? rmd_lease_build_own(c, l, d, room < max ? (uint32_t)room : max, &moved) : 0;
+    uint32_t moved = 0;
+    if (!room)
+        return rmd_site_probe_due(l->source) ? rmd_lease_build_own(c, l, d, 1, true, &moved) : 0;
+    uint32_t n = rmd_lease_build_own(c, l, d, room < max ? (uint32_t)room : max, false, &moved);
     if (n > moved && !stuck)
         rmd_moving_flowed(c, d->pq, l, m, n - moved);
     return n;
@@ -385,7 +391,7 @@ static uint32_t deal_bound(struct rmd_coord *c, struct rmd_pq *q, uint32_t most)
     for (struct rmd_dq *d; (d = rmd_look_bound(c, q, &l)) != NULL; rmd_list_remove(&d->in_look)) {
         uint64_t r = rmd_sched_bars(c, q, l) ? 0 : room(c, q, l, false);
         uint32_t max = r < most ? (uint32_t)r : most, moved = 0;
-        uint32_t n = max ? rmd_lease_build_own(c, l, d, max, &moved) : 0;
+        uint32_t n = max ? rmd_lease_build_own(c, l, d, max, false, &moved) : 0;
         if (n)
             return n;
     }

@@ -232,7 +232,7 @@ static bool waits_for_probe(struct rmd_coord *c, struct rmd_pq *q, const struct 
     int64_t until = x->probing_mono_ms + RMD_SITE_PROBE_WAIT_MS;
     if (c->now.mono_ms < until)
         rmd_core_wake(c, until);
-    return probed_now(x) || (c->now.mono_ms < until && !rmd_sched_lane_why(c, q, l));
+    return probed_now(x) || (c->now.mono_ms < until && !rmd_sched_bars(c, q, l) && !rmd_usual_why(c, q, l));
 }
 
 static struct rmd_site_stop *own(const struct rmd_source *s, const struct rmd_stopped_site *site) {
@@ -255,8 +255,10 @@ static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, cons
                  uint32_t taken) {
     if (!rmd_stream_uses(q->stream, x->source))
         return true; /* another pool's trouble */
-    if (same_network(c, x->source, l->source) || waits_for_probe(c, q, x))
+    if (waits_for_probe(c, q, x))
         return false;
+    if (same_network(c, x->source, l->source)) /* a lane that is probed asks instead of its neighbour */
+        return x->state == RMD_LANE_PROBING && rmd_returning_probes(l->source, l);
     struct rmd_incident *i = rmd_incident_find(c, x->incident);
     if (answered_since(i, l->source))
         return true;
@@ -289,6 +291,17 @@ bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *
     return x && x->state == RMD_LANE_PROBING;
 }
 
+bool rmd_site_probe_due(const struct rmd_source *s) {
+    uint32_t it = 0;
+    void *v;
+    while (rmd_map_next(&s->site_stops, &it, NULL, &v)) {
+        const struct rmd_site_stop *x = v;
+        if (x->state == RMD_LANE_PROBING && !probed_now(x))
+            return true;
+    }
+    return false;
+}
+
 static bool stops_domain(struct rmd_coord *c, const struct rmd_source *s, const char *domain) {
     const struct rmd_site_stop *x = domain ? rmd_site_stop_find(s, site_of(c, domain)) : NULL;
     return x && x->state == RMD_LANE_QUARANTINED;
@@ -310,7 +323,7 @@ bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease
     rmd_list_for(it, &site->stops) {
         const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
         struct rmd_incident *i = x->incident != last ? rmd_incident_find(c, x->incident) : NULL;
-        if (!i || !rmd_stream_uses(q->stream, x->source))
+        if (!i || !rmd_stream_uses(q->stream, x->source) || same_network(c, x->source, l->source))
             continue;
         last = x->incident;
         moved = true;

@@ -9,8 +9,10 @@
  *                          ^-----------------refused-----------------'   for twice as long, RMD_SITE_AGAIN_MAX_MS at most
  *
  * The site's recipients go to sources of the pool on disjoint networks, within canary and growth of the site's incident
- * (moving.h), or wait. A pair is probed before other sources get more of the site's recipients. What the site says of several sources in the
- * same way (class) is one incident with all of them (incident.c): it ends with the last pair, and who is open again is bound by it no more.
+ * (moving.h), or wait. A pair is probed before other sources get more of the site's recipients, with one
+ * recipient also when its lane has no room for moved work; while it can't be, a lane of its network that is probed itself may ask there.
+ * What the site says of several sources in the same way (class) is one incident with all of them (incident.c): it ends with the
+ * last pair, and who is open again is bound by it no more.
  * A person who resolves it says that it was no evidence: it corroborates nothing any more.
  *
  * Bounded: RMD_SITE_STOPS_MAX sites of a source; with one more the whole lane is stopped, and the incident says so.
@@ -79,6 +81,8 @@ bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, co
 /* The lease took it as its message `index`; true when it moved. */
 bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease *l, uint32_t index,
                    const struct rmd_stopped_site *site);
+/* Some site may get the one recipient that the source is probed with. */
+bool rmd_site_probe_due(const struct rmd_source *s);
 /* The lane's source is stopped at this site, and probed. */
 bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *site);
 const char *rmd_site_domain(struct rmd_coord *c, const Remuda__DeferredRecord *r); /* NULL while no site is stopped */

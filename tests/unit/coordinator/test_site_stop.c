@@ -8,6 +8,7 @@
 
 #include <base/text.h>
 
+#include "coordinator/core/moving.h"
 #include "coordinator/core/site_stop.h"
 #include "proto/site.h"
 #include "tests/kit/coord_world.h"
@@ -625,6 +626,44 @@ static void it_ends_with_its_last_source(void **state) {
     tear_down(x);
 }
 
+/* A site has mended. Its probe is owed by a source whose neighbour comes back from a stop at all of "other": it takes none of what the
+ * neighbour had, but asks with one recipient. Nobody else can: the canary is used up, and the neighbour waits for what it is told. When it
+ * is paused, the neighbour asks: else that one would find nothing to come back with. */
+static void a_neighbour_that_comes_back_holds_up_no_probe(void **state) {
+    (void)state;
+    for (int paused = 0; paused < 2; paused++) {
+        struct stage *x = build(0);
+        struct cw *w = &x->w;
+        const char *own = address[x->a];
+        char beside[32];
+        rmd_format(beside, sizeof beside, "%.*s.8", (int)(strrchr(own, '.') - own), own);
+        uint32_t site = cw_source(w, beside, node_name[x->a], 0);
+        mail(x, others, 10);
+        assert_int_equal(w->rcpt[w->n_rcpts - 1].source, x->source[x->a]); /* the first of the order */
+        struct rmd_verdict v = block(24 * HOUR);
+        cw_alarm_at(w, x->node[x->a], site, rmd_provider_id("other"), &v, 1, "liar.test");
+        cw_run(w);
+        refuse_at(x, x->a, "liar.test", 24 * HOUR);
+        uint64_t of_site = incident(x, 0).id;
+        struct rmd_id id = mail(x, liar, 60);
+        assert_int_equal(sent(x, -1, "@liar.test", 0), 20); /* the canary */
+        refuse_at(x, x->a, "p.test", 24 * HOUR);
+        assert_int_equal(look(x, x->a).other, RMD_LANE_QUARANTINED);
+        struct rmd_command pause = {
+            .kind = RMD_CMD_SOURCE_STATE, .name = beside, .state = RMD_SOURCE_PAUSED, .reason = "not this one"};
+        if (paused)
+            assert_int_equal(cw_command(w, &pause), RMD_OK);
+        resolve(x, incident(x, 0).id);
+        resolve(x, of_site);
+        cw_pass(w, MIN, 1000);
+        assert_int_equal(look(x, x->a).other, RMD_LANE_OPEN);
+        assert_int_equal(sent(x, -1, "@liar.test", 0), paused ? 20 + RMD_PROBES : 60);
+        cw_pass(w, 2 * HOUR, MIN);
+        assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 60);
+        tear_down(x);
+    }
+}
+
 /* A person has said that it was no evidence: for nothing else either. */
 static void what_was_resolved_corroborates_nothing(void **state) {
     (void)state;
@@ -688,6 +727,7 @@ int main(void) {
         cmocka_unit_test(a_liar_is_one_incident),
         cmocka_unit_test(it_ends_with_its_last_source),
         cmocka_unit_test(what_was_resolved_corroborates_nothing),
+        cmocka_unit_test(a_neighbour_that_comes_back_holds_up_no_probe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
