@@ -449,7 +449,7 @@ class Connects(Text):
         self.assertRegex(self.say("queue"), r"\nnarrow +bulk .*" + limit)
         text = self.say("source", "show", self.address(1))
         self.assertRegex(text, r"\nPACE OF +A MINUTE +AN HOUR +CONNECTIONS +IN USE +NEW A MINUTE ")
-        self.assertRegex(text, r"\nnarrow +no limit +\d+ +\d+ +6 ")
+        self.assertRegex(text, r"\nnarrow +no limit +- +\d+ +\d+ +6 ")
         self.assertIn("narrow waits for its limit connects_per_minute: 6 new connections a minute", text)
         self.assertIn(f"it waits for connects_per_minute of narrow: 6 new connections a minute from {self.address(1)}", self.say("explain", "c29@narrow.test"))
         self.cluster.remuda("campaign", "cancel", ident)
