@@ -231,7 +231,7 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the n
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
-extern const char rmd_why_hour[];
+extern const char rmd_why_outstanding[], rmd_why_hour[];
 extern const char *const rmd_why_connects;
 /* NULL, or why a lane may take nothing at all now; moved work and what is usual are apart. */
 const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l);

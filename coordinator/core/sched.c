@@ -93,7 +93,7 @@ static uint64_t room(struct rmd_coord *c, const struct rmd_pq *q, struct rmd_lan
     uint64_t hour = q->stream->rec->priority > 0 ? hour_room(l) : UINT64_MAX;
     r = r < back ? r : back;
     r = r < ramp ? r : ramp;
-    r = r < hour || !hour ? r : hour; /* none at all: lane_full() says so */
+    r = r < hour ? r : hour;
     if (q->stream->rec->priority == 0 || !caps.limit[0] || !rmd_source_has_priority(c, l->source))
         return r;
     uint64_t kept = caps.limit[0] / PRIORITY_SHARE,
@@ -117,8 +117,6 @@ static bool open_or_probed(const struct rmd_lane *l) {
 /* What may be outstanding at a lane is shared where a source serves transactional streams: bulk mail has three quarters of it at most,
  * and transactional mail always a quarter; bulk mail always its part by weight, so that it never starves. */
 static bool lane_full(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_lane *l) {
-    if (q->stream->rec->priority > 0 && !hour_room(l))
-        return true;
     enum { LEASES = RMD_COORD_LANE_LEASES, MESSAGES = RMD_COORD_LANE_MESSAGES, PARTS = 9 };
     bool full = l->leases >= LEASES || l->leased >= MESSAGES;
     if (!rmd_source_has_priority(c, l->source))
@@ -159,6 +157,8 @@ const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lan
     const char *barred = rmd_warm_bars(c, q->stream, l), *back = rmd_returning_why(c, l);
     if (barred || back)
         return barred ? barred : back;
+    if (q->stream->rec->priority > 0 && !hour_room(l))
+        return rmd_why_hour;
     if (!room(c, q, l, false)) {
         struct rmd_caps caps;
         rmd_caps_of(c, l, q->stream, &caps);
@@ -169,10 +169,8 @@ const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lan
         return rmd_why_ramp;
     if (!room(c, q, l, true) && !retries_ready(q))
         return "lane caps: what room is left is kept for retries";
-    if (q->stream->rec->priority > 0 && !hour_room(l))
-        return rmd_why_hour;
     if (lane_full(c, q, l))
-        return "leases outstanding";
+        return rmd_why_outstanding;
     if (!rmd_share_room(c, l))
         return "the provider's cluster ceiling";
     if (s->node->credit <= 0)
@@ -275,16 +273,11 @@ bool rmd_sched_bound(struct rmd_coord *c, const struct rmd_dq *d, struct rmd_lan
     return *own && !anybody_may_take(c, d, (*own)->provider);
 }
 
-static bool ends_late(const struct rmd_coord *c, const struct rmd_campaign *k) {
-    int64_t until = rmd_campaign_valid_until(k);
-    return until == RMD_NEVER || until - c->now.wall_ms > RMD_WARM_RESERVE_MS;
-}
-
 /* The first entry that gives something: for lanes that warm up the most recently engaged recipients, for others those at the other
  * end, when the list says who was engaged. */
 static uint32_t deal_entries(struct rmd_coord *c, struct rmd_cq *x, struct rmd_lane *l, const struct rmd_moving *m,
                              uint32_t max) {
-    if (m->held && ends_late(c, x->campaign))
+    if (m->held && !rmd_warm_ends_soon(c, x->campaign))
         return 0;
     uint64_t flow = rmd_moving_flow(c, x->pq, l, m);
     max = m->usual && m->usual < max ? (uint32_t)m->usual : max;

@@ -40,6 +40,17 @@ static bool campaigns_paused(struct rmd_coord *c, const struct rmd_pq *q) {
     return true;
 }
 
+/* Its end would help at once; of a lane that is stopped or has no node, nobody knows when it will. */
+static bool says_most(const char *why) {
+    static const char *const v[] = {rmd_why_outstanding, rmd_why_hour,   rmd_why_warm_cap, rmd_why_warm_hour,
+                                    rmd_why_reputation,  rmd_why_canary, rmd_why_growth,   rmd_why_ended,
+                                    rmd_why_ramp,        rmd_why_rests};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        if (why == v[i])
+            return true;
+    return strncmp(why, "lane caps", strlen("lane caps")) == 0;
+}
+
 static const char *queue_why(struct rmd_coord *c, struct rmd_pq *q) {
     if (!q->queued && !q->deferred)
         return "";
@@ -82,23 +93,20 @@ static const char *queue_why(struct rmd_coord *c, struct rmd_pq *q) {
         if (!why)
             return q->queued ? "" : "time of the next attempt";
         reserved += rmd_warm_keeps(c, q, q->candidate[i], why);
-        if (!first || strncmp(why, "lane caps", strlen("lane caps")) == 0 || strcmp(why, "leases outstanding") == 0 ||
-            why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation ||
-            why == rmd_why_canary || why == rmd_why_growth || why == rmd_why_ended || why == rmd_why_ramp ||
-            why == rmd_why_rests || why == rmd_why_hour)
-            first = why; /* what would help at once says most */
+        if (!first || says_most(why))
+            first = why;
     }
     return first;
 }
 
+const char rmd_why_outstanding[] = "leases outstanding";
 const char rmd_why_hour[] = "what the receiver takes an hour from its source";
 const char *const rmd_why_connects = "connects_per_minute of the provider";
 
 /* What nodes hold waits for, when nothing before them says more: leases are out because this limit empties them slowly. */
 const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q) {
     const char *why = queue_why(c, q);
-    bool at_nodes =
-        !why || !*why || strcmp(why, "leases outstanding") == 0 || strcmp(why, "time of the next attempt") == 0;
+    bool at_nodes = !why || !*why || why == rmd_why_outstanding || strcmp(why, "time of the next attempt") == 0;
     if (!at_nodes || !q->leased || q->provider < 0)
         return why;
     rmd_sched_candidates(c, q);

@@ -113,6 +113,7 @@ const char *rmd_warm_bars(const struct rmd_coord *c, const struct rmd_stream *st
 const char *rmd_warm_binds(struct rmd_coord *c, struct rmd_lane *l, const struct rmd_stream *st);
 /* What this lane, which can't take work at the moment, will take of the queue soon. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why);
+bool rmd_warm_ends_soon(const struct rmd_coord *c, const struct rmd_campaign *k); /* it waits for no lane */
 /* Work of this campaign is kept for lanes that warm up: it neither ends soon nor has waited long. */
 bool rmd_warm_kept(struct rmd_coord *c, const struct rmd_campaign *k);
 bool rmd_warm_before(const struct rmd_stream *st, const struct rmd_lane *a, const struct rmd_lane *b, bool *decided);

@@ -109,8 +109,7 @@ static uint64_t paced(const struct rmd_lane *l) {
  * takes later, or never, would wait while warm lanes are idle. */
 uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *why) {
     if (q->stream->rec->priority == 0 || !rmd_warm_is_cold(l->warm) ||
-        (why != rmd_why_warm_hour && why != rmd_why_warm_cap && why != rmd_why_hour &&
-         strcmp(why, "leases outstanding") != 0))
+        (why != rmd_why_warm_hour && why != rmd_why_warm_cap && why != rmd_why_hour && why != rmd_why_outstanding))
         return 0;
     struct rmd_caps caps;
     rmd_caps_of(c, l, q->stream, &caps);
@@ -122,9 +121,13 @@ uint64_t rmd_warm_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *
     return keeps == UINT64_MAX ? 0 : keeps;
 }
 
-bool rmd_warm_kept(struct rmd_coord *c, const struct rmd_campaign *k) {
+bool rmd_warm_ends_soon(const struct rmd_coord *c, const struct rmd_campaign *k) {
     int64_t until = rmd_campaign_valid_until(k);
-    if (until != RMD_NEVER && until - c->now.wall_ms <= RMD_WARM_RESERVE_MS)
+    return until != RMD_NEVER && until - c->now.wall_ms <= RMD_WARM_RESERVE_MS;
+}
+
+bool rmd_warm_kept(struct rmd_coord *c, const struct rmd_campaign *k) {
+    if (rmd_warm_ends_soon(c, k))
         return false;
     if (rmd_release_paced(k)) /* what is released now hasn't waited */
         return true;
