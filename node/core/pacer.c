@@ -100,8 +100,8 @@ int64_t rmd_pacer_due_ms(const struct rmd_pacer *p, int64_t now_ms) {
     int64_t due = now_ms;
     if (rmd_pacer_rate(p) && p->next_us > now_ms * 1000)
         due = (p->next_us + 999) / 1000;
-    if (p->hour && hour_due_ms(p, now_ms) > due)
-        due = hour_due_ms(p, now_ms);
+    int64_t hour = p->hour ? hour_due_ms(p, now_ms) : now_ms;
+    due = hour > due ? hour : due;
     return p->rest_until_ms > due ? p->rest_until_ms : due;
 }
 

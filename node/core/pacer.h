@@ -19,10 +19,11 @@
  * time, RMD_PACER_REST_TIMES at most.
  *
  * The hour: many receivers count over an hour or longer, and a minute's rate says nothing about that: after a rest, the first message is refused
- * as the last one was. When that was RMD_PACER_HOUR_SILENCE_MS after the refusal before it (a shorter silence tells nothing about an hour), what they
- * took in the hour before the first of the rests in a row is what they take an hour: no more starts happen in any 60 to 65 minutes (buckets of five). Whoever knows that measure and is refused at it rests at once, instead of trying half the rate. It
- * rises by an eighth when a whole hour of it was taken, once an hour at most; a refusal at the measure brings it back down, and then it stands
- * for a day. It is forgotten when a week went by without it being used up. Under RMD_PACER_HOUR_MIN nothing is learned: that was no hour's work.
+ * as the last one was. When that was RMD_PACER_HOUR_SILENCE_MS after the refusal before it (a shorter silence tells nothing about an hour),
+ * what they took in the hour before the first of the rests in a row is what they take an hour: no more starts happen in any 60 to 65 minutes
+ * (buckets of five). Whoever knows that measure and is refused at it rests at once, instead of trying half the rate. It rises by an eighth when
+ * a whole hour of it was taken, once an hour at most; a refusal at the measure brings it back down, and then it stands for a day. It is
+ * forgotten when a week went by without it being used up. Under RMD_PACER_HOUR_MIN nothing is learned: that was no hour's work.
  *
  * Return: what comes back after it has long done nothing starts at a quarter of its former pace (what it was slowed to, or its busiest
  * minute), and with one connection; never at once where it was. A pace under RMD_PACER_RETURN_MIN is none worth remembering. */
