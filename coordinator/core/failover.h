@@ -2,11 +2,12 @@
  *
  * Policy (design, sections 1, 7 and 9):
  * - Only causes in the IP's own scope move work: a verdict moves when its class is ip_blocklisted, the scope holds the source or lane, and
- *   the rule says so. No reverse DNS, an open relay, a compromised host are the source's own configuration (rmd_verdict_is_own_fault): what is
- *   said of them moves nothing, and while a named provider has said it within the corroboration time, nor does what another provider says of
- *   the same source: the next address would be refused for how we run the last one. Content, URL, sender domain and list quality never do. What one provider says of them stops the campaign, or the sending
- *   domain (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that
- *   agree on content pause the campaign everywhere.
+ *   the rule says so. No reverse DNS, an open relay, a compromised host are the source's own configuration (rmd_verdict_is_own_fault): what
+ *   is said of them moves nothing, and while a named provider has said it within the corroboration time, nor does what another provider says
+ *   of the same source: the next address would be refused for how we run the last one.
+ * - Content, URL, sender domain and list quality never move work. What one provider says of them stops the campaign, or the sending domain
+ *   (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that agree on
+ *   content pause the campaign everywhere.
  * - What one site of "other" says acts on that site only (site_stop.h). It is the lane's when, within the corroboration time, another site of
  *   "other" or a named provider refuses the same source, and the source's when our own DNS confirms it. What it says of rate is its node's.
  * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
