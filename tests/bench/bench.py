@@ -20,22 +20,18 @@ import kinds  # noqa: E402
 import mail  # noqa: E402
 import measure  # noqa: E402
 import parts as profiler  # noqa: E402
-from peers.inject import Refused, inject  # noqa: E402
+import runner  # noqa: E402
+from peers.inject import inject  # noqa: E402
 from peers.postfix import TunedPostfix  # noqa: E402
-from remudatest import Addresses, Failed, Missing, SmtpSink, Unavailable, Work, wait_until  # noqa: E402
+from remudatest import Addresses, Failed, SmtpSink, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
+from runner import say  # noqa: E402
 
 SINKS = 4
 CHECK_DOMAIN = "check.test"
 CHECK_MESSAGES = 20
 LIMIT_S = 150  # of one measured part
 LANE_CONNECTIONS = 10  # of a lane of ours, as shipped
-BEGAN = time.monotonic()
-OUT = sys.stdout
-
-
-def say(text):
-    print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", file=OUT, flush=True)
 
 
 class Sinks:
@@ -257,7 +253,7 @@ class Bench:
         return one
 
 
-def report(args, bench, runs, machine):
+def report(args, bench, runs):
     """(report, spreads): the medians and what they are medians of."""
     rows = {"cpu_us_per_message": [r["remuda"]["cpu_us_per_message"] for r in runs],
             "rsa2048_sign_us": [r["rsa2048_sign_us"] for r in runs], "cpu_over_rsa": [r["cpu_over_rsa"] for r in runs],
@@ -290,7 +286,7 @@ def report(args, bench, runs, machine):
             "workers": args.workers, "sources": args.nodes * args.sources,
             "cpu_us_by_process": {k[10:]: s["median"] for k, s in spreads.items() if k.startswith("cpu_us of ")},
             "rss_max_kib": {k[15:]: s["median"] for k, s in spreads.items() if k.startswith("rss_max_kib of ")},
-            "spread": {k: s for k, s in spreads.items() if " " not in k}, "machine": machine, "runs": runs}
+            "spread": {k: s for k, s in spreads.items() if " " not in k}, "runs": runs}
     return out, spreads
 
 
@@ -316,48 +312,43 @@ def arguments():
     return args
 
 
-def main():
-    args = arguments()
-    out = os.path.join(os.path.abspath(args.build), "bench")
-    directory = os.path.join(out, "work")
-    shutil.rmtree(directory, ignore_errors=True)
-    machine = measure.machine(os.path.abspath(out))
-    try:
-        with Work(directory) as work:
-            bench = Bench(work, args)
-            if not args.no_postfix:
-                bench.start_postfix()
-            say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
-            runs = [bench.run(i + 1) for i in range(args.runs)]
-            parts = bench.remuda(len(runs) + 1, True)["signed"]["parts_us"] if args.profile else None
-            if not args.no_postfix:
-                bench.relay.stop()
-    except (Unavailable, Missing) as e:
-        print(f"bench: can't run here: {e}", file=sys.stderr)
-        return 2
-    except (Failed, Refused, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        print(f"bench: {e}\nlogs are in {directory}", file=sys.stderr)
-        return 1
-    shutil.rmtree(directory, ignore_errors=True)
-    machine["load_at_end"] = round(os.getloadavg()[0], 2)
-    result, spreads = report(args, bench, runs, machine)
+def measured(work, args):
+    """The report, and the figures over all runs for people."""
+    bench = Bench(work, args)
+    if not args.no_postfix:
+        bench.start_postfix()
+    say(f"{args.runs} runs of {args.messages:,} messages, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
+    runs = [bench.run(i + 1) for i in range(args.runs)]
+    parts = bench.remuda(len(runs) + 1, True)["signed"]["parts_us"] if args.profile else None
+    if not args.no_postfix:
+        bench.relay.stop()
+    result, spreads = report(args, bench, runs)
     if parts:
         result["profile_us_per_message"] = parts
-    path = os.path.join(out, "report.json")
-    with open(path + ".new", "w") as f:
-        json.dump(result, f, indent=2)
-        f.write("\n")
-    os.replace(path + ".new", path)
-    print("\n" + measure.table([[k, *(f"{s[x]:,.2f}" if s[x] < 100 else f"{s[x]:,.0f}" for x in ("median", "min", "max"))]
-                                for k, s in spreads.items()], ["", "median", "min", "max"]))
-    print("\n" + measure.table(kinds.judged(spreads), ["target", "", "median", "min", "max", ""]))
+    return result, spreads
+
+
+def shown(spreads, parts):
+    text = measure.table([[k, *(f"{s[x]:,.2f}" if s[x] < 100 else f"{s[x]:,.0f}" for x in ("median", "min", "max"))]
+                          for k, s in spreads.items()], ["", "median", "min", "max"])
+    text += "\n\n" + measure.table(kinds.judged(spreads), ["target", "", "median", "min", "max", ""])
     if parts:
         rows = sorted(((us, p, name) for name, each in parts.items() for p, us in each.items()), reverse=True)
-        print("\none more run, sampled by perf, which itself costs time\n" + measure.table(
-            [[f"{name}: {p}", f"{us:.1f}"] for us, p, name in rows], ["part", "us a message"]))
-    print(f"\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}, OpenSSL {machine['openssl']}, "
-          f"{machine['file_system']}; load {machine['load_at_start']} before and {machine['load_at_end']} after\n{path}")
-    return 0
+        text += "\n\none more run, sampled by perf, which itself costs time\n" + measure.table(
+            [[f"{name}: {p}", f"{us:.1f}"] for us, p, name in rows], ["part", "us a message"])
+    return text
+
+
+def main():
+    args = arguments()
+    spreads = {}
+
+    def both(work):
+        result, found = measured(work, args)
+        spreads.update(found)
+        return result
+
+    return runner.run("report", args.build, both, lambda r: shown(spreads, r.get("profile_us_per_message")))
 
 
 if __name__ == "__main__":

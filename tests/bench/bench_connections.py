@@ -6,22 +6,20 @@ build/bench/connections.json has every figure (--json prints it).
 Exit status: 0 measured, 1 something went wrong, 2 it can't run here."""
 
 import argparse
-import json
 import math
 import os
 import resource
-import shutil
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kit_py"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import bench as base  # noqa: E402
 import mail  # noqa: E402
 import measure  # noqa: E402
-from remudatest import Addresses, Failed, Missing, Unavailable, Work  # noqa: E402
+import runner  # noqa: E402
+from remudatest import Addresses, Failed, Unavailable  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
+from runner import say  # noqa: E402
 
 PROVIDERS = 10
 DOMAINS_OF_A_PROVIDER = 4
@@ -31,7 +29,6 @@ ROUNDS = 6  # messages a connection at least: enough that all connections are wa
 SETTLED = 8  # looks in a row at which the node's memory didn't grow
 SPARE_FILES = 500
 TARGETS = {"plain_kib": 24, "tls_kib": 64, "slowest_lane": 0.8, "slow_over_fast": 0.9}
-say = base.say
 
 
 class Scene:
@@ -245,36 +242,12 @@ def shown(r):
 
 def main():
     args = arguments()
-    if args.json:
-        base.OUT = sys.stderr
-    out = os.path.join(args.build, "bench")
-    directory = os.path.join(out, "connections-work")
-    shutil.rmtree(directory, ignore_errors=True)
-    machine = measure.machine(os.path.abspath(out))
-    try:
+
+    def all_of_it(work):
         files(args)
-        with Work(directory) as work:
-            result = measured(work, args)
-    except (Unavailable, Missing) as e:
-        print(f"bench-connections: can't run here: {e}", file=sys.stderr)
-        return 2
-    except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        print(f"bench-connections: {e}\nlogs are in {directory}", file=sys.stderr)
-        return 1
-    shutil.rmtree(directory, ignore_errors=True)
-    machine["load_at_end"] = round(os.getloadavg()[0], 2)
-    report = {"delay_ms": args.delay_ms, "sources": args.sources, "providers": PROVIDERS} | result | {"machine": machine}
-    path = os.path.join(out, "connections.json")
-    with open(path + ".new", "w") as f:
-        json.dump(report, f, indent=2)
-        f.write("\n")
-    os.replace(path + ".new", path)
-    if args.json:
-        print(json.dumps(report, indent=2))
-    else:
-        print(f"\n{shown(report)}\n\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}; load {machine['load_at_start']} before and "
-              f"{machine['load_at_end']} after\n{path}")
-    return 0
+        return {"delay_ms": args.delay_ms, "sources": args.sources, "providers": PROVIDERS} | measured(work, args)
+
+    return runner.run("connections", args.build, all_of_it, shown, args.json)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,18 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench as base  # noqa: E402
 import mail  # noqa: E402
 import measure  # noqa: E402
+import runner  # noqa: E402
 from group import Group  # noqa: E402
 from peers.exim import Exim  # noqa: E402
 from peers.haraka import Haraka  # noqa: E402
 from peers.opensmtpd import OpenSmtpd  # noqa: E402
 from peers.postfix import StockPostfix, TunedPostfix  # noqa: E402
-from remudatest import Failed, Missing, Unavailable, Work, wait_until  # noqa: E402
+from remudatest import Failed, Missing, Unavailable, wait_until  # noqa: E402
 from remudatest.cluster import ROOT  # noqa: E402
+from runner import say  # noqa: E402
 
 PEERS = [StockPostfix, TunedPostfix, OpenSmtpd, Exim, Haraka]
 SHOW_S = 5
-say = base.say
 
 
 class Stuck(Failed):
@@ -252,41 +253,18 @@ def arguments():
     return args
 
 
+def measured(work, args):
+    bench = PeerBench(work, args)
+    say(f"{args.messages:,} messages a measurement, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
+    runs = [bench.once() for _ in range(args.runs)]
+    return {"messages": args.messages, "body_bytes": mail.BODY_BYTES, "rsa2048_sign_us": statistics.median(r["rsa2048_sign_us"] for r in runs),
+            "rows": medians(runs), "runs": runs}
+
+
 def main():
     args = arguments()
-    if args.json:
-        base.OUT = sys.stderr
-    out = os.path.join(os.path.abspath(args.build), "bench")
-    directory = os.path.join(out, "peers-work")
-    shutil.rmtree(directory, ignore_errors=True)
-    machine = measure.machine(os.path.abspath(out))
-    try:
-        with Work(directory) as work:
-            bench = PeerBench(work, args)
-            say(f"{args.messages:,} messages a measurement, body of {mail.BODY_BYTES:,} bytes, {len(mail.DOMAINS)} domains")
-            runs = [bench.once() for _ in range(args.runs)]
-    except (Unavailable, Missing) as e:
-        print(f"bench-peers: can't run here: {e}", file=sys.stderr)
-        return 2
-    except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        print(f"bench-peers: {e}\nlogs are in {directory}", file=sys.stderr)
-        return 1
-    shutil.rmtree(directory, ignore_errors=True)
-    machine["load_at_end"] = round(os.getloadavg()[0], 2)
-    rows = medians(runs)
-    report = {"messages": args.messages, "body_bytes": mail.BODY_BYTES, "rsa2048_sign_us": statistics.median(r["rsa2048_sign_us"] for r in runs),
-              "rows": rows, "runs": runs, "machine": machine}
-    path = os.path.join(out, "peers.json")
-    with open(path + ".new", "w") as f:
-        json.dump(report, f, indent=2)
-        f.write("\n")
-    os.replace(path + ".new", path)
-    if args.json:
-        print(json.dumps(report, indent=2))
-    else:
-        print(f"\n{shown(rows)}\n\na bare RSA-2048 signature: {report['rsa2048_sign_us']:,.0f} us\n{machine['cpu']}, {machine['cores']} cores, "
-              f"{machine['system']}; load {machine['load_at_start']} before and {machine['load_at_end']} after\n{path}")
-    return 0
+    return runner.run("peers", args.build, lambda work: measured(work, args),
+                      lambda r: f"{shown(r['rows'])}\n\na bare RSA-2048 signature: {r['rsa2048_sign_us']:,.0f} us", args.json)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import measure  # noqa: E402
 import people  # noqa: E402
+import runner  # noqa: E402
 from mail import SENDER  # noqa: E402
-from remudatest import Addresses, Dns, Failed, Key, Missing, Unavailable, Work, wait_until  # noqa: E402
+from remudatest import Addresses, Dns, Failed, Key, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, built, wall_ms, zone_of  # noqa: E402
+from runner import say  # noqa: E402
 
 NODES = (1, 4, 16)
 LIMIT_S = 1800
 TARGET = {"rss_mib": 512, "first_lease_s": 5, "dealing": 1.10, "nodes": 0.10}
-
-
-def say(text):
-    print(f"{time.monotonic() - BEGAN:7.1f} s  {text}", flush=True)
 
 
 class Names:
@@ -382,34 +380,14 @@ def arguments():
 
 def main():
     args = arguments()
-    out = os.path.join(os.path.abspath(args.build), "bench")
-    directory = os.path.join(out, "queue")
-    shutil.rmtree(directory, ignore_errors=True)
-    machine = measure.machine(os.path.abspath(out))
-    try:
+
+    def measured(work):
         built("bench/bin/wire_nodes", args.build)
-        with Work(directory) as work:
-            bench = Bench(work, args)
-            results = [bench.run(int(n)) for n in args.campaigns.split(",")]
-    except (Unavailable, Missing) as e:
-        print(f"bench: can't run here: {e}", file=sys.stderr)
-        return 2
-    except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as e:
-        print(f"bench: {e}\nlogs are in {directory}", file=sys.stderr)
-        return 1
-    shutil.rmtree(directory, ignore_errors=True)
-    machine["load_at_end"] = round(os.getloadavg()[0], 2)
-    path = os.path.join(out, "queue.json")
-    with open(path + ".new", "w") as f:
-        json.dump({"machine": machine, "targets": TARGET, "results": results}, f, indent=2)
-        f.write("\n")
-    os.replace(path + ".new", path)
-    print("\n" + measure.table(summary(results), ["", "measured", "target"]))
-    print(f"\n{machine['cpu']}, {machine['cores']} cores, {machine['system']}; load {machine['load_at_start']} before and "
-          f"{machine['load_at_end']} after\n{path}")
-    return 0
+        bench = Bench(work, args)
+        return {"targets": TARGET, "results": [bench.run(int(n)) for n in args.campaigns.split(",")]}
+
+    return runner.run("queue", args.build, measured, lambda r: measure.table(summary(r["results"]), ["", "measured", "target"]))
 
 
 if __name__ == "__main__":
-    BEGAN = time.monotonic()
     sys.exit(main())

@@ -5,9 +5,7 @@ fast as it can. README.md here says what is measured and how; build/bench/reacti
 Exit status: 0 measured, 1 something went wrong while measuring, 2 it can't run here."""
 
 import argparse
-import json
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -16,16 +14,14 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mail  # noqa: E402
 import measure  # noqa: E402
-from remudatest import Addresses, Failed, Missing, Unavailable, Work, wait_until  # noqa: E402
+import runner  # noqa: E402
+from remudatest import Addresses, Failed, wait_until  # noqa: E402
 from remudatest.cluster import ROOT, Cluster, World  # noqa: E402
+from runner import say  # noqa: E402
 
 PROVIDER, DOMAIN, MX = "yahoo", "yahoo.com", "mta5.am0.yahoodns.net"
 TEXT = "550 5.7.1 Service unavailable; Client host [%ip] blocked using zen.example.org"
 TARGET = {"silent_ms": 1, "redeal_ms": 1000}
-
-
-def say(text):
-    print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
 
 
 def percentile(values, p):
@@ -146,35 +142,17 @@ def arguments():
     return args
 
 
+def shown(result):
+    return (measure.table(summary(result), ["", "blocks", "median", "p99", "most", "target"]) +
+            f"\n\n{result['messages_per_second']:,.0f} messages/s meanwhile; {result['others_busy_cores']} cores were busy with other things, "
+            "the receivers among them")
+
+
 def main():
     args = arguments()
     args.build = os.path.abspath(args.build)
-    out = os.path.join(args.build, "bench")
-    directory = os.path.join(out, "reaction")
-    shutil.rmtree(directory, ignore_errors=True)
-    machine = measure.machine(os.path.abspath(out))
-    try:
-        with Work(directory) as work:
-            result = Bench(work, args).run()
-    except (Unavailable, Missing) as e:
-        print(f"bench: can't run here: {e}", file=sys.stderr)
-        return 2
-    except (Failed, OSError, RuntimeError) as e:
-        print(f"bench: {e}\nlogs are in {directory}", file=sys.stderr)
-        return 1
-    shutil.rmtree(directory, ignore_errors=True)
-    rows = summary(result)
-    path = os.path.join(out, "reaction.json")
-    with open(path + ".new", "w") as f:
-        json.dump({"machine": machine, "targets": TARGET, **result}, f, indent=2)
-        f.write("\n")
-    os.replace(path + ".new", path)
-    print("\n" + measure.table(rows, ["", "blocks", "median", "p99", "most", "target"]))
-    print(f"\n{result['messages_per_second']:,.0f} messages/s meanwhile; {result['others_busy_cores']} cores were busy with other things, "
-          f"the receivers among them\n{path}")
-    return 0
+    return runner.run("reaction", args.build, lambda work: {"targets": TARGET, **Bench(work, args).run()}, shown)
 
 
 if __name__ == "__main__":
-    BEGAN = time.monotonic()
     sys.exit(main())
