@@ -27,6 +27,7 @@ from runner import say  # noqa: E402
 NODES = (1, 4, 16)
 LIMIT_S = 1800
 TARGET = {"rss_mib": 512, "first_lease_s": 5, "dealing": 1.10, "nodes": 0.10}
+RECIPIENTS_LEAST = 200_000
 
 
 class Names:
@@ -375,6 +376,8 @@ def arguments():
     args = p.parse_args()
     if min(args.recipients, args.small, args.round, args.runs, args.sources) < 1:
         p.error("every number must be at least 1")
+    if args.recipients < RECIPIENTS_LEAST:
+        p.error(f"--recipients: fewer than {RECIPIENTS_LEAST:,} may all be dealt before a restart is measured")
     return args
 
 
