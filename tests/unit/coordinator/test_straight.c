@@ -251,13 +251,19 @@ static void many_recipients_in_many_chunks(void **state) {
     done(w);
 }
 
-static void the_age_limit_holds_in_every_state(void **state) {
-    (void)state;
+/* Mail is given up after an hour. */
+static struct cw *world_of_an_hour(void) {
     struct cw *w = rmd_alloc(sizeof *w);
     cw_init(w, 1);
     Remuda__StreamRecord s = REMUDA__STREAM_RECORD__INIT;
     s.age_limit_ms = 3600000;
     cw_stream(w, "bulk", &s);
+    return w;
+}
+
+static void the_age_limit_holds_in_every_state(void **state) {
+    (void)state;
+    struct cw *w = world_of_an_hour();
     struct cw_node *n = cw_node_add(w, "n1");
     cw_source(w, "203.0.113.7", "n1", 20);
     n->holds = true;
@@ -280,11 +286,7 @@ static void the_age_limit_holds_in_every_state(void **state) {
 /* Who reads of an expired message learns what the receiver said last, also when it expired in a node's hands. */
 static void what_expired_says_why(void **state) {
     (void)state;
-    struct cw *w = rmd_alloc(sizeof *w);
-    cw_init(w, 1);
-    Remuda__StreamRecord s = REMUDA__STREAM_RECORD__INIT;
-    s.age_limit_ms = 3600000;
-    cw_stream(w, "bulk", &s);
+    struct cw *w = world_of_an_hour();
     struct cw_node *n = cw_node_add(w, "n1");
     cw_source(w, "203.0.113.7", "n1", 0);
     w->answer = defer_first;
