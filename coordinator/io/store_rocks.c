@@ -325,30 +325,39 @@ static bool short_of_space(const struct rocks *s) {
     return free_bytes(s) < 2 * s->reserve_bytes + RECLAIM_BYTES;
 }
 
-/* A big range that was deleted goes from the disk in time, by compaction; where space is short it goes now. Files that hold nothing
- * else are dropped, which needs no room; then the deletion itself is flushed, and compaction is asked for the rest. A disk that is
- * full to the brim has no room for that: it is tried again with the next commits. Errors are of no interest: a write that fails
- * tells. */
-static void reclaim(struct rocks *s) {
+static bool takes_up_space(const struct rocks *s) {
     const char *a = (const char *)s->reclaim[0].p, *b = (const char *)s->reclaim[1].p;
     size_t a_n = s->reclaim[0].len, b_n = s->reclaim[1].len;
     char *text = NULL;
     uint64_t bytes = 0;
     rocksdb_approximate_sizes(s->db, 1, &a, &a_n, &b, &b_n, &bytes, &text);
-    bool big = !text && bytes >= RECLAIM_BYTES, room = false;
-    if (big) {
-        rocksdb_delete_file_in_range(s->db, a, a_n, b, b_n, &text);
-        room = !text && free_bytes(s) > s->write_buffer_bytes + s->write_buffer_bytes / 4;
-    }
-    if (room) {
-        rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
-        rocksdb_flush(s->db, flush, &text);
-        if (!text)
-            rocksdb_suggest_compact_range(s->db, a, a_n, b, b_n, &text);
-        rocksdb_flushoptions_destroy(flush);
-    }
-    s->reclaiming = big && (!room || text);
+    bool big = !text && bytes >= RECLAIM_BYTES;
     rocksdb_free(text);
+    return big;
+}
+
+/* A big range that was deleted goes from the disk in time, by compaction; where space is short it goes now. Files that hold
+ * nothing else are dropped, which needs no room, but for those of level 0, which RocksDB keeps; then the range is compacted, and
+ * this waits for it: what is merely suggested may never be done. A compaction that has once run out of room stops all others until
+ * there is room for the whole of what they read, though little of it would be written: opening the database again lifts that. A disk
+ * that is full to the brim has no room for any of this: it is tried again with the next commits, until the range is gone. Errors are
+ * of no interest: a write that fails tells. */
+static void reclaim(struct rocks *s) {
+    const char *a = (const char *)s->reclaim[0].p, *b = (const char *)s->reclaim[1].p;
+    size_t a_n = s->reclaim[0].len, b_n = s->reclaim[1].len;
+    uint64_t errors = 0;
+    char *text = NULL;
+    s->reclaiming = takes_up_space(s);
+    if (!s->reclaiming)
+        return;
+    rocksdb_delete_file_in_range(s->db, a, a_n, b, b_n, &text);
+    bool room = !text && free_bytes(s) > s->write_buffer_bytes + s->write_buffer_bytes / 4;
+    rocksdb_free(text);
+    if (room)
+        rocksdb_compact_range(s->db, a, a_n, b, b_n);
+    s->reclaiming = takes_up_space(s);
+    if (room && s->reclaiming && !rocksdb_property_int(s->db, "rocksdb.background-errors", &errors))
+        s->broken = errors > 0;
 }
 
 static void reclaim_ranges(struct rocks *s, const struct rmd_write *group) {

@@ -245,7 +245,6 @@ class FullDisk(ClusterCase):
         v = os.statvfs(self.disk)
         return (v.f_blocks - v.f_bfree) * v.f_frsize
 
-    @unittest.skipIf("REMUDA_SANITIZER" in os.environ, "under a sanitizer the store's space isn't seen to come back: why is an open question")
     def test_a_list_that_does_not_fit_leaves_nothing_behind(self):
         before = self.used()
         rng = random.Random(1)
