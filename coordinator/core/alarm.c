@@ -39,11 +39,10 @@ void rmd_alarm_ack(struct rmd_coord *c, struct rmd_node *n, uint64_t number) {
 }
 
 /* The receiver's words, code included, on one line. */
-void rmd_alarm_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a) {
+void rmd_reply_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Reply *reply) {
     size_t at = 0;
-    for (size_t i = 0; a->reply && i < a->reply->text.len && i < RMD_REPLY_TEXT_MAX;
-         i++) { /* a protobuf string is UTF-8 */
-        uint8_t b = a->reply->text.data[i];
+    for (size_t i = 0; reply && i < reply->text.len && i < RMD_REPLY_TEXT_MAX; i++) { /* a protobuf string is UTF-8 */
+        uint8_t b = reply->text.data[i];
         out[at++] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
     }
     out[at] = 0;
@@ -101,7 +100,7 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
         return i;
     int64_t age = x->alarm->age_ms > 0 ? x->alarm->age_ms : 0;
     char text[RMD_REPLY_TEXT_MAX + 1];
-    rmd_alarm_words(text, x->alarm);
+    rmd_reply_words(text, x->alarm->reply);
     i = rmd_incident_open(c, title);
     Remuda__IncidentRecord *r = i->rec;
     r->class_ = x->verdict->class;
@@ -250,7 +249,7 @@ static void widen(struct rmd_coord *c, struct rmd_incident *i, const struct scen
     if (!strcmp(i->rec->title, title))
         return;
     char text[RMD_REPLY_TEXT_MAX + 1];
-    rmd_alarm_words(text, x->alarm);
+    rmd_reply_words(text, x->alarm->reply);
     rmd_str_set(&i->rec->title, title);
     rmd_str_set(&i->rec->next_step, x->d.next_step ? x->d.next_step : "");
     i->rec->scope |= x->verdict->scope;
@@ -290,7 +289,7 @@ static void refused_too(struct rmd_coord *c, struct rmd_incident *i, const struc
     if (first)
         return;
     size_t n = rmd_incident_sources(i);
-    rmd_alarm_words(text, x->alarm);
+    rmd_reply_words(text, x->alarm->reply);
     if (n > 1)
         rmd_str_set(&i->rec->title,
                     rmd_arena_printf(&c->scratch,
@@ -340,14 +339,32 @@ static void close_other(struct rmd_coord *c, const struct scene *x) {
     i->dirty = true;
 }
 
+/* The node that was told lets its lane rest itself; of the network's other sources, what isn't started comes back. */
+static void rest(struct rmd_coord *c, const struct scene *x, struct rmd_lane *lane) {
+    uint32_t it = 0;
+    void *v;
+    if (x->d.lane)
+        close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_RESTING, NULL);
+    while (x->d.network && rmd_map_next(&c->sources, &it, NULL, &v)) {
+        struct rmd_source *s = v;
+        struct rmd_lane *l = rmd_lane_of(c, s, x->provider);
+        if (s == x->source || s->net != x->source->net || l->state >= RMD_LANE_QUARANTINED)
+            continue;
+        close_lane(c, x, s, l, x->provider_id, RMD_LANE_RESTING, NULL);
+        rmd_recall_source(c, s, x->provider_id, RMD_RETURN_SOURCE_STOPPED, -1);
+    }
+    if (x->d.sender)
+        rmd_sender_alarm(c, x->stream, x->provider_id, x->verdict, x->alarm);
+}
+
 static void carry_out(struct rmd_coord *c, struct scene *x) {
     struct rmd_incident *i = NULL;
     struct rmd_lane *lane = rmd_lane_of(c, x->source, x->provider);
     switch (x->d.what) {
     case RMD_FAILOVER_NOTHING:
         return;
-    case RMD_FAILOVER_REST_LANE:
-        close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_RESTING, NULL);
+    case RMD_FAILOVER_REST:
+        rest(c, x, lane);
         return;
     case RMD_FAILOVER_QUARANTINE_SITE:
         i = close_site(c, x, lane);

@@ -358,7 +358,7 @@ void rmd_senders_flush(struct rmd_coord *c);
 void rmd_senders_free(struct rmd_coord *c);
 
 /* ---- alarm.c */
-void rmd_alarm_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Alarm *a); /* the receiver's, on one line */
+void rmd_reply_words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Reply *reply); /* the receiver's, on one line */
 void rmd_alarm(struct rmd_coord *c, struct rmd_node *n, const Remuda__Alarm *a);
 void rmd_alarm_of_hello(struct rmd_coord *c, struct rmd_node *n,
                         const Remuda__Alarm *a); /* without acknowledgement */

@@ -98,7 +98,7 @@ static bool content_agreed(const struct rmd_failover_input *in) {
 }
 
 const char *rmd_failover_name(enum rmd_failover_what what) {
-    static const char *const names[] = {"nothing",           "rest lane",
+    static const char *const names[] = {"nothing",           "rest",
                                         "quarantine site",   "quarantine lane",
                                         "quarantine source", "quarantine network",
                                         "pause stream",      "pause campaign",
@@ -225,6 +225,24 @@ static void decide_sender(const struct rmd_failover_input *in, struct rmd_failov
                rmd_class_name(v->class));
 }
 
+static void decide_rest(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
+    const struct rmd_verdict *v = in->verdict;
+    if (in->provider == in->other_provider && in->site)
+        return; /* its node's pacer lets that site rest */
+    d->network = (v->scope & RMD_SCOPE_NETWORK) != 0;
+    d->sender = (v->scope & RMD_SCOPE_SENDING_DOMAIN) && !in->no_breaker;
+    d->lane = d->network || (v->scope & (RMD_SCOPE_LANE | RMD_SCOPE_SOURCE | RMD_SCOPE_NODE | RMD_SCOPE_OURSELVES));
+    if (!d->lane && !d->sender)
+        return; /* the destination's: its node waits */
+    d->what = RMD_FAILOVER_REST;
+    d->until_wall_ms = until(in, v->duration_ms <= 0 ? RMD_REST_DEFAULT_MS : 0);
+    if (d->until_wall_ms > in->now_wall_ms + RMD_REST_MAX_MS)
+        d->until_wall_ms = in->now_wall_ms + RMD_REST_MAX_MS;
+    d->next_step = "nothing: the lane goes on by itself";
+    rmd_format(d->why, sizeof d->why, "%s throttles %s%s (%s)", in->provider_name,
+               d->network ? "the network of " : "", in->source_name, rmd_class_name(v->class));
+}
+
 struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input *in) {
     const struct rmd_verdict *v = in->verdict;
     struct rmd_failover_decision d = {.what = RMD_FAILOVER_NOTHING, .next_step = ""};
@@ -239,19 +257,9 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
     case RMD_ACTION_NARROW:
     case RMD_ACTION_SHORTEN:
         break; /* the node's pacer slows down; nothing for the cluster to decide */
-    case RMD_ACTION_REST: {
-        if (in->provider == in->other_provider && in->site)
-            break; /* its node's pacer lets that site rest */
-        int64_t floor = v->duration_ms <= 0 ? RMD_REST_DEFAULT_MS : 0;
-        d.what = RMD_FAILOVER_REST_LANE;
-        d.until_wall_ms = until(in, floor);
-        if (d.until_wall_ms > in->now_wall_ms + RMD_REST_MAX_MS)
-            d.until_wall_ms = in->now_wall_ms + RMD_REST_MAX_MS;
-        d.next_step = "nothing: the lane goes on by itself";
-        rmd_format(d.why, sizeof d.why, "%s throttles %s (%s)", in->provider_name, in->source_name,
-                   rmd_class_name(v->class));
+    case RMD_ACTION_REST:
+        decide_rest(in, &d);
         break;
-    }
     case RMD_ACTION_PAUSE:
         decide_sender(in, &d);
         break;

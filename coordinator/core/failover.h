@@ -15,7 +15,8 @@
  *   own DNS confirmed it.
  * - "Part of their network": the lanes of all our sources in that network at that provider, when two of our own sources there were refused.
  *   Both may follow from one refusal: the source stops everywhere, and its network at that provider.
- * - Rate verdicts slow or rest the lane; they never quarantine.
+ * - Rate verdicts slow or rest the lane; they never quarantine. A rest that is said of the sending domain rests the domain at this provider
+ *   (sender.h), one that is said of the network the lanes of all our sources there: another lane would be told the same.
  * - A source that our own DNS finds on a snowshoe list moves nothing, whoever refuses it: the stream pauses, and must be mended.
  * - A quarantine lasts until it is resolved, or for the verdict's duration when that is given; it is never shorter than RMD_QUARANTINE_MIN_MS.
  *   What the receiver itself calls temporary (4xx), and what one site of "other" says alone, is asked again by a single recipient after
@@ -83,7 +84,7 @@ struct rmd_failover_input {
 
 enum rmd_failover_what {
     RMD_FAILOVER_NOTHING,
-    RMD_FAILOVER_REST_LANE,       /* until */
+    RMD_FAILOVER_REST,            /* until: what rests says */
     RMD_FAILOVER_QUARANTINE_SITE, /* of "other": the source there, and nowhere else */
     RMD_FAILOVER_QUARANTINE_LANE,
     RMD_FAILOVER_QUARANTINE_SOURCE,  /* everywhere */
@@ -97,6 +98,7 @@ enum rmd_failover_what {
 struct rmd_failover_decision {
     enum rmd_failover_what what;
     bool here;             /* PAUSE_CAMPAIGN: at this provider only */
+    bool lane, sender;     /* REST: the lane; the sending domain, at this provider */
     bool network;          /* and all our sources of its network, at this provider */
     bool other;            /* and its lane at "other", of which a site had said the same */
     bool move;             /* its unstarted work may go to sources on disjoint networks */

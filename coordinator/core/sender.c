@@ -2,11 +2,14 @@
 #include "coordinator/core/sender.h"
 
 bool rmd_sender_is_refused(const struct rmd_verdict *v) {
-    return v->action == RMD_ACTION_PAUSE && (v->scope & RMD_SCOPE_SENDING_DOMAIN);
+    return (v->action == RMD_ACTION_PAUSE || v->action == RMD_ACTION_REST) && (v->scope & RMD_SCOPE_SENDING_DOMAIN);
 }
 
-bool rmd_sender_for_good(const struct rmd_verdict *v, uint32_t code) {
-    return v->class == RMD_CLASS_AUTH_FAILED || (code ? code >= 500 : v->permanent);
+enum rmd_sender_cause rmd_sender_cause(const struct rmd_verdict *v, uint32_t code) {
+    if (v->action == RMD_ACTION_REST)
+        return RMD_SENDER_RATE;
+    bool for_good = v->class == RMD_CLASS_AUTH_FAILED || (code ? code >= 500 : v->permanent);
+    return for_good ? RMD_SENDER_FOR_GOOD : RMD_SENDER_FOR_NOW;
 }
 
 static bool mostly(const struct rmd_sender *s, uint32_t least) {
@@ -19,8 +22,12 @@ static enum rmd_sender_what pause(struct rmd_sender *s) {
     return RMD_SENDER_PAUSE;
 }
 
-/* Doubled for each rest before it. */
+/* Doubled for each rest before it; for its rate, once more for each. */
 static int64_t rest_ms(const struct rmd_sender *s, int64_t duration_ms) {
+    if (s->by_rate) {
+        int64_t step = duration_ms > RMD_SENDER_RATE_REST_MIN_MS ? duration_ms : RMD_SENDER_RATE_REST_MIN_MS;
+        return s->rests < RMD_SENDER_REST_MAX_MS / step ? s->rests * step : RMD_SENDER_REST_MAX_MS;
+    }
     int64_t ms = duration_ms > RMD_SENDER_REST_MIN_MS ? duration_ms : RMD_SENDER_REST_MIN_MS;
     for (uint32_t i = 1; i < s->rests && ms < RMD_SENDER_REST_MAX_MS; i++)
         ms *= 2;
@@ -34,18 +41,22 @@ static bool tolerated(const struct rmd_sender *s, bool crowd) {
     return s->asked && (s->denied + 1) * RMD_SENDER_TOLERATED <= s->asked + 1;
 }
 
-enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, bool crowd,
-                                     int64_t now_ms) {
+enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, enum rmd_sender_cause cause,
+                                     bool crowd, int64_t now_ms) {
+    bool for_good = cause == RMD_SENDER_FOR_GOOD, rate = cause == RMD_SENDER_RATE;
     bool over = s->state == RMD_SENDER_OPEN && now_ms - s->last_ms > RMD_SENDER_FORGET_MS;
     bool first = !s->since_ms || over;
     if (first)
         *s = (struct rmd_sender){.state = s->state, .since_ms = now_ms ? now_ms : 1};
     s->last_ms = now_ms;
-    if (s->state == RMD_SENDER_PAUSED || s->state == RMD_SENDER_RESTING)
+    bool worse = s->by_rate && !rate;
+    if (s->state == RMD_SENDER_PAUSED || (s->state == RMD_SENDER_RESTING && !worse))
         return RMD_SENDER_NOTHING; /* mail that was under way, or transactional */
-    if (tolerated(s, crowd))
-        return first ? RMD_SENDER_TELL : RMD_SENDER_NOTHING;
-    if (s->state == RMD_SENDER_OPEN)
+    if (s->state != RMD_SENDER_RESTING && tolerated(s, crowd))
+        return first && !rate ? RMD_SENDER_TELL : RMD_SENDER_NOTHING;
+    s->rests = worse ? 0 : s->rests;
+    s->by_rate = rate;
+    if (s->state == RMD_SENDER_OPEN || worse)
         s->since_ms = now_ms ? now_ms : 1;
     s->rests++;
     s->rests_for_good = for_good ? s->rests_for_good + 1 : 0;
@@ -102,7 +113,7 @@ bool rmd_sender_sure(const struct rmd_sender *s, int64_t now_ms) {
     if (s->state == RMD_SENDER_OPEN || !s->since_ms)
         return false;
     return s->state == RMD_SENDER_PAUSED || mostly(s, RMD_SENDER_REFUSALS_AGREED) ||
-           (s->rests >= RMD_SENDER_RESTS && now_ms - s->since_ms >= RMD_SENDER_PERSISTS_MS);
+           (!s->by_rate && s->rests >= RMD_SENDER_RESTS && now_ms - s->since_ms >= RMD_SENDER_PERSISTS_MS);
 }
 
 uint32_t rmd_sender_room(const struct rmd_sender *s, uint64_t leased) {

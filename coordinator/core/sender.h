@@ -9,7 +9,9 @@
  *   any --refused for good, again and again--> paused --a person resolves or resumes--> probing
  *
  * For now (4xx): a rest of the verdict's duration, RMD_SENDER_REST_MIN_MS at least; each one in a row is twice as long, RMD_SENDER_REST_MAX_MS at
- * most. For good (5xx, or authentication, which doesn't mend itself): a rest as well, as one reply may be about one message; paused when
+ * most. For its rate ("an unusual rate of mail from your DKIM domain"): a rest of the verdict's duration, RMD_SENDER_RATE_REST_MIN_MS at least, and as
+ * much longer with each one in a row; it passes by itself, so it is no incident and says nothing to the breaker, and a refusal of the domain that comes
+ * meanwhile is heard. For good (5xx, or authentication, which doesn't mend itself): a rest as well, as one reply may be about one message; paused when
  * RMD_SENDER_REFUSALS of such answers are most of what was answered since the trouble began, or with the RMD_SENDER_RESTS-th such rest in a
  * row. What comes while it rests, from mail that was under way, is counted and lengthens nothing.
  *
@@ -35,6 +37,7 @@ enum rmd_sender_state { RMD_SENDER_OPEN, RMD_SENDER_RESTING, RMD_SENDER_PROBING,
 
 enum {
     RMD_SENDER_REST_MIN_MS = 3600 * 1000,
+    RMD_SENDER_RATE_REST_MIN_MS = 10 * 60 * 1000,
     RMD_SENDER_REST_MAX_MS = 24 * 3600 * 1000,
     RMD_SENDER_FORGET_MS = 24 * 3600 * 1000, /* open so long: what follows is new trouble */
     RMD_SENDER_REFUSALS = 10,
@@ -59,17 +62,19 @@ struct rmd_sender {
     uint32_t outcomes, refused;     /* answers since it began, and of them refusals for good */
     uint32_t asked, denied;         /* answers since it was probed, or first counted, and refusals of any kind */
     uint32_t accepted;              /* while it is probed */
+    bool by_rate;                   /* the last rest was for its rate */
 };
 
 enum rmd_sender_what { RMD_SENDER_NOTHING, RMD_SENDER_TELL, RMD_SENDER_REST, RMD_SENDER_PAUSE, RMD_SENDER_REOPEN };
 
-/* The verdict is about the sending domain, and asks for a pause. */
+enum rmd_sender_cause { RMD_SENDER_RATE, RMD_SENDER_FOR_NOW, RMD_SENDER_FOR_GOOD };
+/* The verdict is about the sending domain, and asks for a pause or a rest. */
 bool rmd_sender_is_refused(const struct rmd_verdict *v);
-/* It doesn't pass by itself. code: of the reply; 0: not known, then by the verdict. */
-bool rmd_sender_for_good(const struct rmd_verdict *v, uint32_t code);
+/* For good: it doesn't pass by itself. code: of the reply; 0: not known, then by the verdict. */
+enum rmd_sender_cause rmd_sender_cause(const struct rmd_verdict *v, uint32_t code);
 /* An alarm. crowd: the provider is "other". */
-enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, bool for_good, bool crowd,
-                                     int64_t now_ms);
+enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, enum rmd_sender_cause cause,
+                                     bool crowd, int64_t now_ms);
 /* A receiver's answer about a message of the domain. */
 enum rmd_sender_answer { RMD_SENDER_ACCEPTED, RMD_SENDER_OTHERWISE, RMD_SENDER_REFUSED, RMD_SENDER_REFUSED_FOR_GOOD };
 enum rmd_sender_what rmd_sender_answered(struct rmd_sender *s, enum rmd_sender_answer answer);

@@ -116,7 +116,7 @@ static const char *to_mend(const struct rmd_verdict *v) {
 }
 
 static struct rmd_incident *incident_of(struct rmd_coord *c, struct rmd_sender_place *p, const struct rmd_verdict *v,
-                                        const Remuda__Alarm *a) {
+                                        const Remuda__Reply *reply) {
     struct rmd_incident *i = rmd_incident_find(c, p->incident);
     if (i && !i->rec->state)
         return i;
@@ -130,7 +130,7 @@ static struct rmd_incident *incident_of(struct rmd_coord *c, struct rmd_sender_p
     rmd_str_set(&r->subject, p->domain);
     p->incident = r->id;
     char words[RMD_REPLY_TEXT_MAX + 1];
-    rmd_alarm_words(words, a);
+    rmd_reply_words(words, reply);
     rmd_str_set(&r->cause, words);
     rmd_incident_line(c, i, NULL, "the node read: %s", words);
     rmd_incident_removal(c, i, rmd_slice_str(words), p->provider);
@@ -144,18 +144,22 @@ static bool of_place(void *ctx, const struct rmd_lease *l) {
     return l->provider_id == p->provider && !urgent(l->campaign->stream) && sends_as(l->campaign->stream, p);
 }
 
-static void rests(struct rmd_coord *c, struct rmd_sender_place *p, const struct rmd_verdict *v, bool for_good,
-                  struct rmd_incident *i) {
+/* i: NULL, for its rate. */
+static void rests(struct rmd_coord *c, struct rmd_sender_place *p, const struct rmd_verdict *v,
+                  enum rmd_sender_cause cause, struct rmd_incident *i) {
+    bool for_good = cause == RMD_SENDER_FOR_GOOD;
     char length[32];
     int64_t ms = p->s.until_ms - c->ledger.now_ms;
     p->until_wall_ms = c->now.wall_ms + ms;
     rmd_format_duration(ms, length);
     const char *text = rmd_arena_printf(
-        &c->scratch, "bulk mail rests at %s for %s, transactional mail goes on slowly%s",
-        rmd_provider_name(c, p->provider), length,
+        &c->scratch, "%sbulk mail rests at %s for %s, transactional mail goes on slowly%s",
+        cause == RMD_SENDER_RATE ? "too much for its usual: " : "", rmd_provider_name(c, p->provider), length,
         for_good ? "; refused for good: it pauses when that repeats" : ", then it is probed with a few recipients");
-    rmd_incident_line(c, i, NULL, "%s", text);
-    rmd_str_set(&i->rec->next_step, for_good ? to_mend(v) : "nothing: it is probed when the rest is over");
+    if (i) {
+        rmd_incident_line(c, i, NULL, "%s", text);
+        rmd_str_set(&i->rec->next_step, for_good ? to_mend(v) : "nothing: it is probed when the rest is over");
+    }
     tell(c, p, "sender.resting", p->incident, text);
     rmd_core_wake(c, c->now.mono_ms + ms);
     rmd_recall_where(c, of_place, p, RMD_RETURN_PAUSED);
@@ -169,12 +173,11 @@ static void pauses(struct rmd_coord *c, struct rmd_sender_place *p, const struct
         "bulk mail pauses at %s until a person resolves incident %llu, transactional mail goes on slowly",
         rmd_provider_name(c, p->provider), (unsigned long long)p->incident);
     p->until_wall_ms = 0;
-    if (i) {
-        i->rec->human = true;
-        i->rec->quarantined_wall_ms = c->now.wall_ms;
-        rmd_incident_line(c, i, NULL, "%s", text);
-        rmd_str_set(&i->rec->next_step, to_mend(v));
-    }
+    i->rec->human = true;
+    i->rec->quarantined_wall_ms = c->now.wall_ms;
+    rmd_incident_line(c, i, NULL, "%s", text);
+    rmd_str_set(&i->rec->next_step, to_mend(v));
+    i->dirty = true;
     tell(c, p, "sender.paused", p->incident, text);
     rmd_recall_where(c, of_place, p, RMD_RETURN_PAUSED);
     rmd_core_warn(c, "sending domain %s: %s", p->domain, text);
@@ -240,15 +243,15 @@ void rmd_sender_alarm(struct rmd_coord *c, const struct rmd_stream *s, uint32_t 
                       s->rec->sending_domain, rmd_provider_name(c, provider), RMD_SENDER_PLACES_MAX);
         return;
     }
-    bool for_good = rmd_sender_for_good(v, a->reply ? a->reply->code : 0);
-    enum rmd_sender_what what =
-        rmd_sender_told(&p->s, v->duration_ms, for_good, provider == c->other, c->ledger.now_ms);
+    enum rmd_sender_cause cause = rmd_sender_cause(v, a->reply ? a->reply->code : 0);
+    enum rmd_sender_what what = rmd_sender_told(&p->s, v->duration_ms, cause, provider == c->other, c->ledger.now_ms);
     rmd_list_remove(&p->link);
     rmd_list_push(&c->sender_list, &p->link);
     mark(c, p);
     if (what == RMD_SENDER_NOTHING)
         return;
-    struct rmd_incident *i = incident_of(c, p, v, a);
+    struct rmd_incident *i =
+        cause == RMD_SENDER_RATE ? rmd_incident_find(c, p->incident) : incident_of(c, p, v, a->reply);
     if (what == RMD_SENDER_TELL) {
         rmd_str_set(&i->rec->next_step, to_mend(v));
         rmd_incident_line(c, i, NULL, "nothing stops there while most of its receivers accept");
@@ -256,10 +259,11 @@ void rmd_sender_alarm(struct rmd_coord *c, const struct rmd_stream *s, uint32_t 
         return;
     }
     if (what == RMD_SENDER_REST)
-        rests(c, p, v, for_good, i);
+        rests(c, p, v, cause, i);
     else
         pauses(c, p, v, i);
-    i->dirty = true;
+    if (i)
+        i->dirty = true;
     breaker(c, p);
     c->deal = true;
 }
@@ -282,16 +286,17 @@ void rmd_sender_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Re
         (o->reply && o->reply->code && (o->kind == RMD_OUTCOME_BOUNCED || o->kind == RMD_OUTCOME_DEFERRED));
     if (!p || !answered)
         return;
-    enum rmd_sender_answer answer = o->kind == RMD_OUTCOME_DELIVERED         ? RMD_SENDER_ACCEPTED
-                                    : !rmd_sender_is_refused(v)              ? RMD_SENDER_OTHERWISE
-                                    : rmd_sender_for_good(v, o->reply->code) ? RMD_SENDER_REFUSED_FOR_GOOD
-                                                                             : RMD_SENDER_REFUSED;
+    enum rmd_sender_answer answer = o->kind == RMD_OUTCOME_DELIVERED ? RMD_SENDER_ACCEPTED
+                                    : !rmd_sender_is_refused(v)      ? RMD_SENDER_OTHERWISE
+                                    : rmd_sender_cause(v, o->reply->code) == RMD_SENDER_FOR_GOOD
+                                        ? RMD_SENDER_REFUSED_FOR_GOOD
+                                        : RMD_SENDER_REFUSED;
     bool refused = answer == RMD_SENDER_REFUSED_FOR_GOOD;
     enum rmd_sender_what what = rmd_sender_answered(&p->s, answer);
     if (p->s.state != RMD_SENDER_OPEN || what != RMD_SENDER_NOTHING) /* open: what most say is only memory */
         mark(c, p);
     if (what == RMD_SENDER_PAUSE)
-        pauses(c, p, v, rmd_incident_find(c, p->incident));
+        pauses(c, p, v, incident_of(c, p, v, o->reply));
     if (what == RMD_SENDER_REOPEN)
         opens(c, p);
     if (refused)
@@ -432,12 +437,16 @@ const char *rmd_sender_why(struct rmd_coord *c, const struct rmd_pq *q, struct r
     char at[32] = "";
     if (p->s.state == RMD_SENDER_RESTING && !urgent(q->stream))
         rmd_date_rfc3339(p->until_wall_ms, at);
-    return rmd_arena_printf(a, "sending domain %s %s%s%s (incident %llu)", p->domain,
-                            urgent(q->stream)                  ? "is refused there: transactional mail is slowed"
-                            : p->s.state == RMD_SENDER_PROBING ? "is probed with a few recipients"
-                            : p->s.state == RMD_SENDER_PAUSED  ? "is paused there until a person resolves"
-                                                               : "rests there",
-                            *at ? " until " : "", at, (unsigned long long)p->incident);
+    const char *text = rmd_arena_printf(a, "sending domain %s %s%s%s", p->domain,
+                                        urgent(q->stream) && p->s.by_rate
+                                            ? "sends more than is usual there: transactional mail is slowed"
+                                        : urgent(q->stream) ? "is refused there: transactional mail is slowed"
+                                        : p->s.state == RMD_SENDER_PROBING ? "is probed with a few recipients"
+                                        : p->s.state == RMD_SENDER_PAUSED  ? "is paused there until a person resolves"
+                                        : p->s.by_rate ? "sends more than is usual there, and rests"
+                                                       : "rests there",
+                                        *at ? " until " : "", at);
+    return p->incident ? rmd_arena_printf(a, "%s (incident %llu)", text, (unsigned long long)p->incident) : text;
 }
 
 /* ---------------------------------------------------------------- views, start, writing, end */
@@ -482,7 +491,8 @@ bool rmd_sender_restore_row(struct rmd_coord *c, struct rmd_slice key, struct rm
                                .refused = r->refused,
                                .asked = r->asked,
                                .denied = r->denied,
-                               .accepted = r->accepted};
+                               .accepted = r->accepted,
+                               .by_rate = r->by_rate};
     p->until_wall_ms = r->until_wall_ms;
     p->incident = r->incident;
     return true;
@@ -511,6 +521,7 @@ void rmd_senders_flush(struct rmd_coord *c) {
         r.asked = p->s.asked;
         r.denied = p->s.denied;
         r.accepted = p->s.accepted;
+        r.by_rate = p->s.by_rate;
         r.incident = p->incident;
         struct rmd_key k = row_key(p);
         rmd_core_put(c, &k, &r);

@@ -39,6 +39,11 @@ static const struct rmd_verdict block = {.class = RMD_CLASS_IP_BLOCKLISTED,
                                         .action = RMD_ACTION_REST,
                                         .duration_ms = 60000,
                                         .rule = "rest"},
+                                rest_network = {.class = RMD_CLASS_RATE_LIMITED,
+                                                .scope = RMD_SCOPE_LANE | RMD_SCOPE_NETWORK,
+                                                .action = RMD_ACTION_REST,
+                                                .duration_ms = 60000,
+                                                .rule = "rest network"},
                                 content = {.class = RMD_CLASS_SPAM_CONTENT,
                                            .scope = RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN,
                                            .action = RMD_ACTION_PAUSE,
@@ -60,7 +65,23 @@ struct row {
 
 static const struct row rows[] = {
     {"nothing: the node's pacer slows down by itself", {{&slow, A, BULK, "google"}}, "", "", "", "", NULL, 0},
-    {"rest lane", {{&rest, A, BULK, "google"}}, "", "A:google ", "", "", NULL, 0},
+    {"rest: the lane", {{&rest, A, BULK, "google"}}, "", "A:google ", "", "", NULL, 0},
+    {"a rest that is said of the network: the lanes of all our sources there",
+     {{&rest_network, A, BULK, "google"}},
+     "",
+     "A:google B:google D:google ",
+     "",
+     "",
+     NULL,
+     0},
+    {"a network that a site of \"other\" lets rest is its node's",
+     {{&rest_network, A, BULK, "other o.test"}},
+     "",
+     "",
+     "",
+     "",
+     NULL,
+     0},
     {"quarantine lane", {{&block, A, BULK, "google"}}, "A:google ", "", "", "", "A:google", 1},
     {"one voice twice is one voice",
      {{&block, A, BULK, "google"}, {&block, A, BULK, "google"}},
@@ -299,6 +320,8 @@ static bool closed(const struct row *r, char letter, const char *provider) {
     rmd_format(one, sizeof one, "%c:%s ", letter, provider);
     if (strstr(r->quarantined, one))
         return true;
+    if (strstr(r->resting, one)) /* the node that was told stops its lane itself */
+        return letter != 'A' + r->alarm[0].source;
     rmd_format(one, sizeof one, "%c:* ", letter);
     return strstr(r->quarantined, one) != NULL;
 }

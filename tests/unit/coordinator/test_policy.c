@@ -278,9 +278,22 @@ static void rates_rest_a_lane_and_never_quarantine(void **state) {
     struct rmd_verdict v = {.class = RMD_CLASS_RATE_LIMITED, .scope = RMD_SCOPE_LANE, .action = RMD_ACTION_REST};
     struct rmd_failover_input in = input(&v, &none, &none, &none);
     struct rmd_failover_decision d = rmd_failover_decide(&in);
-    assert_int_equal(d.what, RMD_FAILOVER_REST_LANE);
+    assert_int_equal(d.what, RMD_FAILOVER_REST);
+    assert_true(d.lane && !d.network && !d.sender);
     assert_int_equal(d.until_wall_ms, 1000 + RMD_REST_DEFAULT_MS);
     assert_false(d.move);
+    v.scope = RMD_SCOPE_LANE | RMD_SCOPE_NETWORK;
+    d = rmd_failover_decide(&in);
+    assert_true(d.lane && d.network && !d.sender);
+    v.scope = RMD_SCOPE_LANE | RMD_SCOPE_SENDING_DOMAIN;
+    d = rmd_failover_decide(&in);
+    assert_true(d.lane && !d.network && d.sender);
+    v.scope = RMD_SCOPE_SENDING_DOMAIN; /* no address is meant */
+    d = rmd_failover_decide(&in);
+    assert_true(d.what == RMD_FAILOVER_REST && !d.lane && d.sender);
+    v.scope = RMD_SCOPE_DESTINATION;
+    assert_int_equal(rmd_failover_decide(&in).what, RMD_FAILOVER_NOTHING);
+    v.scope = RMD_SCOPE_LANE;
     v.duration_ms = 5000;
     assert_int_equal(rmd_failover_decide(&in).until_wall_ms, 6000);
     v.duration_ms = (int64_t)48 * 3600 * 1000;

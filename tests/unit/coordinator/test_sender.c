@@ -27,10 +27,10 @@ static void a_rest_is_as_long_as_was_said_and_doubles(void **state) {
     struct rmd_sender s = {0};
     int64_t now = HOUR, want = 4 * HOUR;
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(rmd_sender_told(&s, 4 * HOUR, false, false, now), RMD_SENDER_REST);
+        assert_int_equal(rmd_sender_told(&s, 4 * HOUR, RMD_SENDER_FOR_NOW, false, now), RMD_SENDER_REST);
         assert_int_equal(s.until_ms - now, want);
         /* mail that was under way lengthens nothing */
-        assert_int_equal(rmd_sender_told(&s, 4 * HOUR, false, false, now + MINUTE), RMD_SENDER_NOTHING);
+        assert_int_equal(rmd_sender_told(&s, 4 * HOUR, RMD_SENDER_FOR_NOW, false, now + MINUTE), RMD_SENDER_NOTHING);
         assert_int_equal(s.until_ms - now, want);
         assert_int_equal(rmd_sender_room(&s, 0), 0);
         assert_false(rmd_sender_tick(&s, s.until_ms - 1));
@@ -41,19 +41,43 @@ static void a_rest_is_as_long_as_was_said_and_doubles(void **state) {
         want = 2 * want < RMD_SENDER_REST_MAX_MS ? 2 * want : RMD_SENDER_REST_MAX_MS;
     }
     struct rmd_sender shortest = {0};
-    rmd_sender_told(&shortest, MINUTE, false, false, HOUR);
+    rmd_sender_told(&shortest, MINUTE, RMD_SENDER_FOR_NOW, false, HOUR);
     assert_int_equal(shortest.until_ms - HOUR, RMD_SENDER_REST_MIN_MS);
+}
+
+/* Ten minutes, and ten more each time; of a domain that is refused for another reason, that one counts from the beginning. */
+static void a_rest_for_its_rate_is_short_and_says_little(void **state) {
+    (void)state;
+    struct rmd_sender s = {0};
+    int64_t now = HOUR;
+    for (int i = 1; i <= 6; i++) {
+        assert_int_equal(rmd_sender_told(&s, MINUTE, RMD_SENDER_RATE, false, now), RMD_SENDER_REST);
+        assert_int_equal(s.until_ms - now, i * RMD_SENDER_RATE_REST_MIN_MS);
+        assert_int_equal(rmd_sender_told(&s, MINUTE, RMD_SENDER_RATE, false, now + MINUTE), RMD_SENDER_NOTHING);
+        now = s.until_ms;
+        assert_true(rmd_sender_tick(&s, now));
+    }
+    assert_false(rmd_sender_sure(&s, now + RMD_SENDER_PERSISTS_MS));
+    assert_int_equal(rmd_sender_told(&s, 3 * HOUR, RMD_SENDER_RATE, false, now), RMD_SENDER_REST);
+    assert_int_equal(s.until_ms - now, 7 * 3 * HOUR);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, now + MINUTE), RMD_SENDER_REST);
+    assert_int_equal(s.until_ms - now - MINUTE, RMD_SENDER_REST_MIN_MS);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_RATE, false, now + 2 * MINUTE), RMD_SENDER_NOTHING);
+    struct rmd_sender often = {.rests = UINT32_MAX - 1, .since_ms = HOUR, .last_ms = HOUR, .by_rate = true};
+    rmd_sender_told(&often, HOUR, RMD_SENDER_RATE, false, 2 * HOUR);
+    assert_int_equal(often.until_ms, 2 * HOUR + RMD_SENDER_REST_MAX_MS);
 }
 
 static void probing_doubles_opens_and_tolerates_a_few(void **state) {
     (void)state;
     struct rmd_sender s = {0};
-    rmd_sender_told(&s, 0, false, false, HOUR);
+    rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, HOUR);
     rmd_sender_tick(&s, s.until_ms);
     for (int i = 0; i < 20; i++)
         assert_int_equal(rmd_sender_answered(&s, RMD_SENDER_ACCEPTED), RMD_SENDER_NOTHING);
     assert_int_equal(rmd_sender_room(&s, 0), RMD_SENDER_PROBE + 20);
-    assert_int_equal(rmd_sender_told(&s, 0, false, false, 3 * HOUR), RMD_SENDER_NOTHING); /* one of twenty */
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, 3 * HOUR),
+                     RMD_SENDER_NOTHING); /* one of twenty */
     rmd_sender_answered(&s, RMD_SENDER_REFUSED);
     for (int i = 20; i < RMD_SENDER_PROBED - 1; i++)
         rmd_sender_answered(&s, RMD_SENDER_ACCEPTED);
@@ -61,20 +85,22 @@ static void probing_doubles_opens_and_tolerates_a_few(void **state) {
     assert_int_equal(rmd_sender_room(&s, 100000), UINT32_MAX);
     for (int i = 0; i < 11; i++)
         rmd_sender_answered(&s, RMD_SENDER_REFUSED);
-    assert_int_equal(rmd_sender_told(&s, 0, false, false, 4 * HOUR), RMD_SENDER_REST); /* more than one of ten */
-    assert_int_equal(s.until_ms - 4 * HOUR, 2 * RMD_SENDER_REST_MIN_MS);               /* the second in a row */
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, 4 * HOUR),
+                     RMD_SENDER_REST);                                   /* more than one of ten */
+    assert_int_equal(s.until_ms - 4 * HOUR, 2 * RMD_SENDER_REST_MIN_MS); /* the second in a row */
     rmd_sender_tick(&s, s.until_ms);
     for (int i = 0; i < RMD_SENDER_PROBED; i++)
         rmd_sender_answered(&s, RMD_SENDER_ACCEPTED);
     int64_t later = s.last_ms + RMD_SENDER_FORGET_MS + 1; /* new trouble: the first rest again */
-    assert_int_equal(rmd_sender_told(&s, 0, false, false, later), RMD_SENDER_REST);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, later), RMD_SENDER_REST);
     assert_int_equal(s.until_ms - later, RMD_SENDER_REST_MIN_MS);
 }
 
 static void refusals_for_good_pause_when_they_repeat(void **state) {
     (void)state;
     struct rmd_sender s = {0}, rests = {0}, mixed = {0};
-    assert_int_equal(rmd_sender_told(&s, 0, true, false, HOUR), RMD_SENDER_REST); /* one may be about one message */
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_GOOD, false, HOUR),
+                     RMD_SENDER_REST); /* one may be about one message */
     for (int i = 1; i < RMD_SENDER_REFUSALS; i++)
         assert_int_equal(rmd_sender_answered(&s, RMD_SENDER_REFUSED_FOR_GOOD), RMD_SENDER_NOTHING);
     assert_int_equal(rmd_sender_answered(&s, RMD_SENDER_REFUSED_FOR_GOOD), RMD_SENDER_PAUSE);
@@ -84,11 +110,11 @@ static void refusals_for_good_pause_when_they_repeat(void **state) {
     assert_false(rmd_sender_sure(&s, 0)); /* what was counted is void */
     int64_t now = HOUR;
     for (int i = 1; i < RMD_SENDER_RESTS; i++) {
-        assert_int_equal(rmd_sender_told(&rests, 0, true, false, now), RMD_SENDER_REST);
+        assert_int_equal(rmd_sender_told(&rests, 0, RMD_SENDER_FOR_GOOD, false, now), RMD_SENDER_REST);
         rmd_sender_tick(&rests, now = rests.until_ms);
     }
-    assert_int_equal(rmd_sender_told(&rests, 0, true, false, now), RMD_SENDER_PAUSE);
-    rmd_sender_told(&mixed, 0, true, false, HOUR);
+    assert_int_equal(rmd_sender_told(&rests, 0, RMD_SENDER_FOR_GOOD, false, now), RMD_SENDER_PAUSE);
+    rmd_sender_told(&mixed, 0, RMD_SENDER_FOR_GOOD, false, HOUR);
     for (int i = 0; i < 3 * RMD_SENDER_REFUSALS; i++) { /* half is not most */
         rmd_sender_answered(&mixed, RMD_SENDER_ACCEPTED);
         assert_int_equal(rmd_sender_answered(&mixed, RMD_SENDER_REFUSED_FOR_GOOD), RMD_SENDER_NOTHING);
@@ -99,7 +125,7 @@ static void refusals_for_good_pause_when_they_repeat(void **state) {
 static void who_is_sure(void **state) {
     (void)state;
     struct rmd_sender s = {0}, late = {0};
-    rmd_sender_told(&s, 0, true, false, HOUR);
+    rmd_sender_told(&s, 0, RMD_SENDER_FOR_GOOD, false, HOUR);
     for (int i = 0; i < RMD_SENDER_REFUSALS_AGREED; i++) {
         assert_false(rmd_sender_sure(&s, HOUR));
         rmd_sender_answered(&s, RMD_SENDER_REFUSED_FOR_GOOD);
@@ -107,7 +133,7 @@ static void who_is_sure(void **state) {
     assert_true(rmd_sender_sure(&s, HOUR));
     int64_t now = HOUR; /* for now, again and again: 4, 8 and 16 hours */
     for (int i = 0; i < RMD_SENDER_RESTS; i++) {
-        rmd_sender_told(&late, 4 * HOUR, false, false, now);
+        rmd_sender_told(&late, 4 * HOUR, RMD_SENDER_FOR_NOW, false, now);
         assert_false(rmd_sender_sure(&late, now));
         rmd_sender_tick(&late, now = late.until_ms);
     }
@@ -117,13 +143,13 @@ static void who_is_sure(void **state) {
 static void other_needs_a_crowd(void **state) {
     (void)state;
     struct rmd_sender s = {0};
-    assert_int_equal(rmd_sender_told(&s, 0, true, true, HOUR), RMD_SENDER_TELL);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_GOOD, true, HOUR), RMD_SENDER_TELL);
     for (int i = 0; i < 60; i++)
         rmd_sender_answered(&s, RMD_SENDER_ACCEPTED);
-    assert_int_equal(rmd_sender_told(&s, 0, true, true, HOUR), RMD_SENDER_NOTHING);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_GOOD, true, HOUR), RMD_SENDER_NOTHING);
     for (int i = 0; i < 10; i++)
         rmd_sender_answered(&s, RMD_SENDER_REFUSED_FOR_GOOD);
-    assert_int_equal(rmd_sender_told(&s, 0, true, true, HOUR), RMD_SENDER_REST);
+    assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_GOOD, true, HOUR), RMD_SENDER_REST);
 }
 
 /* ---- in the cluster */
@@ -134,6 +160,12 @@ static const struct rmd_verdict reputation = {.class = RMD_CLASS_DOMAIN_BLOCKLIS
                                               .action = RMD_ACTION_PAUSE,
                                               .duration_ms = 4 * HOUR,
                                               .rule = "reputation"},
+                                rate = {.class = RMD_CLASS_RATE_LIMITED,
+                                        .scope = RMD_SCOPE_SENDING_DOMAIN | RMD_SCOPE_LANE,
+                                        .at_provider = true,
+                                        .action = RMD_ACTION_REST,
+                                        .duration_ms = 10 * MINUTE,
+                                        .rule = "rate"},
                                 content = {.class = RMD_CLASS_SPAM_CONTENT,
                                            .scope = RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN,
                                            .at_provider = true,
@@ -321,6 +353,48 @@ static void it_rests_at_the_provider_and_nowhere_else(void **state) {
     tear_down(&x);
 }
 
+/* "An unusual rate of mail from your DKIM domain": every lane there would be told the same. It passes, and nobody is called. */
+static void its_rate_rests_the_domain_on_every_lane(void **state) {
+    (void)state;
+    struct stage x = {0};
+    build(&x, 0);
+    assert_true(held(&x, BULK, GOOGLE) && held(&x, OFFERS, GOOGLE));
+    hear(&x, A, GOOGLE, BULK, &rate);
+    for (int again = 0; again < 2; again++) {
+        senders_are(&x, "news.test@google:resting ");
+        assert_int_equal(held(&x, BULK, GOOGLE) + held(&x, OFFERS, GOOGLE), 0);
+        assert_true(held(&x, BULK, YAHOO) && held(&x, PROMO, GOOGLE) && held(&x, URGENT, GOOGLE));
+        waits_for(&x, BULK, GOOGLE, "sending domain news.test sends more than is usual there, and rests until ");
+        assert_int_equal(incidents(&x).n, 0);
+        cw_crash(x.w, false); /* durable */
+        cw_pass(x.w, 2000, 200);
+    }
+    cw_pass(x.w, 8 * MINUTE, MINUTE);
+    assert_int_equal(held(&x, BULK, GOOGLE), 0);
+    flow(&x, true);
+    cw_pass(x.w, HOUR, 10000);
+    senders_are(&x, "");
+    paused_are(&x, "");
+    for (int i = 0; i < STREAMS; i++)
+        assert_int_equal(cw_campaign(x.w, &x.campaign[i], NULL)->delivered, i == URGENT ? 60 : 1500);
+    tear_down(&x);
+}
+
+/* What is refused for good while the rate rests is heard, and has its incident. */
+static void a_refusal_is_heard_while_its_rate_rests(void **state) {
+    (void)state;
+    struct stage x = {0};
+    build(&x, 0);
+    hear(&x, A, GOOGLE, BULK, &rate);
+    assert_int_equal(incidents(&x).n, 0);
+    hear(&x, C, GOOGLE, BULK, &reputation);
+    assert_int_equal(incidents(&x).n, 1);
+    waits_for(&x, BULK, GOOGLE, "sending domain news.test rests there until ");
+    cw_pass(x.w, 3 * HOUR, MINUTE);
+    senders_are(&x, "news.test@google:resting ");
+    tear_down(&x);
+}
+
 /* The rest's end, few recipients first, all of it at last; nothing is lost. */
 static void it_comes_back_by_few_recipients(void **state) {
     (void)state;
@@ -505,6 +579,9 @@ static void without_the_breaker_nothing_stops(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rest_is_as_long_as_was_said_and_doubles),
+        cmocka_unit_test(a_rest_for_its_rate_is_short_and_says_little),
+        cmocka_unit_test(its_rate_rests_the_domain_on_every_lane),
+        cmocka_unit_test(a_refusal_is_heard_while_its_rate_rests),
         cmocka_unit_test(probing_doubles_opens_and_tolerates_a_few),
         cmocka_unit_test(refusals_for_good_pause_when_they_repeat),
         cmocka_unit_test(who_is_sure),
