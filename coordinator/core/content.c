@@ -7,10 +7,26 @@
  * that are active stop or pause. A campaign that is refused by itself stops whatever an earlier one of the same template had: a link
  * may have got a bad name since.
  *
+ * A campaign whose rate is meant rests there, and goes on by itself.
+ *
  * Owns the campaigns' tallies. They live in memory only, at most one a configured provider; a restart counts anew,
  * a resume as well. The stops are in the campaign's record, and last until a person resolves their incident or resumes
- * the campaign. */
+ * the campaign; a rest, for its time. */
 #include "coordinator/core/core.h"
+
+static Remuda__ContentStop *stop_at(const struct rmd_campaign *k, uint32_t provider) {
+    for (size_t i = 0; i < k->rec->n_stop; i++) {
+        if (k->rec->stop[i]->provider == provider)
+            return k->rec->stop[i];
+    }
+    return NULL;
+}
+
+/* For its content; a rest is no judgement. */
+static bool believed(const struct rmd_campaign *k, uint32_t provider) {
+    const Remuda__ContentStop *s = stop_at(k, provider);
+    return s && !s->until_ledger_ms;
+}
 
 static size_t tally_of(struct rmd_campaign *k, uint32_t provider) {
     for (size_t i = 0; i < k->n_tallies; i++) {
@@ -18,8 +34,7 @@ static size_t tally_of(struct rmd_campaign *k, uint32_t provider) {
             return i;
     }
     k->tally = rmd_realloc(k->tally, (k->n_tallies + 1) * sizeof *k->tally);
-    k->tally[k->n_tallies] =
-        (struct rmd_content_tally){.provider = provider, .stopped = rmd_content_stopped(k, provider)};
+    k->tally[k->n_tallies] = (struct rmd_content_tally){.provider = provider, .stopped = believed(k, provider)};
     return k->n_tallies++;
 }
 
@@ -43,7 +58,7 @@ static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_
     struct rmd_content_tally *sum = rmd_arena_alloc(&c->scratch, (k->n_tallies + 1) * sizeof *sum);
     for (size_t i = 0; i < k->n_tallies; i++)
         sum[i] = (struct rmd_content_tally){.provider = k->tally[i].provider,
-                                            .stopped = rmd_content_stopped(k, k->tally[i].provider)};
+                                            .stopped = believed(k, k->tally[i].provider)};
     rmd_list_for(it, &c->all_campaigns) {
         const struct rmd_campaign *x = rmd_container(it, struct rmd_campaign, all);
         if (!x->n_tallies || (alone ? x != k : !same_content(c, k, x)))
@@ -53,6 +68,7 @@ static struct rmd_content_tally *together(struct rmd_coord *c, const struct rmd_
                 if (x->tally[j].provider == sum[i].provider) {
                     sum[i].outcomes += x->tally[j].outcomes;
                     sum[i].refused += x->tally[j].refused;
+                    sum[i].said += x == k ? x->tally[j].said : 0; /* another's list */
                 }
     }
     return sum;
@@ -66,7 +82,7 @@ static void count_anew(struct rmd_coord *c, const struct rmd_campaign *k, uint32
             continue;
         for (size_t j = 0; j < x->n_tallies; j++)
             if (!provider || x->tally[j].provider == provider)
-                x->tally[j].outcomes = x->tally[j].refused = 0;
+                x->tally[j].outcomes = x->tally[j].refused = x->tally[j].said = 0;
         if (pause && x->rec->state == RMD_CAMPAIGN_ACTIVE)
             rmd_campaign_set_state(c, x, RMD_CAMPAIGN_PAUSED, pause);
     }
@@ -80,11 +96,7 @@ void rmd_content_resumed(struct rmd_coord *c, struct rmd_campaign *k) {
 /* ---------------------------------------------------------------- stopped at a provider */
 
 bool rmd_content_stopped(const struct rmd_campaign *k, uint32_t provider) {
-    for (size_t i = 0; i < k->rec->n_stop; i++) {
-        if (k->rec->stop[i]->provider == provider)
-            return true;
-    }
-    return false;
+    return stop_at(k, provider) != NULL;
 }
 
 struct at_provider {
@@ -109,22 +121,81 @@ static Remuda__EventRecord *stop_event(struct rmd_coord *c, const char *type, co
     return e;
 }
 
+/* ms: of a rest; 0: until a person looks, which a rest becomes. */
+static void stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t provider, const struct rmd_incident *i,
+                 const char *why, int64_t ms) {
+    Remuda__ContentStop *s = stop_at(k, provider);
+    if (k->rec->state != RMD_CAMPAIGN_ACTIVE || (s && (ms || !s->until_ledger_ms)))
+        return;
+    if (!s) {
+        s = rmd_alloc(sizeof *s);
+        remuda__content_stop__init(s);
+        s->provider = provider;
+        k->rec->stop = rmd_realloc(k->rec->stop, (k->rec->n_stop + 1) * sizeof(Remuda__ContentStop *));
+        k->rec->stop[k->rec->n_stop++] = s; /* at most one a configured provider */
+    }
+    s->incident = i ? i->rec->id : 0;
+    s->until_ledger_ms = ms ? c->ledger.now_ms + ms : 0;
+    s->until_wall_ms = ms ? c->now.wall_ms + ms : 0;
+    rmd_str_set(&s->reason, why);
+    size_t at = tally_of(k, provider); /* may move the tallies */
+    k->tally[at].stopped = !ms;
+    rmd_campaign_dirty(c, k);
+    stop_event(c, ms ? "campaign.resting" : "campaign.stopped", k, s, why);
+    rmd_recall_where(c, of_campaign, &(struct at_provider){k, provider}, RMD_RETURN_PAUSED);
+}
+
 void rmd_content_stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t provider, const struct rmd_incident *i,
                       const char *why) {
-    if (k->rec->state != RMD_CAMPAIGN_ACTIVE || rmd_content_stopped(k, provider))
+    stop(c, k, provider, i, why, 0);
+}
+
+static void rest(struct rmd_coord *c, struct rmd_campaign *k, uint32_t provider, int64_t ms) {
+    char length[32];
+    int64_t most = ms < RMD_REST_MAX_MS ? ms : RMD_REST_MAX_MS;
+    if (stop_at(k, provider) || k->stream->rec->priority == 0)
         return;
-    Remuda__ContentStop *s = rmd_alloc(sizeof *s);
-    remuda__content_stop__init(s);
-    s->provider = provider;
-    s->incident = i ? i->rec->id : 0;
-    rmd_str_set(&s->reason, why);
-    k->rec->stop = rmd_realloc(k->rec->stop, (k->rec->n_stop + 1) * sizeof(Remuda__ContentStop *));
-    k->rec->stop[k->rec->n_stop++] = s; /* at most one a configured provider */
-    size_t at = tally_of(k, provider);  /* may move the tallies */
-    k->tally[at].stopped = true;
+    rmd_format_duration(most, length);
+    stop(c, k, provider, NULL,
+         rmd_arena_printf(&c->scratch, "%s finds its mail too frequent: it rests there for %s",
+                          rmd_provider_name(c, provider), length),
+         most);
+    if (c->ledger.now_ms + most < c->content_tick_ledger_ms)
+        c->content_tick_ledger_ms = c->ledger.now_ms + most;
+    rmd_core_wake(c, c->now.mono_ms + most);
+}
+
+static void go_on(struct rmd_coord *c, struct rmd_campaign *k, int64_t *next) {
+    size_t kept = 0, had = k->rec->n_stop;
+    for (size_t n = 0; n < had; n++) {
+        Remuda__ContentStop *s = k->rec->stop[n];
+        if (!s->until_ledger_ms || s->until_ledger_ms > c->ledger.now_ms) {
+            if (s->until_ledger_ms && s->until_ledger_ms < *next)
+                *next = s->until_ledger_ms;
+            k->rec->stop[kept++] = s;
+            continue;
+        }
+        stop_event(c, "campaign.reopened", k, s, "its rest is over");
+        remuda__content_stop__free_unpacked(s, NULL);
+    }
+    k->rec->n_stop = kept;
+    if (kept == had)
+        return;
     rmd_campaign_dirty(c, k);
-    stop_event(c, "campaign.stopped", k, s, why);
-    rmd_recall_where(c, of_campaign, &(struct at_provider){k, provider}, RMD_RETURN_PAUSED);
+    c->deal = true;
+}
+
+void rmd_content_tick(struct rmd_coord *c) {
+    int64_t next = INT64_MAX;
+    if (c->ledger.now_ms < c->content_tick_ledger_ms) {
+        if (c->content_tick_ledger_ms != INT64_MAX)
+            rmd_core_wake(c, c->now.mono_ms + (c->content_tick_ledger_ms - c->ledger.now_ms));
+        return;
+    }
+    rmd_list_for(it, &c->open_campaigns) go_on(c, rmd_container(it, struct rmd_campaign, life), &next);
+    c->content_tick_ledger_ms = next;
+    if (next != INT64_MAX)
+        rmd_core_wake(c, c->now.mono_ms + (next - c->ledger.now_ms));
 }
 
 static void stop_same(struct rmd_coord *c, const struct rmd_campaign *k, uint32_t provider,
@@ -169,24 +240,37 @@ bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *wh
 }
 
 const char *rmd_content_stops(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_arena *a) {
-    const char *at = NULL;
+    const char *at[2] = {NULL, NULL}; /* stopped, resting */
     for (size_t i = 0; i < k->rec->n_stop; i++) {
-        const char *name = rmd_provider_name(c, k->rec->stop[i]->provider);
-        at = at ? rmd_arena_printf(a, "%s, %s", at, name) : name;
+        const Remuda__ContentStop *s = k->rec->stop[i];
+        const char *name = rmd_provider_name(c, s->provider), **x = &at[s->until_ledger_ms != 0];
+        char until[32];
+        if (s->until_ledger_ms) {
+            rmd_date_rfc3339(s->until_wall_ms, until);
+            name = rmd_arena_printf(a, "%s until %s", name, until);
+        }
+        *x = *x ? rmd_arena_printf(a, "%s, %s", *x, name) : name;
     }
-    return at ? rmd_arena_printf(a, "stopped at %s: its content is refused there", at) : NULL;
+    const char *stopped = at[0] ? rmd_arena_printf(a, "stopped at %s: its content is refused there", at[0]) : NULL;
+    if (!at[1])
+        return stopped;
+    return rmd_arena_printf(a, "%s%sresting at %s: its mail is too frequent there", stopped ? stopped : "",
+                            stopped ? "; " : "", at[1]);
 }
 
 const char *rmd_content_why(const struct rmd_pq *q) {
-    bool any = false;
+    bool any = false, refused = false;
     rmd_list_for(it, &q->cqs) {
         const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         bool waits = x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED;
         if (waits && !rmd_content_stopped(x->campaign, q->provider_id))
             return NULL;
         any |= waits;
+        refused |= waits && believed(x->campaign, q->provider_id);
     }
-    return any ? "stopped at this provider: its content is refused there" : NULL;
+    return refused ? "stopped at this provider: its content is refused there"
+           : any   ? "rests at this provider: its mail is too frequent there"
+                   : NULL;
 }
 
 /* ---------------------------------------------------------------- outcomes */
@@ -244,7 +328,9 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     size_t at = tally_of(k, l->provider_id);
     /* by the receiver: what the node itself finds wrong with a message isn't the provider's word */
     bool refused = o->kind != RMD_OUTCOME_DELIVERED && o->reply && o->reply->code && rmd_content_is_refused(v);
-    rmd_content_count(&k->tally[at], refused);
+    rmd_content_count(&k->tally[at], refused, refused && rmd_content_is_said(v));
+    if (o->kind == RMD_OUTCOME_DEFERRED && o->reply && o->reply->code && rmd_content_rests(v))
+        rest(c, k, l->provider_id, v->duration_ms);
     if (!refused)
         return;
     const char *provider = rmd_provider_name(c, l->provider_id);
@@ -255,7 +341,9 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     if (d.what == RMD_FAILOVER_NOTHING)
         return;
     struct rmd_incident *i = tell(c, l, o, v, &d);
-    if (d.here)
+    if (d.here && d.own)
+        rmd_content_stop(c, k, l->provider_id, i, d.why);
+    else if (d.here)
         stop_same(c, k, l->provider_id, i, d.why);
     else
         count_anew(c, k, l->provider_id, d.what == RMD_FAILOVER_PAUSE_CAMPAIGN ? d.why : NULL);

@@ -381,6 +381,7 @@ static void tick(struct rmd_coord *c) {
     rmd_doubt_tick(c);
     rmd_lanes_tick(c);
     rmd_senders_tick(c);
+    rmd_content_tick(c);
     rmd_moving_tick(c);
     rmd_share_tick(c);
     rmd_suppress_check(c);

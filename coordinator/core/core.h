@@ -392,6 +392,7 @@ void rmd_incidents_flush(struct rmd_coord *c);
 /* content.c */
 void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
                          const struct rmd_verdict *v);
+void rmd_content_tick(struct rmd_coord *c); /* rests that are over */
 void rmd_content_forget(struct rmd_campaign *k);
 void rmd_content_resumed(struct rmd_coord *c,
                          struct rmd_campaign *k); /* somebody looked at it: all of its content counts anew */

@@ -197,11 +197,18 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     rmd_format(d->why, sizeof d->why, "%s refuses %s: stopped at this provider", in->provider_name, in->source_name);
 }
 
+/* The campaign as a whole: its list, or how often its mail comes. */
+static bool of_campaign(const struct rmd_verdict *v) {
+    return v->action == RMD_ACTION_PAUSE && (v->scope & RMD_SCOPE_CAMPAIGN) && !(v->scope & RMD_SCOPE_MESSAGE);
+}
+
 /* Domain, authentication, content, list quality: the mail or its sender is at fault, and another IP would only burn
  * as well. */
 static void decide_sender(const struct rmd_failover_input *in, struct rmd_failover_decision *d) {
     const struct rmd_verdict *v = in->verdict;
     bool of_domain = (v->scope & RMD_SCOPE_SENDING_DOMAIN) != 0;
+    if (of_campaign(v))
+        return; /* each campaign counts what it is told (content.c) */
     d->what = RMD_FAILOVER_ALERT;
     d->next_step = of_domain ? "mend authentication or the domain's reputation, then resume"
                              : "look at the content and the list, then resume the campaign";
@@ -271,19 +278,29 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
 
 /* ---------------------------------------------------------------- content that is refused again and again */
 
+bool rmd_content_rests(const struct rmd_verdict *v) {
+    return of_campaign(v) && v->class == RMD_CLASS_RATE_LIMITED && v->duration_ms > 0;
+}
+
+bool rmd_content_is_said(const struct rmd_verdict *v) {
+    return of_campaign(v) && !rmd_content_rests(v);
+}
+
 bool rmd_content_is_refused(const struct rmd_verdict *v) {
     bool class = v->class == RMD_CLASS_SPAM_CONTENT || v->class == RMD_CLASS_DOMAIN_BLOCKLISTED ||
                  v->class == RMD_CLASS_VIRUS || v->class == RMD_CLASS_BAD_MESSAGE ||
                  v->class == RMD_CLASS_MESSAGE_TOO_BIG || v->class == RMD_CLASS_POLICY;
-    return class && (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN));
+    return (class && (v->scope & (RMD_SCOPE_MESSAGE | RMD_SCOPE_CAMPAIGN))) || rmd_content_is_said(v);
 }
 
-void rmd_content_count(struct rmd_content_tally *t, bool refused) {
+void rmd_content_count(struct rmd_content_tally *t, bool refused, bool said) {
     t->outcomes++;
     t->refused += refused;
+    t->said += said;
     if (t->outcomes >= RMD_CONTENT_WINDOW) {
         t->outcomes /= 2;
         t->refused /= 2;
+        t->said /= 2;
     }
 }
 
@@ -299,14 +316,19 @@ struct rmd_failover_decision rmd_content_decide(const struct rmd_content_tally *
     for (size_t i = 0; i < n && t[at].provider != other_provider; i++)
         agreed = agreed || (i != at && t[i].provider != other_provider &&
                             (t[i].stopped || mostly_refused(&t[i], RMD_CONTENT_REFUSALS_AGREED)));
-    if (!mostly_refused(&t[at], agreed ? RMD_CONTENT_REFUSALS_AGREED : RMD_CONTENT_REFUSALS) ||
-        (t[at].stopped && !agreed))
+    bool content = mostly_refused(&t[at], agreed ? RMD_CONTENT_REFUSALS_AGREED : RMD_CONTENT_REFUSALS);
+    if (!(content || t[at].said >= RMD_CONTENT_SAID) || (t[at].stopped && !agreed))
         return d;
     d.here = !agreed;
+    d.own = !content;
     d.what = transactional ? RMD_FAILOVER_ALERT : RMD_FAILOVER_PAUSE_CAMPAIGN;
     d.next_step = transactional ? "look at the messages: transactional mail goes on and is refused"
                                 : "look at the message, then `remuda campaign resume`, or cancel it";
-    rmd_format(d.why, sizeof d.why, "%s refuses its content (%u of %u%s): %s", provider_name, t[at].refused,
-               t[at].outcomes, agreed ? ", and it isn't the only one" : "", d.next_step);
+    if (d.own && !transactional)
+        d.next_step =
+            "look at the list and where its addresses come from, then `remuda campaign resume`, or cancel it";
+    rmd_format(d.why, sizeof d.why, "%s refuses %s (%u of %u%s): %s", provider_name,
+               d.own ? "the campaign as a whole" : "its content", d.own ? t[at].said : t[at].refused, t[at].outcomes,
+               agreed ? ", and it isn't the only one" : "", d.next_step);
     return d;
 }

@@ -97,7 +97,8 @@ enum rmd_failover_what {
 
 struct rmd_failover_decision {
     enum rmd_failover_what what;
-    bool here;             /* PAUSE_CAMPAIGN: at this provider only */
+    bool here; /* PAUSE_CAMPAIGN: at this provider only */
+    bool own;  /* PAUSE_CAMPAIGN: for its list or its pace, so that others of the same content are not meant */
     bool lane, sender;     /* REST: the lane; the sending domain, at this provider */
     bool network;          /* and all our sources of its network, at this provider */
     bool other;            /* and its lane at "other", of which a site had said the same */
@@ -111,10 +112,16 @@ struct rmd_failover_decision rmd_failover_decide(const struct rmd_failover_input
 const char *rmd_failover_name(enum rmd_failover_what what);
 
 /* Content that is refused again and again. One such refusal fails its message and is no alarm; a campaign that mostly
- * gets them at a provider is stopped there, as each further one is a recipient lost. Two named providers that agree are
- * believed earlier, and pause it everywhere. Transactional mail is many different messages: it goes on, and a person is told. */
+ * gets them at a provider is stopped there, as each further one is a recipient lost. A few are enough where the campaign as a whole is meant
+ * (its list, Microsoft's SC-002; a pattern of its mail), whatever else it was told: that is said of no single message, by one provider and to one
+ * network. Two named providers that agree are believed earlier, and pause it everywhere. Transactional mail is many different messages: it goes
+ * on, and a person is told.
+ *
+ * What a provider says of the campaign's rate and for a time only ("an unusual rate of mail containing one of your URL domains") lets the campaign
+ * rest there for so long, and is no trouble. */
 enum {
     RMD_CONTENT_REFUSALS = 20,
+    RMD_CONTENT_SAID = 3,                   /* of the campaign as a whole */
     RMD_CONTENT_REFUSALS_AGREED = 10,       /* at each of two named providers */
     RMD_CONTENT_SAME_MS = 24 * 3600 * 1000, /* campaigns of the same template so old count together */
     RMD_CONTENT_WINDOW = 200,               /* outcomes; then both counters are halved, so that the past fades */
@@ -123,11 +130,17 @@ enum {
 /* A campaign's last outcomes at a provider: delivered, bounced and deferred ones. */
 struct rmd_content_tally {
     uint32_t provider, outcomes, refused;
-    bool stopped; /* at this provider, since it was believed */
+    uint32_t said; /* of them of the campaign as a whole */
+    bool stopped;  /* at this provider, since it was believed */
 };
+/* The campaign as a whole is meant, and a person must look. */
+bool rmd_content_is_said(const struct rmd_verdict *v);
+/* The campaign's rate is meant: it rests, for the verdict's duration. */
+bool rmd_content_rests(const struct rmd_verdict *v);
 /* The message itself is at fault: its text, links, attachment or size. */
 bool rmd_content_is_refused(const struct rmd_verdict *v);
-void rmd_content_count(struct rmd_content_tally *t, bool refused);
+/* refused, said: the answer to the two questions above. */
+void rmd_content_count(struct rmd_content_tally *t, bool refused, bool said);
 /* After a refusal at t[at]: RMD_FAILOVER_NOTHING, _PAUSE_CAMPAIGN or _ALERT. Never moves. */
 struct rmd_failover_decision rmd_content_decide(const struct rmd_content_tally *t, size_t n, size_t at,
                                                 uint32_t other_provider, const char *provider_name,

@@ -521,6 +521,7 @@ struct rmd_coord {
     struct rmd_map senders; /* tenant, provider, domain's hash -> place (sender_act.c) */
     struct rmd_list sender_list;
     bool senders_dirty;
+    int64_t content_tick_ledger_ms; /* a campaign's rest at a provider ends then, or later */
     struct rmd_list suppressing;
     uint64_t bounce_suppressed[64]; /* hashes to tell nodes of in this step */
     uint32_t n_bounce_suppressed;

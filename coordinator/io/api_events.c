@@ -23,6 +23,7 @@ static const char *const types[] = {
     "campaign.active",
     "campaign.paused",
     "campaign.stopped",
+    "campaign.resting",
     "campaign.reopened",
     "sender.resting",
     "sender.probing",

@@ -312,39 +312,49 @@ static void content_that_is_refused_again_and_again_pauses_its_campaign(void **s
         enum rmd_failover_what want;
         bool here;
     } row[] = {
-        {{{GOOGLE, 19, 19, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
-        {{{GOOGLE, 20, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
-        {{{GOOGLE, 20, 20, false}, {YAHOO, 90, 0, false}},
+        {{{GOOGLE, 19, 19, 0, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 20, 20, 0, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 20, 20, 0, false}, {YAHOO, 90, 0, 0, false}},
          false,
          RMD_FAILOVER_PAUSE_CAMPAIGN,
          true}, /* what others say is no excuse */
-        {{{GOOGLE, 39, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
-        {{{GOOGLE, 40, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false}, /* half is not most */
-        {{{GOOGLE, 20, 20, false}, {YAHOO, 0, 0, false}}, true, RMD_FAILOVER_ALERT, true},
-        {{{OTHER, 20, 20, false}, {YAHOO, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
-        {{{GOOGLE, 10, 10, false}, {YAHOO, 10, 10, false}},
+        {{{GOOGLE, 39, 20, 0, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 40, 20, 0, false}, {YAHOO, 0, 0, 0, false}},
+         false,
+         RMD_FAILOVER_NOTHING,
+         false}, /* half is not most */
+        {{{GOOGLE, 20, 20, 0, false}, {YAHOO, 0, 0, 0, false}}, true, RMD_FAILOVER_ALERT, true},
+        {{{OTHER, 20, 20, 0, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 10, 10, 0, false}, {YAHOO, 10, 10, 0, false}},
          false,
          RMD_FAILOVER_PAUSE_CAMPAIGN,
          false}, /* two agree */
-        {{{GOOGLE, 10, 10, false}, {YAHOO, 10, 10, false}}, true, RMD_FAILOVER_ALERT, false},
-        {{{GOOGLE, 10, 10, false}, {YAHOO, 9, 9, false}}, false, RMD_FAILOVER_NOTHING, false},
-        {{{GOOGLE, 9, 9, false}, {YAHOO, 19, 19, false}}, false, RMD_FAILOVER_NOTHING, false},
-        {{{GOOGLE, 10, 10, false}, {YAHOO, 20, 10, false}}, false, RMD_FAILOVER_NOTHING, false},
-        {{{GOOGLE, 10, 10, false}, {OTHER, 19, 19, false}},
+        {{{GOOGLE, 10, 10, 0, false}, {YAHOO, 10, 10, 0, false}}, true, RMD_FAILOVER_ALERT, false},
+        {{{GOOGLE, 10, 10, 0, false}, {YAHOO, 9, 9, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 9, 9, 0, false}, {YAHOO, 19, 19, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 10, 10, 0, false}, {YAHOO, 20, 10, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 10, 10, 0, false}, {OTHER, 19, 19, 0, false}},
          false,
          RMD_FAILOVER_NOTHING,
          false}, /* many small ones are no second voice */
-        {{{OTHER, 10, 10, false}, {GOOGLE, 19, 19, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{OTHER, 10, 10, 0, false}, {GOOGLE, 19, 19, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
         /* stopped at one already: a second that agrees pauses it everywhere, the same one says nothing new */
-        {{{YAHOO, 10, 10, false}, {GOOGLE, 20, 20, true}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, false},
-        {{{GOOGLE, 30, 30, true}, {YAHOO, 90, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
-        {{{OTHER, 10, 10, false}, {GOOGLE, 20, 20, true}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{YAHOO, 10, 10, 0, false}, {GOOGLE, 20, 20, 0, true}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, false},
+        {{{GOOGLE, 30, 30, 0, true}, {YAHOO, 90, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{OTHER, 10, 10, 0, false}, {GOOGLE, 20, 20, 0, true}}, false, RMD_FAILOVER_NOTHING, false},
+        /* of the campaign as a whole, whatever else was answered */
+        {{{GOOGLE, 100, 2, 2, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 100, 3, 3, false}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, true},
+        {{{GOOGLE, 100, 3, 3, false}, {YAHOO, 0, 0, 0, false}}, true, RMD_FAILOVER_ALERT, true},
+        {{{GOOGLE, 100, 3, 3, true}, {YAHOO, 0, 0, 0, false}}, false, RMD_FAILOVER_NOTHING, false},
+        {{{GOOGLE, 100, 3, 3, false}, {YAHOO, 10, 10, 0, false}}, false, RMD_FAILOVER_PAUSE_CAMPAIGN, false},
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         struct rmd_failover_decision d = rmd_content_decide(row[i].t, 2, 0, OTHER, "google", row[i].transactional);
         if (d.what != row[i].want)
             fail_msg("row %zu: %s", i, rmd_failover_name(d.what));
         assert_int_equal(d.here, row[i].here);
+        assert_int_equal(d.own, d.what != RMD_FAILOVER_NOTHING && row[i].t[0].said);
         assert_false(d.move);
         assert_int_equal(strncmp(d.why, "google refuses", 14) == 0, d.what != RMD_FAILOVER_NOTHING);
         assert_true(strlen(d.why) + 1 < sizeof d.why);
@@ -366,24 +376,36 @@ static void what_counts_as_refused_content(void **state) {
         {RMD_CLASS_DOMAIN_BLOCKLISTED, RMD_SCOPE_SENDING_DOMAIN, false},
         {RMD_CLASS_IP_BLOCKLISTED, RMD_SCOPE_SOURCE, false},
         {RMD_CLASS_USER_UNKNOWN, RMD_SCOPE_RECIPIENT, false},
+        {RMD_CLASS_RATE_LIMITED, RMD_SCOPE_CAMPAIGN, false},
         {RMD_CLASS_DELIVERED, 0, false},
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         struct rmd_verdict v = {.class = row[i].class, .scope = row[i].scope};
         assert_int_equal(rmd_content_is_refused(&v), row[i].want);
+        assert_false(rmd_content_is_said(&v) || rmd_content_rests(&v));
     }
+    /* a list that is bad (SC-002), and a rate for a time */
+    struct rmd_verdict v = {.class = RMD_CLASS_RATE_LIMITED,
+                            .scope = RMD_SCOPE_CAMPAIGN,
+                            .action = RMD_ACTION_PAUSE,
+                            .at_provider = true};
+    assert_true(rmd_content_is_refused(&v) && rmd_content_is_said(&v) && !rmd_content_rests(&v));
+    v.duration_ms = 3600000;
+    assert_true(!rmd_content_is_refused(&v) && !rmd_content_is_said(&v) && rmd_content_rests(&v));
+    v.scope |= RMD_SCOPE_MESSAGE; /* one message's */
+    assert_false(rmd_content_is_said(&v) || rmd_content_rests(&v));
 }
 
 static void the_past_fades_from_the_tally(void **state) {
     (void)state;
     struct rmd_content_tally t = {.provider = GOOGLE};
     for (int i = 0; i < 100000; i++)
-        rmd_content_count(&t, false);
+        rmd_content_count(&t, false, false);
     assert_true(t.outcomes < RMD_CONTENT_WINDOW);
     assert_int_equal(t.refused, 0);
     int n = 0; /* however long it went well, a message that is refused now is noticed within a window */
     for (; rmd_content_decide(&t, 1, 0, OTHER, "google", false).what == RMD_FAILOVER_NOTHING; n++)
-        rmd_content_count(&t, true);
+        rmd_content_count(&t, true, false);
     assert_in_range(n, RMD_CONTENT_REFUSALS, RMD_CONTENT_WINDOW);
 }
 

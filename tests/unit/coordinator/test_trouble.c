@@ -461,105 +461,6 @@ static void a_probed_lane_that_its_node_stopped_rests(void **state) {
     done(w);
 }
 
-static void refuse_content(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
-                           Remuda__Outcome *o) {
-    (void)w, (void)n, (void)l, (void)email;
-    static char said[] = "552 5.7.0 blocked because its content";
-    o->reply->text = (ProtobufCBinaryData){.len = sizeof said - 1, .data = (uint8_t *)said};
-    cw_outcome_fill(o, RMD_OUTCOME_BOUNCED, RMD_CLASS_SPAM_CONTENT, RMD_ACTION_FAIL, RMD_SCOPE_MESSAGE, false);
-}
-
-/* Twenty are lost, not eight hundred: the campaign waits there for its author, nothing moves and no source is touched. */
-static void content_that_is_refused_stops_the_campaign_there(void **state) {
-    (void)state;
-    struct cw *w = rmd_alloc(sizeof *w);
-    cw_init(w, 7);
-    Remuda__StreamRecord bulk = REMUDA__STREAM_RECORD__INIT;
-    bulk.priority = 2;
-    cw_stream(w, "bulk", &bulk);
-    struct cw_node *a = cw_node_add(w, "n1"), *b = cw_node_add(w, "n2");
-    a->holds = b->holds = true;
-    cw_source(w, "203.0.113.7", "n1", 0);
-    cw_source(w, "198.51.100.7", "n2", 0);
-    struct rmd_id id = cw_submit(w, "bulk", one_domain, 800, 0);
-    cw_pass(w, 1000, 200);
-    struct cw_node *n = a->n_leases ? a : b;
-    w->answer = refuse_content;
-    cw_answer_some(w, n, 19);
-    cw_pass(w, 200, 200);
-    assert_int_equal(cw_campaign(w, &id, NULL)->state, RMD_CAMPAIGN_ACTIVE);
-    cw_answer_some(w, n, 1);
-    cw_pass(w, 5000, 500); /* what the nodes hold unstarted is called back */
-    struct rmd_campaign_view v;
-    const Remuda__CampaignRecord *r = cw_campaign(w, &id, &v);
-    assert_int_equal(r->state, RMD_CAMPAIGN_ACTIVE);
-    assert_int_equal(r->n_stop, 1);
-    assert_non_null(strstr(r->stop[0]->reason, "google refuses its content (20 of 20): look at the message"));
-    assert_non_null(strstr(v.waits_for, "stopped at google"));
-    assert_int_equal(r->bounced, 20);
-    assert_int_equal(v.leased, 0);
-    assert_int_equal(v.queued, 780);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
-    assert_int_equal(x.n, 1);
-    assert_int_equal(x.last.class_, RMD_CLASS_SPAM_CONTENT);
-    assert_int_equal(x.last.scope, RMD_SCOPE_CAMPAIGN);
-    assert_int_equal(x.last.source, 0);
-    assert_string_equal(x.last.cause, "552 5.7.0 blocked because its content");
-    assert_non_null(strstr(x.last.next_step, "remuda campaign resume"));
-    cw_crash(w, false); /* it was durable */
-    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
-    /* Resumed, it counts anew; its incident is over, and another one opens. */
-    struct rmd_command m = {
-        .kind = RMD_CMD_CAMPAIGN_STATE, .tenant = 1, .id = id, .state = RMD_CAMPAIGN_ACTIVE, .reason = "mended"};
-    assert_int_equal(cw_command(w, &m), RMD_OK);
-    cw_pass(w, 3000, 500);
-    n = a->n_leases ? a : b;
-    cw_answer_some(w, n, 19);
-    cw_pass(w, 200, 200);
-    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 0);
-    cw_answer_some(w, n, 1);
-    cw_pass(w, 5000, 500);
-    assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
-    x = (struct incidents){0};
-    rmd_coord_incidents(w->core, on_incident, &x);
-    assert_int_equal(x.n, 2);
-    assert_int_equal(x.last.moved, 0);
-    struct rmd_status_view s;
-    rmd_coord_status(w->core, &s);
-    assert_int_equal(s.sources_quarantined, 0);
-    /* Mended for good. */
-    w->answer = NULL;
-    a->holds = b->holds = false;
-    assert_int_equal(cw_command(w, &m), RMD_OK);
-    cw_pass(w, 60000, 500);
-    r = cw_campaign(w, &id, NULL);
-    assert_int_equal(r->delivered, 760);
-    assert_int_equal(r->state, RMD_CAMPAIGN_DONE);
-    done(w);
-}
-
-static void transactional_mail_goes_on_and_a_person_is_told(void **state) {
-    (void)state;
-    struct cw *w = rmd_alloc(sizeof *w);
-    cw_init(w, 7);
-    Remuda__StreamRecord s = REMUDA__STREAM_RECORD__INIT;
-    s.priority = 0;
-    cw_stream(w, "receipts", &s);
-    cw_node_add(w, "n1");
-    cw_source(w, "203.0.113.7", "n1", 0);
-    w->answer = refuse_content;
-    struct rmd_id id = cw_submit(w, "receipts", one_domain, 100, 0);
-    cw_pass(w, 10000, 500);
-    assert_int_equal(cw_campaign(w, &id, NULL)->bounced, 100);
-    assert_int_equal(cw_events(w, "campaign.paused"), 0);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
-    assert_int_equal(x.n, 1);
-    assert_non_null(strstr(x.last.next_step, "transactional mail goes on"));
-    done(w);
-}
-
 struct greylist {
     uint32_t first_source;
     size_t elsewhere;
@@ -800,8 +701,6 @@ int main(void) {
         cmocka_unit_test(with_nowhere_to_go_the_work_waits_and_says_so),
         cmocka_unit_test(a_lane_that_only_its_node_stopped_rests),
         cmocka_unit_test(a_probed_lane_that_its_node_stopped_rests),
-        cmocka_unit_test(content_that_is_refused_stops_the_campaign_there),
-        cmocka_unit_test(transactional_mail_goes_on_and_a_person_is_told),
         cmocka_unit_test(greylisted_recipients_stick_to_their_source),
         cmocka_unit_test(refused_for_the_ips_sake_goes_to_another_network_at_once),
         cmocka_unit_test(what_a_source_cannot_reach_goes_to_another_at_once),
