@@ -172,14 +172,18 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
     }
     d->other = in->provider != in->other_provider &&
                rmd_refusals_of_another_site(in->of_source, in->other_provider, 0, in->now_wall_ms);
-    if (in->dns_confirmed || providers >= 2) {
+    bool everywhere = !v->at_provider && (v->scope & RMD_SCOPE_SOURCE) && in->provider != in->other_provider;
+    if (in->dns_confirmed || providers >= 2 || everywhere) {
         d->what = RMD_FAILOVER_QUARANTINE_SOURCE;
         d->next_step =
             own_fault ? of_own_fault(v)
                       : "find the cause, ask the lists and providers named in the replies for removal, then resolve "
                         "the incident";
-        rmd_format(d->why, sizeof d->why, "%s is refused %s: stopped everywhere", in->source_name,
-                   in->dns_confirmed ? "and our own DNS query finds it listed" : "by two unrelated providers");
+        rmd_format(d->why, sizeof d->why, "%s is refused %s%s: stopped everywhere", in->source_name,
+                   in->dns_confirmed ? "and our own DNS query finds it listed"
+                   : providers >= 2  ? "by two unrelated providers"
+                                     : "for what its host does, by ",
+                   in->dns_confirmed || providers >= 2 ? "" : in->provider_name);
         return;
     }
     if (d->network) {

@@ -11,8 +11,9 @@
  * - What one site of "other" says acts on that site only (site_stop.h). It is the lane's when, within the corroboration time, another site of
  *   "other" or a named provider refuses the same source, and the source's when our own DNS confirms it. What it says of rate is its node's.
  * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
- *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), or when the verdict itself says so and our
- *   own DNS confirmed it.
+ *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), when our own DNS confirmed it, or when a named
+ *   provider says of the host that others use it (a verdict about the source that isn't said to hold at this provider only: SC-003, DY-002). No
+ *   reverse DNS waits for a second voice, as the first may have a resolver that failed.
  * - "Part of their network": the lanes of all our sources in that network at that provider, when two of our own sources there were refused.
  *   Both may follow from one refusal: the source stops everywhere, and its network at that provider.
  * - Rate verdicts slow or rest the lane; they never quarantine. A rest that is said of the sending domain rests the domain at this provider
