@@ -102,10 +102,13 @@ mutants: deps-test
 	python3 tests/sim/mutants.py --build $(BUILD)
 
 # What Remuda is worth in simulated worlds; EVIDENCE= for other options (tests/sim/evidence.py --help).
-.PHONY: evidence evidence-tune scale
+.PHONY: evidence evidence-heldout evidence-tune scale
 evidence: deps
 	@$(MAKE) --no-print-directory -j2 $(SIM)
 	@python3 -u tests/sim/evidence.py --build $(BUILD) $(if $(QUICK),--quick,--scale 0.1) $(EVIDENCE)
+evidence-heldout: deps
+	@$(MAKE) --no-print-directory -j2 $(SIM)
+	@python3 -u tests/sim/evidence.py --build $(BUILD) --heldout $(EVIDENCE)
 evidence-tune: deps
 	@$(MAKE) --no-print-directory -j2 $(SIM)
 	@python3 -u tests/sim/evidence.py --build $(BUILD) --tune --limit 120 $(EVIDENCE)
@@ -172,6 +175,7 @@ help:
 	@echo "make bench-connections 10,000 connections to slow receivers: memory, fairness, throughput (CONNECTIONS= for other options)"
 	@echo "make sim SEED=n replay one simulated world; make mutants: planted bugs must be caught"
 	@echo "make evidence   Remuda, tuned baselines, and Remuda less each feature in simulated worlds (QUICK=1: 2 minutes)"
+	@echo "make evidence-heldout   the same in the worlds that nobody tuned for"
 	@echo "make scale      100 million messages from 1,000 sources: what the scheduler costs"
 	@echo "make accuracy   verdict rules and model on a table of real replies (REPLIES=), in sample and held out; make model trains anew"
 	@echo "make asan tsan lint fuzz"

@@ -2,7 +2,8 @@
 """Evidence: every scenario, over many seeds, under Remuda, under tuned baselines, and under Remuda less each of its features.
 
     make evidence [QUICK=1]      build/evidence/evidence.txt, .json, .svg
-    make evidence EVIDENCE=--heldout                  the worlds that nobody tuned for, alone: evidence-heldout.txt, .json
+    make evidence-heldout        the worlds that nobody tuned for: evidence-heldout.txt, .json; the evidence shows them, too, when the same
+                                 program ran them
     make evidence-tune           searches the baselines' parameters anew: tests/sim/tuned.json
 
 Runs are `build/sim --scenario FILE --seed N --sender S --json`, two at a time, and are kept by what they depend on (the program,
@@ -286,29 +287,46 @@ def write(runner, folder, files):
     print(f"{folder}/{', '.join(files)}; {(time.monotonic() - runner.began) / 60:.1f} minutes ({runner.ran} runs now, {runner.kept} from before)")
 
 
+def held_file(args):
+    return os.path.join(args.build, "evidence", "evidence-heldout.json")
+
+
+def held_before(args, runner):
+    """What `make evidence-heldout` found with this program and these worlds; None."""
+    if not os.path.exists(held_file(args)):
+        return None, []
+    with open(held_file(args), encoding="utf-8") as f:
+        known = json.load(f)
+    if known["stamp"] != runner.stamp:
+        return None, []
+    held = stats.Results()
+    held.of = {s: {v: {int(k): m for k, m in seeds.items()} for v, seeds in variants.items()} for s, variants in known["runs"].items()}
+    return held, known["seeds"]
+
+
 def evaluate_held(args, runner):
-    """The worlds that nobody tuned for, alone."""
+    """The worlds that nobody tuned for."""
     seeds, tuned = list(range(EVALUATION, EVALUATION + args.seeds)), tuned_parameters()
     held = measured(runner, "held out", plan(scenarios("heldout/"), seeds, tuned))
     report = held_words(held, variants_of(held), seeds)
     print(report)
     write(runner, os.path.join(args.build, "evidence"),
-          {"evidence-heldout.txt": report, "evidence-heldout.json": json.dumps({"seeds": seeds, "tuned": tuned, "runs": held.of}, indent=1)})
+          {"evidence-heldout.txt": report,
+           os.path.basename(held_file(args)): json.dumps({"stamp": runner.stamp, "seeds": seeds, "tuned": tuned, "runs": held.of}, indent=1)})
 
 
 def evaluate(args, runner):
-    names, held = [args.only] if args.only else scenarios(), None
+    names = [args.only] if args.only else scenarios()
     seeds, tuned = list(range(EVALUATION, EVALUATION + args.seeds)), tuned_parameters()
     features = [] if args.quick or args.senders else FEATURES
     ablation_seeds = seeds[:args.ablation_seeds]
     results = measured(runner, "scenarios", plan(names, seeds, tuned, features, ablation_seeds))
     variants = variants_of(results)
-    if not args.only:
-        held = measured(runner, "held out", plan(scenarios("heldout/"), seeds, tuned))
+    held, held_seeds = held_before(args, runner)
     scale = runner.all("scale", [["--scale", s, "--json"] for s in args.scale]) if args.scale else []
     note = (f"In our models: {len(names)} scenarios, {len(seeds)} seeds ({len(ablation_seeds)} for features); bars are means over the tuned scenarios with 95 % intervals over seeds.\n"
             f"Baselines tuned by {tuned.get('budget', 0)} trials each on other seeds; remuda as shipped.")
-    report = words_of(results, variants, features, tuned, seeds, ablation_seeds, scale) + (held_words(held, variants, seeds) if held else "")
+    report = words_of(results, variants, features, tuned, seeds, ablation_seeds, scale) + (held_words(held, variants_of(held), held_seeds) if held else "")
     print(report)
     write(runner, os.path.join(args.build, "evidence"),
           {"evidence.txt": report, "evidence.svg": svg.picture(results, held, variants, features, note, stats.interval),
@@ -322,8 +340,8 @@ def main():
     p.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     p.add_argument("--limit", type=float, default=29, help="minutes; then it stops with a word, and what ran is kept")
     p.add_argument("--only", help="one scenario, by its name below scenarios/ (heldout/digest)")
-    p.add_argument("--heldout", action="store_true", help="the worlds that nobody tuned for, alone")
-    p.add_argument("--ablation-seeds", type=int, default=10, help="of the seeds, for Remuda less each feature: 12 features are most of the work")
+    p.add_argument("--heldout", action="store_true", help="the worlds that nobody tuned for")
+    p.add_argument("--ablation-seeds", type=int, default=20, help="of the seeds, for Remuda less each feature: 12 features are most of the work")
     p.add_argument("--quick", action="store_true", help="3 seeds, without ablations")
     p.add_argument("--senders", action="store_true", help="senders alone, without ablations")
     p.add_argument("--scale", action="append", help="also a scale run of this size (may be repeated)")
