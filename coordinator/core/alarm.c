@@ -119,26 +119,6 @@ static struct rmd_incident *incident(struct rmd_coord *c, const struct scene *x,
     return i;
 }
 
-/* Nothing eligible: the work waits, and the incident says so. */
-static void say_waiting(struct rmd_coord *c, const struct scene *x, struct rmd_incident *i) {
-    Remuda__DeferredRecord r = REMUDA__DEFERRED_RECORD__INIT;
-    uint32_t id = x->source->rec->id;
-    r.avoid_network_of = &id;
-    r.n_avoid_network_of = 1;
-    struct rmd_pq *q = x->stream ? rmd_pq_get(c, x->provider_id, x->stream) : NULL;
-    bool said = strstr(i->rec->next_step, "The work waits: ") != NULL; /* of another of its sources */
-    if (!q || said || (x->d.move && rmd_sched_elsewhere(c, q, &r)))
-        return;
-    char text[400];
-    rmd_copy(text, sizeof text, i->rec->next_step);
-    if (rmd_format(text, sizeof text, "%s%s%s", i->rec->next_step, *i->rec->next_step ? ". " : "",
-                   x->d.move ? "The work waits: the pool has no source in service on another network; add one, or "
-                               "resolve this incident."
-                             : "The work waits: this cause never moves work to another source.") < 0)
-        return; /* too long to say more */
-    rmd_str_set(&i->rec->next_step, text);
-}
-
 /* In the time line, and for its end: by itself, or by a person. */
 static void note_stop(struct rmd_coord *c, const struct scene *x, const struct rmd_source *s, uint32_t provider,
                       int64_t ms, bool again, struct rmd_incident *i) {
@@ -401,8 +381,6 @@ static void carry_out(struct rmd_coord *c, struct scene *x) {
         break;
     }
     i->dirty = true;
-    if (x->d.what != RMD_FAILOVER_ALERT)
-        say_waiting(c, x, i);
     rmd_core_warn(c, "source %s at %s: %s: %s", x->source->rec->address, rmd_provider_name(c, x->provider_id),
                   rmd_failover_name(x->d.what), x->d.why);
 }

@@ -316,9 +316,32 @@ static const char *moving_text(struct rmd_coord *c, const struct rmd_incident *i
     }
 }
 
+/* There is work for it, and no pool has a source for that on another network. */
+static bool nowhere_to_go(struct rmd_coord *c, const Remuda__IncidentRecord *r) {
+    Remuda__DeferredRecord avoid = REMUDA__DEFERRED_RECORD__INIT;
+    avoid.avoid_network_of = rmd_arena_alloc(&c->view, (r->n_member + 1) * sizeof *avoid.avoid_network_of);
+    avoid.avoid_network_of[avoid.n_avoid_network_of++] = r->source;
+    for (size_t i = 0; i < r->n_member; i++)
+        avoid.avoid_network_of[avoid.n_avoid_network_of++] = r->member[i]->source;
+    bool any = false;
+    rmd_list_for(it, &c->all_pqs) {
+        struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
+        bool waits =
+            q->provider >= 0 && (q->queued || q->deferred) && (!r->provider || q->provider_id == r->provider);
+        if (waits && rmd_sched_elsewhere(c, q, &avoid))
+            return false;
+        any |= waits;
+    }
+    return any;
+}
+
 const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r) {
     const struct rmd_incident *i = rmd_incident_find(c, r->id);
-    bool moves = i && !r->state && r->moving && !(c->o.without & RMD_WITHOUT_CANARY);
+    bool open = i && !r->state && r->moving,
+         on_its_way = r->moving == RMD_MOVING_CANARY || r->moving == RMD_MOVING_GROWING;
+    if (open && on_its_way && r->waiting && nowhere_to_go(c, r))
+        return "the pool has no source in service on another network: add one, or resolve this incident";
+    bool moves = open && !(c->o.without & RMD_WITHOUT_CANARY);
     return moves && (r->waiting || r->moving != RMD_MOVING_GROWING) ? moving_text(c, i) : "";
 }
 

@@ -394,11 +394,17 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     struct incidents x = {0};
     rmd_coord_incidents(w->core, on_incident, &x);
     assert_int_equal(x.last.waiting, 100);
-    assert_non_null(strstr(x.last.next_step, "another network"));
+    assert_non_null(
+        strstr(rmd_coord_incident_waits_for(w->core, &x.last), "no source in service on another network"));
     struct rmd_buf text = {0};
     rmd_coord_explain(w->core, 1, 1, NULL, "g.test", &text);
     assert_non_null(strstr(rmd_buf_str(&text), "quarantined (incident 1)"));
     rmd_buf_release(&text);
+    cw_source(w, "198.51.100.7", "n1", 0); /* one is added: so much for that */
+    cw_pass(w, 1000, 200);
+    x = (struct incidents){0};
+    rmd_coord_incidents(w->core, on_incident, &x);
+    assert_null(strstr(rmd_coord_incident_waits_for(w->core, &x.last), "no source in service"));
     done(w);
 }
 
