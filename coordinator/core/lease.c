@@ -487,6 +487,7 @@ static void write_one(struct rmd_coord *c, struct rmd_lease *l) {
     r.granted_wall_ms = l->granted_wall_ms;
     r.doubt_wall_ms = l->doubt_wall_ms;
     r.share_connections = l->lane ? l->lane->share : 0;
+    r.probe = l->probe;
     r.done.data = l->done;
     r.done.len = rmd_bit_bytes(l->n);
     r.node_boot_id.data = l->boot;
@@ -590,7 +591,7 @@ void rmd_lease_restore(struct rmd_coord *c, const Remuda__LeaseRecord *r) {
     restore_rows(c, l, r);
     memcpy(l->done, r->done.data, r->done.len < sizeof l->done ? r->done.len : sizeof l->done);
     l->left = l->n - (uint32_t)rmd_bit_count(l->done, l->n);
-    l->probe = l->n == 1; /* as probes are */
+    l->probe = r->probe;
     l->acked = false;
     if (l->state == RMD_LEASE_GRANTED) {
         rmd_caps_grant(&l->caps, l->left);
