@@ -1,31 +1,19 @@
 /* A small world around the coordinator's core: see coord_world.h. */
-#include "tests/kit/coord_world.h"
+#include "tests/kit/coord_world_internal.h"
 
 #include <assert.h>
 
 #include <base/text.h>
 
-#include "coordinator/core/intake.h"
 #include "coordinator/core/keys.h"
-#include "proto/site.h"
 #include "tests/kit/sign_fake.h"
 #include "tests/kit/store_rows.h"
 
-/* An event that waits for its turn; it owns what it points to. */
-struct todo {
-    struct rmd_list link;
-    struct rmd_coord_event e;
-    struct rmd_arena arena;
-    struct rmd_coord_effect f; /* SCAN or GET, read when its turn comes */
-    bool read;
-};
-
-/* Room for one more than n: doubled, since a checked build copies at every step. */
-static void *grown(void *v, size_t n, size_t size) {
+void *cw_grown(void *v, size_t n, size_t size) {
     return n & (n - 1) || n == 1 ? v : rmd_realloc(v, (n ? 2 * n : 2) * size);
 }
 
-static struct todo *todo_new(struct cw *w, enum rmd_coord_event_kind kind) {
+struct todo *cw_todo_new(struct cw *w, enum rmd_coord_event_kind kind) {
     struct todo *t = rmd_alloc(sizeof *t);
     t->e.kind = kind;
     rmd_list_push(&w->queue, &t->link);
@@ -38,415 +26,10 @@ static void todo_free(struct todo *t) {
     free(t);
 }
 
-/* ---------------------------------------------------------------- nodes */
-
-static void outcome_free(Remuda__Outcome *o) {
-    remuda__outcome__free_unpacked(o, NULL);
-}
-
-static void lease_free(struct cw_lease *l) {
-    for (uint32_t i = 0; i < l->n; i++)
-        free(l->email[i]);
-    free(l);
-}
-
-static struct cw_node *node_of(struct cw *w, const struct rmd_coord_peer *p) {
-    for (size_t i = 0; i < w->n_nodes; i++) {
-        if (memcmp(w->node[i].peer.key, p->key, RMD_KEY_BYTES) == 0)
-            return &w->node[i];
-    }
-    return NULL;
-}
-
-void cw_frame(struct cw *w, struct cw_node *n, Remuda__Frame *f) {
-    if (n->dead)
-        return;
-    f->epoch = n->epoch;
-    struct todo *t = todo_new(w, RMD_CE_FRAME);
-    struct rmd_buf b = {0};
-    rmd_frame_encode(f, &b);
-    Remuda__Frame *copy;
-    int rc = rmd_frame_decode(rmd_buf_slice(&b), &t->arena, &copy);
-    assert(rc == RMD_OK);
-    rmd_buf_release(&b);
-    t->e.frame = copy;
-    t->e.peer = n->peer;
-}
-
-void cw_malformed(struct cw *w, struct cw_node *n) {
-    todo_new(w, RMD_CE_MALFORMED)->e.peer = n->peer;
-}
-
-static ProtobufCBinaryData bytes(const void *p, size_t n) {
-    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)p, .len = n};
-}
-
-void cw_hello(struct cw *w, struct cw_node *n) {
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__Hello h = REMUDA__HELLO__INIT;
-    uint64_t ids[CW_LEASES];
-    for (size_t i = 0; i < n->n_leases; i++)
-        ids[i] = n->lease[i]->id;
-    h.version_min = h.version_max = RMD_PROTOCOL_VERSION;
-    h.software = (char *)(uintptr_t) "test";
-    h.hostname = n->name;
-    h.boot_id = bytes(n->boot, sizeof n->boot);
-    h.journal_uuid = bytes(n->uuid, sizeof n->uuid);
-    h.journal_position = n->n;
-    h.reported_position = n->acked_n;
-    n->fence = h.lease_high_water = n->high_water;
-    h.lease_id = ids;
-    h.n_lease_id = n->n_leases;
-    h.epoch_seen = n->epoch;
-    h.ledger_time_ms = n->ledger_ms ? n->ledger_ms + w->now.wall_ms - n->ledger_at_ms : 0;
-    h.node_mono_ms = w->now.wall_ms;
-    f.body_case = REMUDA__FRAME__BODY_HELLO;
-    f.hello = &h;
-    cw_frame(w, n, &f);
-}
-
-static void heartbeat(struct cw *w, struct cw_node *n) {
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__Heartbeat h = REMUDA__HEARTBEAT__INIT;
-    h.node_mono_ms = w->now.wall_ms;
-    f.body_case = REMUDA__FRAME__BODY_HEARTBEAT;
-    f.heartbeat = &h;
-    cw_frame(w, n, &f);
-}
-
-void cw_report(struct cw *w, struct cw_node *n, uint64_t from_n, uint64_t to_n) {
-    if (to_n < from_n)
-        return;
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__Report r = REMUDA__REPORT__INIT;
-    r.journal_uuid = bytes(n->uuid, sizeof n->uuid);
-    r.first_n = from_n;
-    r.outcome = n->journal + (from_n - 1);
-    r.n_outcome = (size_t)(to_n - from_n + 1);
-    f.body_case = REMUDA__FRAME__BODY_REPORT;
-    f.report = &r;
-    cw_frame(w, n, &f);
-}
-
-static void journal(struct cw_node *n, const Remuda__Outcome *o) {
-    struct rmd_buf b = {0};
-    rmd_pb_encode(o, &b);
-    n->journal = grown(n->journal, n->n, sizeof *n->journal);
-    n->journal[n->n++] = remuda__outcome__unpack(NULL, b.len, b.p);
-    rmd_buf_release(&b);
-}
-
-void cw_outcome_fill(Remuda__Outcome *o, uint32_t kind, uint32_t class, uint32_t action, unsigned scope, bool move) {
-    o->kind = kind;
-    o->verdict->class_ = class;
-    o->verdict->action = action;
-    o->verdict->scope = scope;
-    o->verdict->move = move;
-}
-
-static void answer_one(struct cw *w, struct cw_node *n, struct cw_lease *l, uint32_t i) {
-    Remuda__Outcome o = REMUDA__OUTCOME__INIT;
-    Remuda__Verdict v = REMUDA__VERDICT__INIT;
-    Remuda__Reply r = REMUDA__REPLY__INIT;
-    o.lease = l->id;
-    o.index = i;
-    o.rcpts = 1;
-    o.connection = 1;
-    o.verdict = &v;
-    o.reply = &r;
-    r.code = 250;
-    r.text = bytes("said", 4);
-    cw_outcome_fill(&o, RMD_OUTCOME_DELIVERED, RMD_CLASS_DELIVERED, RMD_ACTION_NONE, 0, false);
-    if (w->answer)
-        w->answer(w, n, l, l->email[i], &o);
-    l->done[i] = true;
-    for (uint32_t k = 0; k < o.rcpts; k++) {
-        w->rcpt = grown(w->rcpt, w->n_rcpts, sizeof *w->rcpt);
-        w->rcpt[w->n_rcpts++] =
-            (struct cw_rcpt){rmd_strdup(l->email[i]), l->source, l->provider, w->now.wall_ms, o.kind};
-    }
-    journal(n, &o);
-}
-
-static void forget_done(struct cw_node *n) {
-    for (size_t i = 0; i < n->n_leases; i++) {
-        struct cw_lease *l = n->lease[i];
-        bool left = false;
-        for (uint32_t k = 0; k < l->n; k++)
-            left |= !l->done[k];
-        if (left)
-            continue;
-        lease_free(l);
-        n->n_leases--; /* in the order in which they came */
-        memmove(&n->lease[i], &n->lease[i + 1], (n->n_leases - i) * sizeof(struct cw_lease *));
-        i--;
-    }
-}
-
-void cw_answer_some(struct cw *w, struct cw_node *n, uint32_t most) {
-    uint64_t from = n->n + 1;
-    for (size_t i = 0; i < n->n_leases; i++) {
-        for (uint32_t k = 0; k < n->lease[i]->n && most; k++) {
-            if (!n->lease[i]->done[k]) {
-                answer_one(w, n, n->lease[i], k);
-                most--;
-            }
-        }
-    }
-    forget_done(n);
-    cw_report(w, n, from, n->n);
-}
-
-void cw_answer_all(struct cw *w, struct cw_node *n) {
-    cw_answer_some(w, n, UINT32_MAX);
-}
-
-void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, const struct cw_lease *l), void *ctx,
-                  uint32_t reason) {
-    uint64_t from = n->n + 1;
-    for (size_t i = 0; i < n->n_leases; i++) {
-        struct cw_lease *l = n->lease[i];
-        for (uint32_t k = 0; k < l->n; k++) {
-            if (l->done[k] || (which && !which(ctx, l)))
-                continue;
-            Remuda__Outcome o = REMUDA__OUTCOME__INIT;
-            o.lease = l->id;
-            o.index = k;
-            o.kind = RMD_OUTCOME_RETURNED;
-            o.returned_reason = reason;
-            l->done[k] = true;
-            journal(n, &o);
-        }
-    }
-    forget_done(n);
-    cw_report(w, n, from, n->n);
-}
-
-void cw_alarm(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
-              uint32_t stream) {
-    cw_alarm_at(w, n, source, provider, v, stream, NULL);
-}
-
-uint64_t cw_site(struct cw *w, const char *domain) {
-    struct rmd_mx_answer a = {.n = 1};
-    rmd_copy(a.mx[0].host, sizeof a.mx[0].host, domain);
-    for (size_t i = 0; i < w->n_domains; i++)
-        if (strcmp(w->domain[i].name, domain) == 0)
-            rmd_copy(a.mx[0].host, sizeof a.mx[0].host, w->domain[i].mx);
-    return rmd_site_id(&a, domain);
-}
-
-void cw_alarm_at(struct cw *w, struct cw_node *n, uint32_t source, uint32_t provider, const struct rmd_verdict *v,
-                 uint32_t stream, const char *domain) {
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__Alarm a = REMUDA__ALARM__INIT;
-    Remuda__Verdict x = REMUDA__VERDICT__INIT;
-    Remuda__Reply r = REMUDA__REPLY__INIT;
-    rmd_verdict_to_wire(v, &x);
-    r.code = w->alarm_code ? w->alarm_code : 554;
-    r.text = bytes("Client host blocked using a list", 32);
-    a.journal_uuid = bytes(n->uuid, sizeof n->uuid);
-    a.n = ++n->alarm_n;
-    a.source = source;
-    a.provider = provider;
-    a.verdict = &x;
-    a.reply = &r;
-    a.age_ms = 3;
-    a.stream = stream;
-    a.site = domain ? cw_site(w, domain) : 0;
-    a.domain = domain ? (char *)(uintptr_t)domain : a.domain;
-    f.body_case = REMUDA__FRAME__BODY_ALARM;
-    f.alarm = &a;
-    cw_frame(w, n, &f);
-}
-
-static bool recalled(void *ctx, const struct cw_lease *l) {
-    const Remuda__Recall *r = ctx;
-    for (size_t i = 0; i < r->n_lease; i++) {
-        if (r->lease[i] == l->id)
-            return true;
-    }
-    if (r->n_lease)
-        return false;
-    if (r->campaign.len)
-        return memcmp(r->campaign.data, l->campaign.b, 16) == 0;
-    return r->source == l->source && (!r->provider || r->provider == l->provider);
-}
-
-static void on_recall(struct cw *w, struct cw_node *n, const Remuda__Recall *r) {
-    n->recalls++;
-    cw_give_back(w, n, recalled, (void *)(uintptr_t)r, r->reason);
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__Recalled m = REMUDA__RECALLED__INIT;
-    m.id = r->id;
-    m.up_to_n = n->n;
-    m.journal_uuid = bytes(n->uuid, sizeof n->uuid);
-    f.body_case = REMUDA__FRAME__BODY_RECALLED;
-    f.recalled = &m;
-    cw_frame(w, n, &f);
-}
-
-static void on_lease(struct cw *w, struct cw_node *n, const Remuda__Lease *m) {
-    n->lease_bytes += protobuf_c_message_get_packed_size(&m->base);
-    if (n->deaf_to_leases)
-        return;
-    Remuda__Frame f = REMUDA__FRAME__INIT;
-    Remuda__LeaseAck a = REMUDA__LEASE_ACK__INIT;
-    assert(m->id < CW_IDS);
-    bool refused = !n->had[m->id] && m->id <= n->fence;
-    a.id = refused ? 0 : m->id;
-    a.credit_bytes = protobuf_c_message_get_packed_size(&m->base);
-    f.body_case = REMUDA__FRAME__BODY_LEASE_ACK;
-    f.lease_ack = &a;
-    cw_frame(w, n, &f);
-    if (refused || n->had[m->id])
-        return;
-    n->had[m->id] = true;
-    n->high_water = m->id > n->high_water ? m->id : n->high_water;
-    assert(n->n_leases < CW_LEASES && m->n_row <= CW_ROWS && m->parts == 1);
-    struct cw_lease *l = rmd_alloc(sizeof *l);
-    l->id = m->id;
-    l->source = m->source;
-    l->provider = m->provider;
-    l->share = m->share ? m->share->connections : 0;
-    n->lane_pace = m->share ? m->share->pace_per_minute : 0;
-    n->lane_hour = m->share ? m->share->pace_per_hour : 0;
-    memcpy(l->campaign.b, m->campaign.data, 16);
-    for (size_t i = 0; i < m->n_row; i++) {
-        Remuda__Row *r = remuda__row__unpack(NULL, m->row[i].len, m->row[i].data);
-        assert(r);
-        l->email[l->n] = rmd_strdup(r->email);
-        l->attempt[l->n++] = m->n_item ? m->item[i]->attempt : 0;
-        remuda__row__free_unpacked(r, NULL);
-    }
-    n->lease[n->n_leases++] = l;
-    if (!n->holds)
-        cw_answer_all(w, n);
-}
-
-static bool not_live(void *ctx, const struct cw_lease *l) {
-    const Remuda__Welcome *m = ctx;
-    for (size_t i = 0; i < m->n_lease_live; i++) {
-        if (m->lease_live[i] == l->id)
-            return false;
-    }
-    return true;
-}
-
-static void on_welcome(struct cw *w, struct cw_node *n, uint64_t epoch, const Remuda__Welcome *m) {
-    n->welcomed = true;
-    n->epoch = epoch;
-    n->valid_until_ms = m->echo_mono_ms + m->lease_valid_ms;
-    n->ledger_ms = m->ledger_time_ms;
-    n->ledger_at_ms = w->now.wall_ms;
-    cw_report(w, n, n->acked_n + 1, n->n);
-    cw_give_back(w, n, not_live, (void *)(uintptr_t)m, RMD_RETURN_EXPIRING);
-    if (!n->holds)
-        cw_answer_all(w, n);
-}
-
-static void on_frame(struct cw *w, struct cw_node *n, const Remuda__Frame *f) {
-    switch (f->body_case) {
-    case REMUDA__FRAME__BODY_WELCOME:
-        on_welcome(w, n, f->epoch, f->welcome);
-        break;
-    case REMUDA__FRAME__BODY_REFUSED:
-        n->refused_code = f->refused->code;
-        n->welcomed = false;
-        break;
-    case REMUDA__FRAME__BODY_LEASE:
-        on_lease(w, n, f->lease);
-        break;
-    case REMUDA__FRAME__BODY_RECALL:
-        on_recall(w, n, f->recall);
-        break;
-    case REMUDA__FRAME__BODY_POLICY:
-        n->policies++;
-        n->pace_percent = f->policy->n_source ? f->policy->source[0]->pace_percent : 0;
-        n->stopped_sites = f->policy->n_source ? f->policy->source[0]->n_quarantined_site : 0;
-        break;
-    case REMUDA__FRAME__BODY_WATCH: {
-        struct rmd_buf b = {0};
-        rmd_pb_encode(f->watch, &b);
-        if (n->watch)
-            remuda__watch__free_unpacked(n->watch, NULL);
-        n->watch = remuda__watch__unpack(NULL, b.len, b.p ? b.p : (const uint8_t *)"");
-        n->watches++;
-        rmd_buf_release(&b);
-        break;
-    }
-    case REMUDA__FRAME__BODY_WATCH_CHECK: {
-        struct rmd_buf b = {0};
-        rmd_pb_encode(f->watch_check, &b);
-        if (n->check)
-            remuda__watch_check__free_unpacked(n->check, NULL);
-        n->check = remuda__watch_check__unpack(NULL, b.len, b.p);
-        n->checks++;
-        rmd_buf_release(&b);
-        break;
-    }
-    case REMUDA__FRAME__BODY_FINDINGS_ACK:
-        n->findings_acked = f->findings_ack->n;
-        break;
-    case REMUDA__FRAME__BODY_REPORT_ACK:
-        if (f->report_ack->up_to_n > n->acked_n)
-            n->acked_n = f->report_ack->up_to_n;
-        break;
-    case REMUDA__FRAME__BODY_ALARM_ACK:
-        n->alarms_acked += f->alarm_ack->n_n;
-        break;
-    case REMUDA__FRAME__BODY_HEARTBEAT_ECHO:
-        n->valid_until_ms = f->heartbeat_echo->echo_mono_ms + f->heartbeat_echo->lease_valid_ms;
-        n->ledger_ms = f->heartbeat_echo->ledger_time_ms;
-        n->ledger_at_ms = w->now.wall_ms;
-        break;
-    case REMUDA__FRAME__BODY_SUPPRESS: {
-        n->suppresses++;
-        n->last_suppress = f->suppress->id;
-        if (!n->confirm_suppress)
-            break;
-        Remuda__Frame g = REMUDA__FRAME__INIT;
-        Remuda__SuppressAck a = REMUDA__SUPPRESS_ACK__INIT;
-        a.id = f->suppress->id;
-        g.body_case = REMUDA__FRAME__BODY_SUPPRESS_ACK;
-        g.suppress_ack = &a;
-        cw_frame(w, n, &g);
-        break;
-    }
-    default:
-        break;
-    }
-}
-
-void cw_kill_node(struct cw *w, struct cw_node *n) {
-    n->dead = true;
-    n->welcomed = false;
-    struct todo *t = todo_new(w, RMD_CE_PEER_GONE);
-    t->e.peer = n->peer;
-}
-
-void cw_revive_node(struct cw *w, struct cw_node *n, bool new_boot, bool new_journal) {
-    n->dead = false;
-    n->peer.session++;
-    if (new_boot)
-        n->boot[0]++;
-    if (new_journal) {
-        n->uuid[0]++;
-        for (uint64_t i = 0; i < n->n; i++)
-            outcome_free(n->journal[i]);
-        n->n = n->acked_n = n->alarm_n = n->high_water = n->fence = 0;
-        memset(n->had, 0, sizeof n->had);
-        for (size_t i = 0; i < n->n_leases; i++)
-            lease_free(n->lease[i]);
-        n->n_leases = 0;
-    }
-    cw_hello(w, n);
-}
-
 /* ---------------------------------------------------------------- effects */
 
 static void on_event(struct cw *w, const Remuda__EventRecord *e) {
-    w->event = grown(w->event, w->n_events, sizeof *w->event);
+    w->event = cw_grown(w->event, w->n_events, sizeof *w->event);
     memset(&w->event[w->n_events], 0, sizeof *w->event);
     rmd_copy(w->event[w->n_events].type, sizeof w->event->type, e->type);
     rmd_copy(w->event[w->n_events].recipient, sizeof w->event->recipient, e->recipient);
@@ -456,7 +39,7 @@ static void on_event(struct cw *w, const Remuda__EventRecord *e) {
 }
 
 static void resolve(struct cw *w, const char *name) {
-    struct todo *t = todo_new(w, RMD_CE_RESOLVED);
+    struct todo *t = cw_todo_new(w, RMD_CE_RESOLVED);
     if (w->hold_dns) {
         rmd_list_remove(&t->link);
         rmd_list_push(&w->asked, &t->link);
@@ -483,7 +66,7 @@ static void resolve(struct cw *w, const char *name) {
 }
 
 static void commit(struct cw *w, struct rmd_coord_effect *f) {
-    w->commit = grown(w->commit, w->n_commits, sizeof *w->commit);
+    w->commit = cw_grown(w->commit, w->n_commits, sizeof *w->commit);
     w->commit[w->n_commits++].tag = f->tag;
     int rc = w->store.ops->submit(w->store.s, &f->batch, w->epoch, ++w->seq);
     assert(rc == RMD_OK);
@@ -491,7 +74,7 @@ static void commit(struct cw *w, struct rmd_coord_effect *f) {
 }
 
 static void read_later(struct cw *w, const struct rmd_coord_effect *f) {
-    struct todo *t = todo_new(w, f->kind == RMD_CF_SCAN ? RMD_CE_SCANNED : RMD_CE_GOT);
+    struct todo *t = cw_todo_new(w, f->kind == RMD_CF_SCAN ? RMD_CE_SCANNED : RMD_CE_GOT);
     t->f = *f;
     t->read = true;
     t->e.tag = f->tag;
@@ -512,9 +95,9 @@ static void carry_out(struct cw *w, struct rmd_coord_effect *f) {
         commit(w, f);
         break;
     case RMD_CF_SEND: {
-        struct cw_node *n = node_of(w, &f->peer);
+        struct cw_node *n = cw_node_of(w, &f->peer);
         if (n && !n->dead && n->peer.session == f->peer.session)
-            on_frame(w, n, f->frame);
+            cw_node_frame(w, n, f->frame);
         break;
     }
     case RMD_CF_SCAN:
@@ -538,12 +121,12 @@ static void carry_out(struct cw *w, struct rmd_coord_effect *f) {
             fprintf(stderr, "[%lld] %s\n", (long long)w->now.mono_ms, f->text);
         break;
     case RMD_CF_DROP:
-        if (node_of(w, &f->peer))
-            node_of(w, &f->peer)->drops++;
+        if (cw_node_of(w, &f->peer))
+            cw_node_of(w, &f->peer)->drops++;
         break;
     case RMD_CF_ALLOW:
-        if (node_of(w, &f->peer))
-            node_of(w, &f->peer)->allowed = f->on;
+        if (cw_node_of(w, &f->peer))
+            cw_node_of(w, &f->peer)->allowed = f->on;
         break;
     }
 }
@@ -578,14 +161,14 @@ static void do_todo(struct cw *w, struct todo *t) {
         t->e.row = rows.v;
         t->e.n_rows = rows.n;
     }
-    struct cw_node *n = t->e.kind == RMD_CE_FRAME ? node_of(w, &t->e.peer) : NULL;
+    struct cw_node *n = t->e.kind == RMD_CE_FRAME ? cw_node_of(w, &t->e.peer) : NULL;
     if (!n || n->peer.session == t->e.peer.session)
         step(w, &t->e);
     free(rows.v);
     todo_free(t);
 }
 
-static bool sync_one(struct cw *w) {
+bool cw_sync_one(struct cw *w) {
     if (w->hold_commits || w->died)
         return false;
     rmd_store_fake_sync(w->disk, 1);
@@ -604,7 +187,7 @@ void cw_run(struct cw *w) {
     for (int i = 0; i < 1000000 && !w->died; i++) {
         if (!rmd_list_empty(&w->queue)) {
             do_todo(w, rmd_container(w->queue.next, struct todo, link));
-        } else if (sync_one(w)) {
+        } else if (cw_sync_one(w)) {
             continue;
         } else if (rmd_coord_deadline(w->core) <= w->now.mono_ms && i < 900000) {
             struct rmd_coord_event e = {.kind = RMD_CE_TICK};
@@ -652,7 +235,7 @@ void cw_pass(struct cw *w, int64_t ms, int64_t step_ms) {
             if (!n->welcomed)
                 cw_hello(w, n);
             else
-                heartbeat(w, n);
+                cw_heartbeat(w, n);
             if (n->welcomed && n->n > n->acked_n)
                 cw_report(w, n, n->acked_n + 1, n->n);
         }
@@ -767,10 +350,10 @@ void cw_release(struct cw *w) {
     for (size_t i = 0; i < w->n_nodes; i++) {
         struct cw_node *n = &w->node[i];
         for (uint64_t k = 0; k < n->n; k++)
-            outcome_free(n->journal[k]);
+            cw_outcome_free(n->journal[k]);
         free(n->journal);
         for (size_t k = 0; k < n->n_leases; k++)
-            lease_free(n->lease[k]);
+            cw_lease_free(n->lease[k]);
         if (n->watch)
             remuda__watch__free_unpacked(n->watch, NULL);
         if (n->check)
@@ -857,176 +440,6 @@ uint32_t cw_source(struct cw *w, const char *address, const char *node, uint64_t
     int rc = cw_command(w, &m);
     assert(rc == RMD_OK);
     return (uint32_t)w->reply_number;
-}
-
-/* ---------------------------------------------------------------- submissions */
-
-enum {
-    CHUNK_BYTES = 192 << 10,
-    CHUNKS_A_BATCH = 200
-}; /* 200 of them are 38 MiB: a batch has less than RMD_STORE_BATCH_MAX */
-
-struct loading {
-    struct cw *w;
-    struct rmd_batch batch;
-    struct rmd_id id;
-    uint32_t chunks;
-};
-
-static uint32_t tenant_of(const struct cw *w) {
-    return w->tenant ? w->tenant : 1;
-}
-
-static void put_chunk(struct loading *in, const char *domain, uint32_t group, uint32_t seq, const uint32_t *number,
-                      uint32_t n, uint32_t step_by) {
-    Remuda__Chunk c = REMUDA__CHUNK__INIT;
-    struct rmd_arena a = {0};
-    char *name = rmd_arena_str(&a, rmd_slice_str(domain));
-    c.row = rmd_arena_alloc(&a, n * sizeof *c.row);
-    c.address_hash = rmd_arena_alloc(&a, n * sizeof *c.address_hash);
-    c.n_row = c.n_address_hash = n;
-    c.domain = &name;
-    c.n_domain = 1;
-    for (uint32_t i = 0; i < n; i++) {
-        Remuda__Row r = REMUDA__ROW__INIT;
-        r.ordinal = number[i] / step_by + 1;
-        r.ordinal = number[i] + 1;
-        r.email = rmd_arena_printf(&a, "user%u@%s", number[i], domain);
-        ProtobufCBinaryData padding = bytes(rmd_arena_alloc(&a, in->w->row_bytes + 1), in->w->row_bytes);
-        r.field = &padding;
-        r.n_field = padding.len ? 1 : 0;
-        c.address_hash[i] = rmd_address_hash(tenant_of(in->w), rmd_slice_str(r.email));
-        struct rmd_buf b = {0};
-        rmd_pb_encode(&r, &b);
-        c.row[i] = bytes(rmd_arena_dup(&a, b.p, b.len), b.len);
-        rmd_buf_release(&b);
-    }
-    struct rmd_chunk_ref ref = {.campaign = in->id, .group = group, .seq = seq};
-    struct rmd_key k = rmd_key_chunk(tenant_of(in->w), &ref);
-    struct rmd_buf b = {0};
-    rmd_pb_encode(&c, &b);
-    rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
-    rmd_buf_release(&b);
-    rmd_arena_release(&a);
-    in->chunks++;
-}
-
-/* Durable, without the core. */
-static void store_beside(struct cw *w, struct rmd_batch *b) {
-    while (sync_one(w)) {
-    }
-    int rc = w->store.ops->submit(w->store.s, b, w->epoch, ++w->seq);
-    assert(rc == RMD_OK);
-    rmd_store_fake_sync(w->disk, 1);
-    struct rmd_completion done;
-    rc = w->store.ops->poll(w->store.s, &done, 1);
-    assert(rc == 1 && done.error == RMD_OK);
-}
-
-static void put_domain(struct loading *in, const char *domain, uint32_t at, uint32_t step_by, uint32_t n,
-                       uint32_t first) {
-    uint32_t number[RMD_CHUNK_ROWS_MAX], m = 0, seq = 0, group = rmd_fnv32(rmd_slice_str(domain)) & 0x7fffffff;
-    uint32_t most = in->w->row_bytes ? CHUNK_BYTES / (in->w->row_bytes + 100) : RMD_CHUNK_ROWS_MAX;
-    for (uint32_t i = at; i < n; i += step_by) {
-        number[m++] = first + i;
-        if (m == (most < RMD_CHUNK_ROWS_MAX ? most : RMD_CHUNK_ROWS_MAX)) {
-            put_chunk(in, domain, group, seq++, number, m, step_by);
-            m = 0;
-            if (in->chunks % CHUNKS_A_BATCH == 0) /* as a long submission comes in */
-                store_beside(in->w, &in->batch);
-        }
-    }
-    if (m)
-        put_chunk(in, domain, group, seq, number, m, step_by);
-}
-
-void cw_tenant(struct cw *w, uint32_t id) {
-    Remuda__TenantRecord t = REMUDA__TENANT_RECORD__INIT;
-    t.id = id;
-    t.name = (char *)(uintptr_t) "another";
-    struct rmd_key k = rmd_key_tenant(id);
-    struct rmd_buf packed = {0};
-    struct rmd_batch b = {0};
-    rmd_pb_encode(&t, &packed);
-    rmd_batch_put(&b, rmd_key_slice(&k), rmd_buf_slice(&packed));
-    rmd_buf_release(&packed);
-    store_beside(w, &b);
-    cw_crash(w, false);
-}
-
-static struct rmd_id commit_submission(struct loading *in, const char *stream, uint32_t n, bool engagement) {
-    struct cw *w = in->w;
-    const Remuda__StreamRecord *s = rmd_coord_stream_by_name(w->core, tenant_of(w), stream);
-    assert(s);
-    Remuda__CampaignRecord r = REMUDA__CAMPAIGN_RECORD__INIT;
-    if (w->schedule)
-        r = *w->schedule;
-    uint8_t hash[RMD_HASH_BYTES] = {w->template_id ? w->template_id : 7};
-    r.id = bytes(in->id.b, sizeof in->id.b);
-    r.tenant = tenant_of(w);
-    r.stream = s->id;
-    r.name = (char *)(uintptr_t) "test";
-    r.state = RMD_CAMPAIGN_ACTIVE;
-    r.rows = n;
-    r.engagement = engagement;
-    r.chunks = in->chunks;
-    r.accepted_wall_ms = r.created_wall_ms = w->now.wall_ms;
-    r.template_hash = bytes(hash, sizeof hash);
-    struct rmd_key k = rmd_key_campaign(r.tenant, &in->id);
-    struct rmd_buf b = {0};
-    rmd_pb_encode(&r, &b);
-    rmd_batch_put(&in->batch, rmd_key_slice(&k), rmd_buf_slice(&b));
-    rmd_buf_release(&b);
-    struct rmd_key template = rmd_key_template(hash);
-    rmd_batch_put(&in->batch, rmd_key_slice(&template), rmd_slice_str("compiled"));
-    store_beside(w, &in->batch);
-    struct rmd_command m = {.kind = RMD_CMD_CAMPAIGN_ACCEPTED, .tenant = r.tenant, .campaign = &r};
-    int rc = cw_command(w, &m);
-    assert(w->died || rc == RMD_OK);
-    return in->id;
-}
-
-struct rmd_id cw_submit(struct cw *w, const char *stream, const char *const *domains, uint32_t n, uint32_t first) {
-    struct loading in = {.w = w, .id = rmd_id_make(w->now.wall_ms, (uint32_t)++w->submissions)};
-    uint32_t n_domains = 0;
-    while (domains[n_domains])
-        n_domains++;
-    for (uint32_t d = 0; d < n_domains; d++)
-        put_domain(&in, domains[d], d, n_domains, n, first);
-    return commit_submission(&in, stream, n, false);
-}
-
-static const char *ascii(void *ctx, struct rmd_slice domain, char out[256]) {
-    (void)ctx;
-    return rmd_copy_slice(out, 256, domain) ? NULL : "too long";
-}
-
-static int take_batch(void *ctx, struct rmd_batch *b) {
-    struct loading *in = ctx;
-    assert(!in->batch.ops); /* lists of tests are small */
-    in->batch = *b;
-    *b = (struct rmd_batch){0};
-    return RMD_OK;
-}
-
-struct rmd_id cw_submit_csv(struct cw *w, const char *stream, const char *csv) {
-    struct loading in = {.w = w, .id = rmd_id_make(w->now.wall_ms, (uint32_t)++w->submissions)};
-    struct rmd_intake_options o = {.tenant = 1,
-                                   .campaign = in.id,
-                                   .now_wall_ms = w->now.wall_ms,
-                                   .to_ascii = ascii,
-                                   .batch = take_batch,
-                                   .ctx = &in};
-    struct rmd_intake *i = rmd_intake_new(&o);
-    int rc = rmd_intake_feed(i, rmd_slice_str(csv));
-    assert(rc == RMD_OK);
-    rc = rmd_intake_finish(i);
-    assert(rc == RMD_OK && rmd_intake_rejected(i) == 0);
-    uint32_t n = (uint32_t)rmd_intake_accepted(i);
-    bool engaged = rmd_intake_engaged(i);
-    in.chunks = rmd_intake_chunks(i);
-    rmd_intake_free(i);
-    return commit_submission(&in, stream, n, engaged);
 }
 
 /* ---------------------------------------------------------------- judging */
