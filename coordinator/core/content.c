@@ -258,8 +258,15 @@ const char *rmd_content_stops(struct rmd_coord *c, const struct rmd_campaign *k,
                             stopped ? "; " : "", at[1]);
 }
 
-const char *rmd_content_why(const struct rmd_pq *q) {
+static const char why_refused[] = "stopped at this provider: its content is refused there",
+                  why_frequent[] = "rests at this provider: its mail is too frequent there";
+
+const char *rmd_content_why(const struct rmd_pq *q, const struct rmd_campaign *k) {
     bool any = false, refused = false;
+    if (k)
+        return !rmd_content_stopped(k, q->provider_id) ? NULL
+               : believed(k, q->provider_id)           ? why_refused
+                                                       : why_frequent;
     rmd_list_for(it, &q->cqs) {
         const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         bool waits = x->queued && x->campaign->rec->state != RMD_CAMPAIGN_PAUSED;
@@ -268,9 +275,7 @@ const char *rmd_content_why(const struct rmd_pq *q) {
         any |= waits;
         refused |= waits && believed(x->campaign, q->provider_id);
     }
-    return refused ? "stopped at this provider: its content is refused there"
-           : any   ? "rests at this provider: its mail is too frequent there"
-                   : NULL;
+    return refused ? why_refused : any ? why_frequent : NULL;
 }
 
 /* ---------------------------------------------------------------- outcomes */

@@ -385,6 +385,9 @@ void rmd_coord_streams(struct rmd_coord *c, void (*fn)(void *, const Remuda__Str
 void rmd_coord_providers(struct rmd_coord *c, void (*fn)(void *, const char *name), void *ctx);
 void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rmd_campaign_view *), void *ctx);
 void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
+/* What one that runs waits for, by provider ("": none yet, or any); nothing of other campaigns. */
+void rmd_coord_campaign_waits(struct rmd_coord *c, const struct rmd_id *id,
+                              void (*fn)(void *, const struct rmd_queue_view *), void *ctx);
 /* What of it waits, and for what: "" when nothing does. */
 const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__IncidentRecord *r);
 /* Of several sources, one. */

@@ -230,15 +230,19 @@ void rmd_sort_ahead(struct rmd_coord *c, struct rmd_campaign *k); /* reads the n
 
 /* ---- sched.c */
 void rmd_sched_deal(struct rmd_coord *c);
-const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q); /* "" or what binds */
-extern const char rmd_why_outstanding[], rmd_why_hour[];
+/* "" or what binds these: all that waits in the queue (k NULL), or what is one campaign's. The first leaves out what single sites hold. */
+const char *rmd_sched_binds(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_campaign *k, uint64_t queued,
+                            uint64_t deferred);
+const char *rmd_sched_why(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_campaign *k, uint64_t queued,
+                          uint64_t deferred);
+extern const char rmd_why_outstanding[], rmd_why_hour[], rmd_why_time[];
 extern const char *const rmd_why_connects;
 /* NULL, or why a lane may take nothing at all now; moved work and what is usual are apart. */
 const char *rmd_sched_bars(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l);
 /* The lowest level of usual.h among lanes that may take work. */
 uint32_t rmd_sched_lowest(struct rmd_coord *c, struct rmd_pq *q);
-const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q,
-                               struct rmd_lane *l); /* NULL: it may take work */
+/* NULL: it may take work. *by: the incident whose moving binds it, or NULL. */
+const char *rmd_sched_lane_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, struct rmd_incident **by);
 /* Lanes that warm up will take all that is queued, and there is nothing else: none behind them gets anything. */
 bool rmd_sched_all_kept(struct rmd_coord *c, const struct rmd_pq *q, uint64_t reserved);
 void rmd_sched_candidates(struct rmd_coord *c, struct rmd_pq *q);
@@ -403,7 +407,7 @@ void rmd_content_stop(struct rmd_coord *c, struct rmd_campaign *k, uint32_t prov
 bool rmd_content_reopen(struct rmd_coord *c, struct rmd_campaign *k, uint64_t incident, const char *why);
 bool rmd_content_resolved(struct rmd_coord *c, uint64_t incident, const char *why);
 /* Whatever waits there for the first time is of campaigns that are stopped there; NULL: it isn't. */
-const char *rmd_content_why(const struct rmd_pq *q);
+const char *rmd_content_why(const struct rmd_pq *q, const struct rmd_campaign *k); /* k: that one's alone */
 const char *rmd_content_stops(struct rmd_coord *c, const struct rmd_campaign *k,
                               struct rmd_arena *a); /* where it is stopped; NULL: nowhere */
 void rmd_incidents_free(struct rmd_coord *c);

@@ -55,10 +55,33 @@ static void explain_connects(const struct rmd_coord *c, const struct rmd_lane *l
                      c->o.provider[l->provider]->name, l->pace->connects_per_minute, l->leased);
 }
 
+/* The site that the domain belongs to, when it refuses sources. */
+static const struct rmd_stopped_site *site_of(const struct rmd_coord *c, const struct rmd_domain *d) {
+    return d->provider == c->other ? rmd_map_get_u64(&c->stopped_sites, d->site) : NULL;
+}
+
+/* Which trouble it is, and when that ends. */
+static void explain_trouble(const struct rmd_lane *l, const struct rmd_incident *by, struct rmd_buf *out) {
+    uint64_t incident = l->source->all.incident ? l->source->all.incident : l->incident;
+    incident = by ? by->rec->id : incident;
+    if (incident)
+        rmd_buf_addf(out, " (incident %llu)", (unsigned long long)incident);
+    int64_t until = l->source->all.until_wall_ms ? l->source->all.until_wall_ms : l->until_wall_ms;
+    if (until) {
+        char at[32];
+        rmd_date_rfc3339(until, at);
+        rmd_buf_addf(out, " until %s", at);
+    }
+    rmd_buf_addc(out, '\n');
+}
+
 /* lowest: level of the lanes that come first. */
-static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, uint32_t lowest, bool *chosen,
-                         struct rmd_buf *out) {
-    const char *why = rmd_sched_lane_why(c, q, l);
+static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l,
+                         const struct rmd_stopped_site *site, uint32_t lowest, bool *chosen, struct rmd_buf *out) {
+    struct rmd_incident *by;
+    const char *why = rmd_sched_lane_why(c, q, l, &by);
+    if (!why && site)
+        why = rmd_site_keeps(c, q, l, site, NULL, 0);
     if (!why && rmd_usual_at(c, q, l).level > lowest)
         why = rmd_why_usual;
     const char *node = l->source->node ? l->source->node->rec->name : "no node";
@@ -76,23 +99,16 @@ static void explain_lane(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
     rmd_buf_addf(out, "%s", why);
     if (rmd_warm_is_cold(l->warm))
         rmd_buf_addf(out, " (warm-up: stage %u of %u)", l->warm->w.stage + 1, l->warm->scheme.caps->n);
-    uint64_t incident = l->source->all.incident ? l->source->all.incident : l->incident;
-    if (incident)
-        rmd_buf_addf(out, " (incident %llu)", (unsigned long long)incident);
-    int64_t until = l->source->all.until_wall_ms ? l->source->all.until_wall_ms : l->until_wall_ms;
-    if (until) {
-        char at[32];
-        rmd_date_rfc3339(until, at);
-        rmd_buf_addf(out, " until %s", at);
-    }
-    rmd_buf_addc(out, '\n');
+    explain_trouble(l, by, out);
     explain_caps(c, l, q->stream, out);
     explain_connects(c, l, out);
     if (why == rmd_why_usual || why == rmd_why_rests)
         explain_usual(c, q, l, out);
 }
 
-static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf *out) {
+/* k, site: of the recipient; NULL: not known; no site that refuses sources. */
+static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_campaign *k,
+                          const struct rmd_stopped_site *site, struct rmd_buf *out) {
     rmd_buf_addf(out, "waiting there for this stream: %llu queued, %llu leased, %llu deferred\n",
                  (unsigned long long)q->queued, (unsigned long long)q->leased, (unsigned long long)q->deferred);
     int64_t next = RMD_NEVER;
@@ -102,11 +118,12 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
             next = d->next_wall_ms;
     }
     if (next != RMD_NEVER) {
-        char at[32];
-        rmd_date_rfc3339(next, at);
+        char at[32] = "due";
+        if (next > c->now.wall_ms)
+            rmd_date_rfc3339(next, at);
         rmd_buf_addf(out, "next attempt of a deferred recipient: %s\n", at);
     }
-    const char *why = rmd_sched_why(c, q);
+    const char *why = rmd_sched_binds(c, q, k, q->queued, q->deferred);
     if (why && *why)
         rmd_buf_addf(out, "what binds: %s\n", why);
     rmd_sched_candidates(c, q);
@@ -115,46 +132,19 @@ static void explain_queue(struct rmd_coord *c, struct rmd_pq *q, struct rmd_buf 
     bool chosen = false;
     uint32_t lowest = rmd_sched_lowest(c, q);
     for (size_t i = 0; i < q->n_candidates; i++)
-        explain_lane(c, q, q->candidate[i], lowest, &chosen, out);
-}
-
-/* Sources that a single site refuses. */
-static void explain_site(struct rmd_coord *c, const struct rmd_domain *d, const struct rmd_stream *s,
-                         struct rmd_buf *out) {
-    const struct rmd_stopped_site *site =
-        d->provider == c->other ? rmd_map_get_u64(&c->stopped_sites, d->site) : NULL;
-    if (!site)
-        return;
-    rmd_list_for(it, &site->stops) {
-        const struct rmd_site_stop *x = rmd_container(it, struct rmd_site_stop, of_site);
-        char at[32] = "a person resolves it";
-        if (!rmd_stream_uses(s, x->source))
-            continue;
-        if (x->until_wall_ms)
-            rmd_date_rfc3339(x->until_wall_ms, at);
-        rmd_buf_addf(
-            out,
-            "its site refuses %s (incident %llu): %s%s; its recipients go to other networks of the pool, or wait\n",
-            x->source->rec->address, (unsigned long long)x->incident,
-            x->state == RMD_LANE_PROBING ? "probed with a single recipient" : "stopped there alone, until ",
-            x->state == RMD_LANE_PROBING ? "" : at);
-        const struct rmd_incident *i = rmd_incident_find(c, x->incident);
-        const char *waits = i ? rmd_coord_incident_waits_for(c, i->rec) : "";
-        if (*waits)
-            rmd_buf_addf(out, "  %s\n", waits);
-    }
+        explain_lane(c, q, q->candidate[i], site, lowest, &chosen, out);
 }
 
 /* The recipient's own campaign waits for a time. */
-static void explain_schedule(struct rmd_coord *c, const struct rmd_id *campaign, struct rmd_buf *out) {
-    const struct rmd_campaign *k = rmd_campaign_find(c, rmd_slice(campaign->b, sizeof campaign->b));
+static void explain_schedule(struct rmd_coord *c, const struct rmd_campaign *k, struct rmd_buf *out) {
     const char *why = k && !k->draining ? rmd_release_why(c, k, &c->scratch) : NULL;
     if (why)
         rmd_buf_addf(out, "campaign %s: %s\n", rmd_campaign_name(k), why);
 }
 
 /* Its domain isn't in the cache: not sorted yet, or sorted before a restart, into one of the stream's queues. */
-static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const char *domain, struct rmd_buf *out) {
+static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const struct rmd_campaign *k,
+                            const char *domain, struct rmd_buf *out) {
     rmd_buf_addf(
         out,
         "%s: its MX hosts aren't known at the moment; they are asked for when a recipient there is sorted or "
@@ -166,7 +156,7 @@ static void explain_unknown(struct rmd_coord *c, struct rmd_stream *s, const cha
             continue;
         rmd_buf_addf(out, "what was sorted already waits in the queues of its stream; at provider %s:\n",
                      rmd_provider_name(c, q->provider_id));
-        explain_queue(c, q, out);
+        explain_queue(c, q, k, NULL, out);
     }
 }
 
@@ -182,8 +172,8 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
     if (s->rec->state)
         rmd_buf_addf(out, "stream %s is paused: %s\n", s->rec->name,
                      *s->rec->reason ? s->rec->reason : "by the operator");
-    if (campaign)
-        explain_schedule(c, campaign, out);
+    const struct rmd_campaign *k = campaign ? rmd_campaign_find(c, rmd_slice(campaign->b, sizeof campaign->b)) : NULL;
+    explain_schedule(c, k, out);
     if (rmd_stream_lacks_key(s))
         rmd_buf_addf(out,
                      "stream %s: a DKIM key of the stream can't be read, and nothing is sent unsigned: make its file "
@@ -193,7 +183,7 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
         rmd_buf_addf(out, "the store is stalled: %s\n", c->stalled);
     const struct rmd_domain *d = rmd_map_get_str(&c->domains, domain);
     if (!d || d->state == RMD_SITE_WAIT) {
-        explain_unknown(c, s, domain, out);
+        explain_unknown(c, s, k, domain, out);
         return;
     }
     if (d->state == RMD_SITE_GONE) {
@@ -207,10 +197,10 @@ void rmd_coord_explain(struct rmd_coord *c, uint32_t tenant, uint32_t stream, co
         return;
     }
     rmd_buf_addf(out, "%s belongs to provider %s\n", domain, rmd_provider_name(c, d->provider));
-    explain_site(c, d, s, out);
+    rmd_site_explain(c, d, s, out);
     const struct rmd_pq *known = rmd_map_get_u64(&c->pqs, (uint64_t)d->provider << 32 | s->rec->id);
     if (known)
-        explain_queue(c, rmd_pq_get(c, d->provider, s), out);
+        explain_queue(c, rmd_pq_get(c, d->provider, s), k, site_of(c, d), out);
     else
         rmd_buf_addf(out, "nothing of this stream waits there\n");
 }

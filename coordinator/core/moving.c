@@ -302,7 +302,7 @@ void rmd_moving_bind(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_mov
             bind(c, s->lane[i], m);
 }
 
-static const char *why(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_incident *i) {
+const char *rmd_moving_phase_why(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_incident *i) {
     switch (phase(c, q, i)) {
     case RMD_MOVING_CANARY:
         return rmd_why_canary;
@@ -315,21 +315,37 @@ static const char *why(struct rmd_coord *c, const struct rmd_pq *q, const struct
     }
 }
 
-const char *rmd_moving_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m) {
-    if (m->n && !rmd_moving_flow(c, q, l, m))
-        return next_door(c, q, l, m->v[0], phase(c, q, m->v[0])) ? rmd_why_next_door : why(c, q, m->v[0]);
-    const char *first = NULL;
+/* Of those that bind the lane, one that has no room. */
+static struct rmd_incident *tightest(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l,
+                                     const struct rmd_moving *m) {
+    for (size_t k = 0; k < m->n; k++) {
+        const struct rmd_moving one = {.v = {m->v[k]}, .n = 1};
+        if (!rmd_moving_flow(c, q, l, &one))
+            return m->v[k];
+    }
+    return m->v[0];
+}
+
+const char *rmd_moving_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m,
+                           struct rmd_incident **by) {
+    *by = NULL;
+    if (m->n && !rmd_moving_flow(c, q, l, m)) {
+        *by = tightest(c, q, l, m);
+        return next_door(c, q, l, *by, phase(c, q, *by)) ? rmd_why_next_door : rmd_moving_phase_why(c, q, *by);
+    }
     rmd_list_for(it, &q->cqs) { /* all that is loaded came back from stopped lanes? */
         const struct rmd_cq *x = rmd_container(it, struct rmd_cq, in_pq);
         rmd_list_for(jt, &x->entries) {
             const struct rmd_entry *e = rmd_container(jt, struct rmd_entry, in_cq);
             struct rmd_incident *i = e->incident ? rmd_incident_find(c, e->incident) : NULL;
-            if (!i || i->rec->state || rmd_moving_room(c, q, l, i))
+            if (!i || i->rec->state || rmd_moving_room(c, q, l, i)) {
+                *by = NULL;
                 return NULL;
-            first = first ? first : why(c, q, i);
+            }
+            *by = *by ? *by : i;
         }
     }
-    return first;
+    return *by ? rmd_moving_phase_why(c, q, *by) : NULL;
 }
 
 /* ---------------------------------------------------------------- time */

@@ -135,8 +135,11 @@ uint64_t rmd_moving_room(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane 
 void rmd_moving_flowed(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m,
                        uint32_t n);
 void rmd_moving_took(struct rmd_coord *c, struct rmd_pq *q, struct rmd_incident *i, uint32_t n);
-/* NULL: it has room. */
-const char *rmd_moving_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m);
+/* NULL: it has room. *by: the incident that leaves none. */
+const char *rmd_moving_why(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_moving *m,
+                           struct rmd_incident **by);
+/* Of work that this incident keeps waiting. */
+const char *rmd_moving_phase_why(struct rmd_coord *c, const struct rmd_pq *q, const struct rmd_incident *i);
 uint64_t rmd_moving_canary(const struct rmd_coord *c, const struct rmd_incident *i); /* its part */
 int64_t rmd_moving_canary_left_ms(const struct rmd_coord *c, const struct rmd_incident *i);
 void rmd_moving_tick(struct rmd_coord *c);

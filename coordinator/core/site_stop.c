@@ -1,6 +1,10 @@
 /* Stopped sites of "other": see site_stop.h. */
 #include "coordinator/core/core.h"
 
+const char rmd_why_site[] = "its site refuses this source",
+           rmd_why_site_network[] = "its site refuses this source's network",
+           rmd_why_site_asked[] = "its site is asked again by a single recipient first";
+
 struct rmd_site_stop *rmd_site_stop_find(const struct rmd_source *s, uint64_t site) {
     return rmd_map_get_u64(&s->site_stops, site);
 }
@@ -250,21 +254,36 @@ static bool answered_since(const struct rmd_incident *i, const struct rmd_source
     return m && m->over_wall_ms;
 }
 
-/* What x's source doesn't get there goes elsewhere. */
-static bool lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_site_stop *x,
-                 uint32_t taken) {
+/* What x's source doesn't get there goes elsewhere. NULL: to this lane as well. */
+static const char *binds(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const struct rmd_site_stop *x,
+                         uint32_t taken) {
     if (!rmd_stream_uses(q->stream, x->source))
-        return true; /* another pool's trouble */
+        return NULL; /* another pool's trouble */
     if (waits_for_probe(c, q, x))
-        return false;
+        return rmd_why_site_asked;
     if (same_network(c, x->source, l->source)) /* a lane that is probed asks instead of its neighbour */
-        return x->state == RMD_LANE_PROBING && rmd_returning_probes(l->source, l);
+        return x->state == RMD_LANE_PROBING && rmd_returning_probes(l->source, l) ? NULL : rmd_why_site_network;
     struct rmd_incident *i = rmd_incident_find(c, x->incident);
     if (answered_since(i, l->source))
-        return true;
+        return NULL;
     uint64_t room = rmd_moving_room(c, q, l, i);
     bool counted = i && i->rec->moving == RMD_MOVING_CANARY; /* what was taken has left its room already */
-    return room > (counted ? 0 : taken);
+    return room > (counted ? 0 : taken) ? NULL : rmd_moving_phase_why(c, q, i);
+}
+
+const char *rmd_site_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l,
+                           const struct rmd_stopped_site *site, const struct rmd_lease *into, uint32_t taken) {
+    const struct rmd_site_stop *x = own(l->source, site);
+    if (x && x->state != RMD_LANE_PROBING)
+        return rmd_why_site;
+    if (x) /* it comes back by single ones, whatever the site says of others */
+        return !probed_now(x) && !(into && x->probe_lease == into->id) ? NULL : rmd_why_site_asked;
+    rmd_list_for(it, &site->stops) {
+        const char *why = binds(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), taken);
+        if (why)
+            return why;
+    }
+    return NULL;
 }
 
 bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain,
@@ -274,16 +293,7 @@ bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, co
         return true;
     uint64_t id = site_of(c, domain);
     *site = id ? rmd_map_get_u64(&c->stopped_sites, id) : NULL;
-    if (!id || !*site)
-        return id != 0;
-    const struct rmd_site_stop *x = own(l->source, *site);
-    if (x) /* it comes back by single ones, whatever the site says of others */
-        return x->state == RMD_LANE_PROBING && !probed_now(x) && !(into && x->probe_lease == into->id);
-    rmd_list_for(it, &(*site)->stops) {
-        if (!lets(c, q, l, rmd_container(it, struct rmd_site_stop, of_site), taken))
-            return false;
-    }
-    return true;
+    return id && (!*site || !rmd_site_keeps(c, q, l, *site, into, taken));
 }
 
 bool rmd_site_probes(const struct rmd_source *s, const struct rmd_stopped_site *site) {

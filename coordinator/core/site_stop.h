@@ -32,6 +32,9 @@ struct rmd_lease;
 struct rmd_ditem;
 struct rmd_pq;
 struct rmd_incident;
+struct rmd_campaign;
+struct rmd_domain;
+struct rmd_stream;
 
 enum {
     RMD_SITE_STOPS_MAX = 256, /* of a source */
@@ -78,6 +81,10 @@ bool rmd_site_stops_timed(const struct rmd_source *s);
  * lease. *site: what to note when it is taken, or NULL. */
 bool rmd_site_lets(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l, const char *domain,
                    const struct rmd_lease *into, uint32_t taken, const struct rmd_stopped_site **site);
+/* NULL, or why it may have none of this site. */
+const char *rmd_site_keeps(struct rmd_coord *c, struct rmd_pq *q, struct rmd_lane *l,
+                           const struct rmd_stopped_site *site, const struct rmd_lease *into, uint32_t taken);
+extern const char rmd_why_site[], rmd_why_site_network[], rmd_why_site_asked[];
 /* The lease took it as its message `index`; true when it moved. */
 bool rmd_site_took(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_lease *l, uint32_t index,
                    const struct rmd_stopped_site *site);
@@ -94,5 +101,12 @@ const char *rmd_chunk_domain(const Remuda__Chunk *rows, uint32_t row);
 void rmd_site_outcome(struct rmd_coord *c, const struct rmd_lease *l, uint32_t index, uint32_t kind, unsigned scope);
 /* Of the pair of the lease's source and the site of an address; 0: it isn't stopped. */
 uint64_t rmd_site_incident_of(struct rmd_coord *c, const struct rmd_lease *l, struct rmd_slice email);
+
+/* ---- site_why.c: for people */
+/* Of a queue that some lane could take: NULL, or the stopped site that what is loaded waits for, in words (of one campaign, or of all). */
+const char *rmd_site_why(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_campaign *k, struct rmd_arena *a);
+/* Who is refused by the domain's site, until when, and what a person can do: lines. */
+void rmd_site_explain(struct rmd_coord *c, const struct rmd_domain *d, const struct rmd_stream *s,
+                      struct rmd_buf *out);
 
 #endif

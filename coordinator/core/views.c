@@ -245,61 +245,13 @@ void rmd_coord_campaigns(struct rmd_coord *c, void (*fn)(void *, const struct rm
     }
 }
 
-static int64_t next_attempt(const struct rmd_pq *q) {
-    int64_t at = RMD_NEVER;
-    rmd_list_for(it, &q->dqs) {
-        const struct rmd_dq *d = rmd_container(it, struct rmd_dq, in_pq);
-        if (d->n_items) {
-            const struct rmd_ditem *first = rmd_container(d->items.next, struct rmd_ditem, link);
-            if (first->rec->not_before_wall_ms < at)
-                at = first->rec->not_before_wall_ms;
-        }
-        if (d->next_wall_ms < at)
-            at = d->next_wall_ms;
-    }
-    return at == RMD_NEVER ? 0 : at;
-}
-
-/* With the time when more frees, where a warm-up binds. */
-static const char *waits_for(struct rmd_coord *c, struct rmd_pq *q) {
-    rmd_arena_reset(&c->view);
-    const char *why = rmd_sched_why(c, q);
-    if (why == rmd_why_connects)
-        return rmd_arena_printf(&c->view, "%s: %u a minute from a source", why,
-                                c->o.provider[q->provider]->connects_per_minute);
-    if (why != rmd_why_warm_cap && why != rmd_why_warm_hour)
-        return why;
-    int64_t ms = rmd_warm_frees_ms(c, q);
-    char when[32];
-    if (ms == RMD_NEVER)
-        return rmd_arena_printf(&c->view, "%s; more frees when leases report", why);
-    rmd_format_duration(ms, when);
-    return rmd_arena_printf(&c->view, "%s; more frees in %s", why, when);
-}
-
-void rmd_coord_queues(struct rmd_coord *c, void (*fn)(void *, const struct rmd_queue_view *), void *ctx) {
-    rmd_list_for(it, &c->all_pqs) {
-        struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
-        struct rmd_queue_view view = {
-            .provider = rmd_provider_name(c, q->provider_id),
-            .stream = q->stream->rec->name,
-            .queued = q->queued,
-            .leased = q->leased,
-            .deferred = q->deferred,
-            .next_attempt_wall_ms = next_attempt(q),
-            .waits_for = waits_for(c, q),
-        };
-        fn(ctx, &view);
-    }
-}
-
 /* The phase of its work, with what is left of it. */
 static const char *moving_text(struct rmd_coord *c, const struct rmd_incident *i) {
     const Remuda__IncidentRecord *r = i->rec;
     char left[32];
     switch (r->moving) {
     case RMD_MOVING_CANARY:
-        rmd_format_duration(rmd_moving_canary_left_ms(c, i), left);
+        rmd_format_duration((rmd_moving_canary_left_ms(c, i) + 999) / 1000 * 1000, left);
         return rmd_arena_printf(&c->view, "canary: %llu of %llu recipients went to other lanes; they grow %s",
                                 (unsigned long long)r->canary_used, (unsigned long long)rmd_moving_canary(c, i),
                                 !r->canary_ledger_ms

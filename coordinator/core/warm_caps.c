@@ -163,7 +163,8 @@ int64_t rmd_warm_frees_ms(struct rmd_coord *c, struct rmd_pq *q) {
     int64_t first = RMD_NEVER;
     for (size_t i = 0; i < q->n_candidates; i++) {
         struct rmd_lane *l = q->candidate[i];
-        const char *why = rmd_sched_lane_why(c, q, l);
+        struct rmd_incident *by;
+        const char *why = rmd_sched_lane_why(c, q, l, &by);
         int64_t ms = why == rmd_why_warm_cap || why == rmd_why_warm_hour || why == rmd_why_reputation
                          ? frees(c, l, q->stream)
                          : RMD_NEVER;

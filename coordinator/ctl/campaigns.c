@@ -129,6 +129,14 @@ int rmd_ctl_campaign_list(struct rmd_ctl *c) {
     return rc;
 }
 
+static void show_waits(const json_t *k) {
+    struct rmd_buf why = {0};
+    rmd_ctl_waits(k, "  waits for ", "\n            ", &why);
+    if (why.len)
+        printf("%s\n", rmd_buf_str(&why));
+    rmd_buf_release(&why);
+}
+
 static void show_campaign(const json_t *k) {
     char when[32];
     printf("campaign %s%s%s\n", rmd_json_s(k, "id"), *rmd_json_s(k, "name") ? "  " : "", rmd_json_s(k, "name"));
@@ -138,6 +146,7 @@ static void show_campaign(const json_t *k) {
     printf("  accepted  %s", rmd_ctl_when(rmd_json_s(k, "accepted"), when));
     printf("\n  finished  %s\n", rmd_ctl_when(rmd_json_s(k, "finished"), when));
     rmd_ctl_show_schedule(k);
+    show_waits(k);
     line("rows", k, "rows", "");
     line("rejected", k, "rejected", "at submission");
     line("queued", k, "queued", "");
@@ -239,7 +248,7 @@ static void show_queue(const json_t *o) {
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "queued"));
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "leased"));
         rmd_table_count(t, (uint64_t)rmd_json_i(q, "deferred"));
-        rmd_table_cell(t, rmd_ctl_when(rmd_json_s(q, "next_attempt"), when));
+        rmd_table_cell(t, rmd_ctl_when_next(rmd_json_s(q, "next_attempt"), when));
         struct rmd_buf why = {0};
         rmd_ctl_local(rmd_json_s(q, "waits_for"), &why);
         rmd_table_cell(t, rmd_buf_str(&why));

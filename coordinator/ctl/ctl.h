@@ -119,6 +119,8 @@ int64_t rmd_json_i(const json_t *o, const char *key);
 double rmd_json_f(const json_t *o, const char *key);
 /* "2026-11-23 10:00:00" (local time), "-" for null. */
 const char *rmd_ctl_when(const char *rfc3339, char out[32]);
+/* Of an attempt: "due" when its time has come. */
+const char *rmd_ctl_when_next(const char *rfc3339, char out[32]);
 /* A line of the API's for people: its times become local ones, control characters blanks. */
 void rmd_ctl_line(const char *indent, const char *text);
 void rmd_ctl_local(const char *text, struct rmd_buf *out);
@@ -137,6 +139,8 @@ struct rmd_ctl_schedule {
 };
 bool rmd_ctl_schedule(struct rmd_ctl *c, const struct rmd_ctl_schedule *s, bool whole, json_t *o);
 void rmd_ctl_show_schedule(const json_t *campaign);
+/* "FIRSTlane caps (google, yahoo)BETWEEN12 with nodes", into an empty buffer; nothing when nothing waits. */
+void rmd_ctl_waits(const json_t *campaign, const char *first, const char *between, struct rmd_buf *out);
 int rmd_ctl_source_add(struct rmd_ctl *c);
 int rmd_ctl_source_list(struct rmd_ctl *c);
 int rmd_ctl_source_show(struct rmd_ctl *c);

@@ -170,8 +170,10 @@ static void show_match(const json_t *m) {
            noted ? ")" : "", rmd_json_s(m, "state"));
     if (rmd_json_i(m, "attempts"))
         printf(", %" PRId64 " attempt%s", rmd_json_i(m, "attempts"), rmd_json_i(m, "attempts") == 1 ? "" : "s");
-    if (*rmd_json_s(m, "not_before"))
-        printf(", next not before %s", rmd_ctl_when(rmd_json_s(m, "not_before"), when));
+    if (*rmd_json_s(m, "not_before")) {
+        const char *next = rmd_ctl_when_next(rmd_json_s(m, "not_before"), when);
+        printf(", %s%s", next == when ? "next not before " : "", next);
+    }
     putchar('\n');
     json_array_foreach(json_object_get(m, "lines"), i, x) rmd_ctl_line("  ", json_string_value(x));
     json_array_foreach(json_object_get(m, "events"), i, x) {

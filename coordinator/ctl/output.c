@@ -128,6 +128,15 @@ const char *rmd_ctl_when(const char *rfc3339, char out[32]) {
     return strftime(out, 32, "%Y-%m-%d %H:%M:%S", &tm) ? out : "-";
 }
 
+const char *rmd_ctl_when_next(const char *rfc3339, char out[32]) {
+    int64_t ms;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    bool due = rmd_date_parse_rfc3339(rmd_slice_str(rfc3339), &ms) >= 0 &&
+               ms <= now.tv_sec * (int64_t)1000 + now.tv_nsec / 1000000;
+    return due ? "due" : rmd_ctl_when(rfc3339, out);
+}
+
 /* Length of the RFC 3339 time that s begins with, 0: it begins with none. */
 static size_t time_at(const char *s) {
     static const char form[] = "dddd-dd-ddTdd:dd:dd";

@@ -217,54 +217,17 @@ static void progress_text(const json_t *k, char *out, size_t n) {
     rmd_buf_release(&b);
 }
 
-/* A reason and the providers where it holds. */
-static void add_reason(json_t *reasons, const char *why, const char *provider) {
-    json_t *at = json_object_get(reasons, why);
-    if (!at)
-        json_object_set_new(reasons, why, at = json_array());
-    json_array_append_new(at, json_string(provider));
-}
-
-/* "waits for: lane caps (google, yahoo); 12 with nodes; next attempt 2026-11-24 00:43:57": of the campaign's stream,
- * because queues are kept by provider and stream. */
-static void waits_text(struct rmd_ctl *c, const json_t *k, struct rmd_buf *out) {
-    json_t *o = NULL, *q, *reasons = json_object(), *at, *p;
-    size_t i, n = 0;
-    const char *why, *next = "";
+/* "waits for: lane caps (google, yahoo); 12 with nodes; next attempt 2026-11-24 00:43:57" */
+static void waits_text(const json_t *k, struct rmd_buf *out) {
     char count[32], when[32];
     rmd_buf_clear(out);
     if (*rmd_json_s(k, "next_release")) {
         rmd_format_count((uint64_t)rmd_json_i(k, "next_recipients"), count);
         rmd_buf_addf(out, "waits for its time: %s more may go at %s", count,
                      rmd_ctl_when(rmd_json_s(k, "next_release"), when));
-        json_decref(reasons);
         return;
     }
-    if (rmd_ctl_call(c, "GET", "/v1/queue", NULL, &o) == CTL_OK) {
-        json_array_foreach(json_object_get(o, "queues"), i, q) {
-            if (strcmp(rmd_json_s(q, "stream"), rmd_json_s(k, "stream")) != 0)
-                continue;
-            const char *why_here = rmd_json_s(q, "waits_for"); /* that it is for a time is told with the time */
-            if (*why_here && strcmp(why_here, "time of the next attempt") != 0)
-                add_reason(reasons, why_here, rmd_json_s(q, "provider"));
-            if (*rmd_json_s(q, "next_attempt") && (!*next || strcmp(rmd_json_s(q, "next_attempt"), next) < 0))
-                next = rmd_json_s(q, "next_attempt");
-        }
-    }
-    json_object_foreach(reasons, why, at) {
-        rmd_buf_addf(out, "%s%s (", n++ ? "; " : "waits for: ", why);
-        json_array_foreach(at, i, p) rmd_buf_addf(out, "%s%s", i ? ", " : "",
-                                                  *json_string_value(p) ? json_string_value(p) : "no provider yet");
-        rmd_buf_addc(out, ')');
-    }
-    if (rmd_json_i(k, "leased")) {
-        rmd_format_count((uint64_t)rmd_json_i(k, "leased"), count);
-        rmd_buf_addf(out, "%s%s with nodes", out->len ? "; " : "waits for: ", count);
-    }
-    if (*next)
-        rmd_buf_addf(out, "%snext attempt %s", out->len ? "; " : "waits for: ", rmd_ctl_when(next, when));
-    json_decref(reasons);
-    json_decref(o);
+    rmd_ctl_waits(k, "waits for: ", "; ", out);
 }
 
 /* What is watched for: nothing settled, nothing deferred since. */
@@ -275,7 +238,7 @@ struct stillness {
 };
 
 /* Says why nothing moves, once as long as it stays the same. */
-static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool tty) {
+static void explain_stillness(const json_t *k, struct stillness *s, bool tty) {
     uint64_t done = settled(k), deferrals = (uint64_t)rmd_json_i(k, "deferrals");
     bool moved = done != s->done || deferrals != s->deferrals;
     s->done = done;
@@ -285,7 +248,7 @@ static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillne
         rmd_buf_clear(&s->said);
     if (!s->turns || s->turns % STILL_TURNS)
         return;
-    waits_text(c, k, &s->now);
+    waits_text(k, &s->now);
     if (!s->now.len || rmd_slice_eq(rmd_buf_slice(&s->now), rmd_buf_slice(&s->said)))
         return;
     fprintf(stderr, "%s%s\n", tty ? "\r\033[K" : "", rmd_buf_str(&s->now));
@@ -294,24 +257,23 @@ static void explain_stillness(struct rmd_ctl *c, const json_t *k, struct stillne
 }
 
 /* A line that would say the same as the one before it says what is waited for as well: mail may trickle for long. */
-static void show_line(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool over, const char *text) {
+static void show_line(const json_t *k, struct stillness *s, bool over, const char *text) {
     uint64_t rows = (uint64_t)rmd_json_i(k, "rows");
     unsigned percent = rows ? (unsigned)(settled(k) * 100 / rows) : 100;
     rmd_buf_clear(&s->now);
     if (!over && s->lines++ && percent == s->percent)
-        waits_text(c, k, &s->now);
+        waits_text(k, &s->now);
     fprintf(stderr, "%u%% settled: %s%s%s\n", percent, text, s->now.len ? "; " : "", rmd_buf_str(&s->now));
     s->percent = percent;
 }
 
-static void show_progress(struct rmd_ctl *c, const json_t *k, struct stillness *s, bool tty, bool over,
-                          unsigned turn) {
+static void show_progress(const json_t *k, struct stillness *s, bool tty, bool over, unsigned turn) {
     char text[256];
     progress_text(k, text, sizeof text);
     if (tty)
         draw("sending", settled(k), (uint64_t)rmd_json_i(k, "rows"), text);
     else if (over || turn % LINE_EVERY == 0)
-        show_line(c, k, s, over, text);
+        show_line(k, s, over, text);
     if (over && tty)
         fputc('\n', stderr);
 }
@@ -350,8 +312,8 @@ int rmd_ctl_watch(struct rmd_ctl *c, const char *campaign, json_t **last) {
             break;
         over = json_is_string(json_object_get(k, "finished"));
         if (!over)
-            explain_stillness(c, k, &still, tty);
-        show_progress(c, k, &still, tty, over, turn);
+            explain_stillness(k, &still, tty);
+        show_progress(k, &still, tty, over, turn);
         if (over)
             *last = json_incref(k);
         json_decref(k);

@@ -142,6 +142,22 @@ static void build_campaigns(struct view *v) {
     rmd_coord_campaigns(v->core, add_campaign, v);
 }
 
+static void add_wait(void *ctx, const struct rmd_queue_view *q) {
+    json_array_append_new(ctx, json_pack("{s:s, s:I, s:I, s:o, s:o}", "provider", q->provider, "queued",
+                                         (json_int_t)q->queued, "deferred", (json_int_t)q->deferred, "next_attempt",
+                                         rmd_json_time(q->next_attempt_wall_ms), "why", rmd_json_text(q->waits_for)));
+}
+
+/* One, with what it waits for: that takes a look at its queues. */
+static void build_campaign(struct view *v) {
+    build_campaigns(v);
+    json_t *waits = json_array(), *one = json_array_get(v->list, 0);
+    rmd_coord_campaign_waits(v->core, v->id, add_wait, waits);
+    if (one)
+        json_object_set(one, "waits", waits);
+    json_decref(waits);
+}
+
 /* A stream that isn't there has no campaigns, and is a typing error. */
 static void find_stream(struct view *v) {
     if (rmd_coord_stream_by_name(v->core, v->r->http->o.tenant, v->only))
@@ -219,7 +235,7 @@ void rmd_api_campaign(struct rmd_api_request *r) {
         return;
     }
     struct view v = {.r = r, .id = &id};
-    single_view(&v, build_campaigns, "campaign", r->segment[1]);
+    single_view(&v, build_campaign, "campaign", r->segment[1]);
     if (r->status == 404)
         stored_campaign(r, &id);
 }
