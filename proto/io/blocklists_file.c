@@ -293,6 +293,8 @@ static void lint_one(struct rmd_layers *r, struct draft *d) {
 static void lint(struct rmd_layers *r) {
     for (size_t i = 0; i < r->n; i++) {
         struct draft *d = r->v[i];
+        if (d->is.faulty)
+            continue;
         lint_one(r, d);
         for (size_t j = 0; j < i; j++) {
             const struct draft *e = r->v[j];
@@ -354,8 +356,7 @@ int rmd_blocklists_parse(struct rmd_slice override, const char *name, rmd_read_k
     r.ctx = &keys;
     rmd_layers_read(&r, rmd_slice(rmd_blocklists_shipped, rmd_blocklists_shipped_n), "blocklists (shipped)", true);
     rmd_layers_read(&r, override, name, false);
-    if (!r.findings)
-        lint(&r);
+    lint(&r);
     if (!r.findings) {
         r.arena = &out->arena;
         out->v = rmd_arena_alloc(r.arena, (r.n + 1) * sizeof *out->v);

@@ -171,7 +171,9 @@ static void read_named(struct rmd_layers *r, const struct rmd_ucl *section) {
     d->line = section->line;
     char where[RMD_LAYER_WHERE_MAX];
     rmd_format(where, sizeof where, "%s \"%s\"", k->word, d->name);
+    int before = r->findings;
     read_section(r, d, section, where);
+    d->faulty |= r->findings > before;
 }
 
 void rmd_layers_read(struct rmd_layers *r, struct rmd_slice text, const char *file, bool shipped) {

@@ -39,6 +39,7 @@ struct rmd_layer {
     const char *file; /* that defined or changed it last */
     int line;
     bool shipped; /* the shipped text has it */
+    bool faulty;  /* something of it could not be read: what it lacks is no further mistake */
     int64_t value[RMD_LAYER_VALUES_MAX];
     uint32_t own; /* bit k: the operator's text set value[k] */
 };

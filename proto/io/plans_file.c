@@ -203,6 +203,9 @@ static void lint_confidence(struct rmd_layers *r, const struct draft *d) {
 }
 
 static void lint(struct rmd_layers *r, const struct draft *d) {
+    int before = r->findings;
+    if (d->is.faulty)
+        return;
     lint_confidence(r, d);
     const struct {
         const struct list *l;
@@ -214,7 +217,7 @@ static void lint(struct rmd_layers *r, const struct draft *d) {
             rmd_layers_finding(r, d->is.file, d->is.line,
                                "plan \"%s\": %s is missing, and no shipped plan has this name", d->is.name,
                                need[i].key);
-    if (r->findings)
+    if (r->findings > before)
         return;
     lint_list(r, d, &d->fallback, "default");
     lint_list(r, d, &d->other, RMD_PROVIDER_OTHER_NAME);
@@ -261,7 +264,7 @@ int rmd_plans_parse(struct rmd_slice override, const char *name, rmd_provider_kn
     r.ctx = &providers;
     rmd_layers_read(&r, rmd_slice(rmd_plans_shipped, rmd_plans_shipped_n), "warm-up plans (shipped)", true);
     rmd_layers_read(&r, override, name, false);
-    for (size_t i = 0; i < r.n && !r.findings; i++)
+    for (size_t i = 0; i < r.n; i++)
         lint(&r, r.v[i]);
     if (!r.findings) {
         out->v = rmd_arena_alloc(&out->arena, (r.n + 1) * sizeof(struct rmd_plan *));

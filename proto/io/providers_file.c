@@ -191,6 +191,8 @@ static void lint(struct rmd_layers *r) {
     for (size_t i = 0; i < r->n; i++) {
         const struct draft *d = r->v[i];
         bool other = strcmp(d->is.name, RMD_PROVIDER_OTHER_NAME) == 0;
+        if (d->is.faulty)
+            continue;
         if (!d->n && !other && !d->suffix_file)
             rmd_layers_finding(
                 r, d->is.file, d->is.line,
@@ -241,8 +243,7 @@ int rmd_providers_parse(struct rmd_slice override, const char *name, struct rmd_
     rmd_layers_read(&r, rmd_slice(rmd_providers_shipped, rmd_providers_shipped_n), "providers (shipped)", true);
     rmd_layers_read(&r, override, name, false);
     order(&r);
-    if (!r.findings)
-        lint(&r);
+    lint(&r);
     if (!r.findings) {
         r.arena = &out->arena;
         out->v = rmd_arena_alloc(r.arena, r.n * sizeof *out->v);

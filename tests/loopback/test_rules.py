@@ -170,6 +170,28 @@ class WithoutCoordinator(unittest.TestCase):
             self.assertEqual((code, out), (1, ""), words)
             self.assertIn(path + words, err)
 
+    def test_rules_check_tells_all_that_can_be_known_in_one_run(self):
+        """What one file, section or rule has wrong hides nothing that others have wrong."""
+        verdict = "class = policy; scope = recipient; action = fail; "
+        files = {"providers": 'provider "a" { mx = ".one.example." }\nprovider "gogle" { connections = 5 }\n',
+                 "rules": f'rule "a" {{ {verdict} patern = "x y z"; sample = "550 x y z" }}\nrule "b" {{ {verdict} pattern = "alpha"; sample = "550 beta" }}\n',
+                 "plans": 'plan "standard" { caps { other = [7, 3] } }\nplan "mine" { }\n',
+                 "blocklists": 'list "own" { zone = "own.example." }\nlist "other" { kinds = [ip4] }\n'}
+        wanted = (("providers", 1, "must not end in a dot"), ("providers", 2, "nothing defines it"), ("rules", 1, 'nothing reads the key "patern"'),
+                  ("rules", 2, "does not match its sample"), ("plans", 1, "3 comes after 7"), ("plans", 2, "source is missing"),
+                  ("blocklists", 1, "must not end in a dot"), ("blocklists", 2, "has no zone"))
+        paths = {name: self.write(f"all-{name}.conf", text) for name, text in files.items()}
+        code, out, err = remuda("rules", "check", *[a for name, path in paths.items() for a in (f"--{name}", path)])
+        self.assertEqual((code, out), (1, ""))
+        for name, line, words in wanted:
+            self.assertTrue(any(e.startswith(f"{paths[name]}:{line}: ") and words in e for e in err.splitlines()), f"{name} {line} {words}\n{err}")
+        # what a section lacks because a line of it could not be read is no second mistake
+        self.assertNotIn('list "own": has no codes', err)
+        broken = self.write("broken.conf", 'provider "x" {\n mx = \n')
+        _, _, err = remuda("rules", "check", "--providers", broken, "--rules", paths["rules"])
+        self.assertIn(f"{broken}:2: ", err)
+        self.assertIn("does not match its sample", err)
+
 
 class Reload(ClusterCase):
     providers = {"small": {"domains": ["a.test", "b.test"], "unknown_users": "nobody*"}}
