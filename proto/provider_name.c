@@ -5,7 +5,7 @@
 
 #include "proto/reply_text.h"
 
-enum { NAME_MAX_BYTES = 63, WRONG_MAX = 2 };
+enum { NAME_MAX_BYTES = 63, WRONG_MAX = 2, LETTERS_A_WRONG = 3 };
 
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
@@ -31,14 +31,16 @@ static size_t distance(const char *a, const char *b) {
     return row[n % 3][m];
 }
 
-/* Of the name itself, and of every word that others use for it. A word of two or three letters is near nothing but itself. */
+/* Of the name itself, and of every word that others use for it. A short word has few letters that may be wrong: "small" is no spelling of
+ * "gmail", and a word of two or three letters is near nothing but itself. */
 static size_t nearness(const char *wanted, const char *name) {
     const char *word, *of;
     size_t d = distance(wanted, name);
     for (size_t i = 0; rmd_provider_word(i, &word, &of); i++)
         if (strcmp(of, name) == 0)
             d = least(d, distance(wanted, word));
-    return d && strlen(wanted) <= WRONG_MAX + 1 ? SIZE_MAX : d;
+    size_t n = strlen(wanted), most = n <= WRONG_MAX + 1 ? 0 : least(n / LETTERS_A_WRONG, WRONG_MAX);
+    return d > most ? SIZE_MAX : d;
 }
 
 void rmd_provider_search_add(struct rmd_provider_search *s, const char *name) {

@@ -295,6 +295,7 @@ static void a_name_that_no_provider_has_gets_the_nearest(void **state) {
          "there is no provider \"gmial\"; nearest is google; known are "}, /* "gmail" is what others call it */
         {"outlok", "there is no provider \"outlok\"; nearest is outlook; known are "},
         {"ofice356", "there is no provider \"ofice356\"; nearest is office365; known are "},
+        {"small", "there is no provider \"small\"; known are "}, /* two letters from "gmail", of five */
         {"nonsense", "there is no provider \"nonsense\"; known are "},
         {"aa", "there is no provider \"aa\"; known are "}, /* too short to be near anything */
         {"", "there is no provider \"\"; known are "},
