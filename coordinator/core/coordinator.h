@@ -442,6 +442,7 @@ struct rmd_list_view {
     const struct rmd_list_health_view *health;
     size_t n_health;
 };
+bool rmd_coord_watches(const struct rmd_coord *c); /* lists are asked at all */
 void rmd_coord_lists(struct rmd_coord *c, void (*fn)(void *, const struct rmd_list_view *), void *ctx);
 /* TLS sessions, a record for each UTC day, domain and kind of policy, oldest day first. Returns how many sessions found no
  * room since the start. */
@@ -454,6 +455,8 @@ struct rmd_check_view {
 bool rmd_coord_check(struct rmd_coord *c, uint64_t number, void (*fn)(void *, const struct rmd_check_view *),
                      void *ctx);
 bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
+/* By an entry of this stream's own, or (0) by the one for all streams. */
+bool rmd_coord_suppressed_alone(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email);
 /* A submission is about to store this template with its campaign: it isn't deleted as one that nobody needs. Off when the core has
  * the campaign, or there will be none. */
 void rmd_coord_template_hold(struct rmd_coord *c, const uint8_t hash[RMD_HASH_BYTES], bool on);

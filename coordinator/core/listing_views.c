@@ -38,6 +38,10 @@ static void count_queries(const struct rmd_watchers *w, uint32_t list, struct rm
     }
 }
 
+bool rmd_coord_watches(const struct rmd_coord *c) {
+    return c->watchers->enabled;
+}
+
 void rmd_coord_lists(struct rmd_coord *c, void (*fn)(void *, const struct rmd_list_view *), void *ctx) {
     const struct rmd_watchers *w = c->watchers;
     for (size_t i = 0; i < w->n_lists; i++) {

@@ -19,6 +19,10 @@ bool rmd_coord_suppressed(const struct rmd_coord *c, uint32_t tenant, uint32_t s
     return rmd_suppress_has(c, stream, rmd_address_hash(tenant, email));
 }
 
+bool rmd_coord_suppressed_alone(const struct rmd_coord *c, uint32_t tenant, uint32_t stream, struct rmd_slice email) {
+    return rmd_set64_has(&c->suppressed, member(stream, rmd_address_hash(tenant, email)));
+}
+
 static void write_row(struct rmd_coord *c, const struct rmd_suppressing *s, const char *reason, const char *evidence,
                       bool confirmed) {
     Remuda__SuppressionRecord r = REMUDA__SUPPRESSION_RECORD__INIT;
@@ -136,7 +140,7 @@ void rmd_unsuppress_command(struct rmd_coord *c, const struct rmd_command *m) {
     if (m->name && !m->stream)
         pending |= rmd_denial_forget(c, hash);
     if (!m->name || (!rmd_set64_remove(&c->suppressed, member(m->stream, hash)) && !pending)) {
-        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "this address isn't suppressed there");
+        rmd_core_reply(c, m->token, RMD_ENOTFOUND, 0, "this address isn't suppressed: nothing changed");
         return;
     }
     rmd_list_for_safe(it, &c->suppressing) { /* its row must not come back when the nodes have confirmed */

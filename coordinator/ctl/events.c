@@ -285,6 +285,39 @@ static bool await_confirmation(struct rmd_ctl *c, const char *address, const cha
     return confirmed;
 }
 
+/* "all streams", "stream bulk", "streams bulk, urgent" */
+static void add_streams(const json_t *streams, struct rmd_buf *out) {
+    const json_t *s;
+    size_t i;
+    json_array_foreach(streams, i, s) {
+        if (!*json_string_value(s)) {
+            rmd_buf_addstr(out, "all streams");
+            return;
+        }
+        rmd_buf_addf(out, "%s%s",
+                     i                              ? ", "
+                     : json_array_size(streams) > 1 ? "streams "
+                                                    : "stream ",
+                     json_string_value(s));
+    }
+}
+
+/* stream NULL: for all. */
+static void say_suppressed(const json_t *answer, const char *stream, bool reason) {
+    const char *address = rmd_json_s(answer, "address"),
+               *first = json_string_value(json_array_get(json_object_get(answer, "streams"), 0));
+    bool already = json_is_true(json_object_get(answer, "already")), all = stream && first && !*first;
+    if (already)
+        printf("%s was suppressed for %s%s already: %s\n", address, stream ? "stream " : "all streams",
+               stream ? stream : "", reason ? "only the reason is another one now" : "nothing changed");
+    else if (all)
+        printf("%s is suppressed for stream %s, and for all others: it was suppressed for all streams before\n",
+               address, stream);
+    else
+        printf("%s is suppressed for %s%s: nothing %s can start any more\n", address,
+               stream ? "stream " : "all streams", stream ? stream : "", stream ? "of this stream to it" : "to it");
+}
+
 int rmd_ctl_suppress_add(struct rmd_ctl *c) {
     const char *address, *stream = NULL, *reason = "";
     const struct rmd_ctl_option o[] = {{"stream", &stream, NULL}, {"reason", &reason, NULL}, {0}};
@@ -308,7 +341,7 @@ int rmd_ctl_suppress_add(struct rmd_ctl *c) {
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
     else if (confirmed)
-        printf("%s is suppressed: nothing to it can start any more\n", rmd_json_s(answer, "address"));
+        say_suppressed(answer, stream, *reason);
     else if (rc == CTL_OK)
         printf("%s is suppressed for whatever no node holds already. What has been leased may still reach it until "
                "this is "
@@ -331,8 +364,15 @@ int rmd_ctl_suppress_remove(struct rmd_ctl *c) {
     free(path);
     if (rc == CTL_OK && c->json)
         rmd_ctl_print_json(answer);
-    else if (rc == CTL_OK)
-        printf("%s may be contacted again\n", rmd_json_s(answer, "address"));
+    else if (rc == CTL_OK && json_array_size(json_object_get(answer, "streams"))) {
+        struct rmd_buf left = {0};
+        add_streams(json_object_get(answer, "streams"), &left);
+        printf("%s is no longer suppressed for %s%s, but it still is for %s\n", rmd_json_s(answer, "address"),
+               stream ? "stream " : "all streams", stream ? stream : "", rmd_buf_str(&left));
+        rmd_buf_release(&left);
+    } else if (rc == CTL_OK)
+        printf("%s may be contacted again%s%s\n", rmd_json_s(answer, "address"), stream ? " by stream " : "",
+               stream ? stream : "");
     json_decref(answer);
     return rc;
 }

@@ -17,7 +17,7 @@
  *                                   "created","accepted","finished","starts","over_ms","batch","every_ms","offered","released","next_release","next_recipients",
  *                                   "all_released","waits_for"}   (finished: null while it runs; state "scheduled": it starts later; offered: recipients that were
  *                                   leased at least once, of those released; next_release, next_recipients: when how many more are; waits_for: the same in words)
- * GET  /v1/campaigns/ID            C
+ * GET  /v1/campaigns/ID            C with "waits":[{"provider" ("": none yet, or any),"queued","deferred","next_attempt","why"}]: what its own mail waits for
  * POST /v1/campaigns               multipart/form-data, parts in this order: "meta" {"stream","name","idempotency_key","strict":bool,"valid_for_ms","start_at",
  *                                  "over_ms","batch","every_ms"}, start_at a time, over_ms or batch with every_ms (the last four as PUT has them),
  *                                  "template" (the .eml), "recipients" (CSV with header row and a column email).
@@ -36,10 +36,10 @@
  * POST /v1/sources                 {"address","bind","node","helo","pool" or "pools","label","cap_per_day","lane_cap_per_day","lane_caps":{"google":1000}} -> 201 S,
  *                                   with "warnings":["..."] when it names a pool that no stream uses
  * POST /v1/sources/ADDRESS/pause | resume | retire {"reason"}   -> S
- * POST /v1/sources/ADDRESS/caps    {"cap_per_day","lane_cap_per_day","lane_caps"} -> S
- *                                   With "warmup":PLAN it warms up from now on; "warm_as":N (recipients a day) with "since":DATE brings in a warm one.
+ * PUT  /v1/sources/ADDRESS         the same without "address"; what isn't named stays (lane_caps: null takes a provider's own cap away) -> S
+ *                                   With "warmup":PLAN it warms up from now on; "warm_as":N (recipients a day) with "since":DATE brings in a warm one; not both.
  *                                   S has "warmup","warm_as","warm_since", its lanes "warmup","must_register","registered"
- * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S
+ * POST /v1/sources/ADDRESS/register {"provider","registered":true,"reason"} -> S with "note", what is so now
  *                                   S and its lanes have "reputation" (0 to 100),"reputation_band","little_evidence"; lanes "poor_hour" (recipients an hour, or null) and
  *                                   "pace":null or {"slowed","per_minute" (null: no limit),"per_hour" (what the receiver takes; null: not known),"connections","in_use","connects_per_minute" (null: no
  *                                   limit),"connects_bind" (what waits at the node waits for that),"tried","deferred_share","slowed_since","rests_until",
@@ -50,7 +50,7 @@
  *                                   "used_24h","outstanding","hour_cap","hour_used","free","frees_in_ms","distinct","needed","warm_as","warm_since","forecast" (null: detail says why),"new" (no mail yet),
  *                                   "gates":[{"gate","events","of","rate","low","high","max","verdict"}],"day"}]}; rates are fractions, stage counts from 1
  * POST /v1/warmup/NAME/pause | resume | set {"provider","stage","reason"}   stage: a number from 1, or "warm"; "changed": lanes
- * POST /v1/signals/complaints      {"source" or "domain","provider","day","count","reason"}: how many recipients complained about the mail of that sending day
+ * POST /v1/signals/complaints      {"source" or "domain","provider","day" (DATE, "today" or "yesterday"),"count","reason"}: how many recipients complained about the mail of that sending day
  * GET  /v1/nodes                   {"nodes":[{"id","name","key","state","connected","hostname","software","trouble","last_heard_ms","leases","messages_leased",
  *                                   "in_doubt","connections","waiting"}]}
  * POST /v1/nodes                   {"name","key"} (key: Z85 public key) -> 201
@@ -59,7 +59,8 @@
  *                                   "age_limit_ms","retry_min_ms","retry_max_ms","uncertain_policy":"retry|hold","node_return_wait_ms","canonicalization","dsn","requiretls","one_signature",
  *                                   "keys":[{"domain","selector","path"}],"state","reason","domain_cap_per_day",
  *                                   "domain_warmup","domain_warm_as","domain_since","cold_lanes":"yes|never","tls":"may|required"}
- * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T. Key files are read and checked now.
+ * PUT  /v1/streams/NAME            T without id and state; absent members keep their value or default -> T, with "warnings":["..."] when it
+ *                                  names a pool without a source. Key files are read and checked now.
  * POST /v1/streams/NAME/pause | resume {"reason"}
  * GET  /v1/queue                   {"queues":[{"provider","stream","queued","leased","deferred","next_attempt","waits_for"}],"unsorted","unsorted_paused","unsorted_later"}
  * GET  /v1/incidents[?all=1]       {"incidents":[{"id","state","title","class","scope","source","provider","cause","opened","read","quarantined","redealt","resolved",
@@ -75,15 +76,16 @@
  * GET  /v1/listings[?all=1][&history=1][&subject=ADDRESS|DOMAIN]
  *                                  {"listings":[{"id","list","tier":"act|slow|alert|snowshoe","subject","kind":"source|domain|neighbour","network",
  *                                  "state":"listed|clean once|removed","since","last_seen","removed","for_ms","expected_ms","relisted","codes","meaning",
- *                                  "evidence","removal","hint","removal_asked","removal_note","incidents":[]}]}; all: neighbours too; history: removed ones too
+ *                                  "evidence","removal","hint","removal_asked","removal_note","incidents":[]}],"watch":bool (off: no list is asked)}; all: neighbours too; history: removed ones too
  * GET  /v1/listings/lists          {"lists":[{"list","zone","tier","kinds":[],"asked":bool,"off_because","interval_ms","queries_hour","per_hour","queries_day",
  *                                  "per_day","listings","removal","health":[{"node","kind","state","tested","why","last_error"}]}]}   (zone without its key)
  * POST /v1/listings/check          {"subject"} -> {"subject","outcome","lists":[{"list","state","tier","codes","text","evidence"}]} when the lists were asked
  * POST /v1/listings/removal-asked  {"subject","list","note"}
- * POST /v1/suppressions            {"address","stream" or null,"reason","wait_ms"} -> 200 once no lease can still contact it; 202 when wait_ms (at most
+ * POST /v1/suppressions            {"address","stream" or null,"reason","wait_ms"} -> 200 {"address","suppressed","confirmed","already" (it was so before),
+ *                                  "streams":["" for all, or names]} once no lease can still contact it; 202 when wait_ms (at most
  *                                  30 s) was over before: in force for all that isn't leased; "waits_for":[{"node","connected","valid_ms"}] may still send.
  *                                  Without a reason, one that is known stays, unless it was a bounce.
- * DELETE /v1/suppressions/ADDRESS[?stream=S]
+ * DELETE /v1/suppressions/ADDRESS[?stream=S]  {"address","suppressed":bool,"streams":[those that it still is suppressed for]}
  * GET  /v1/suppressions/ADDRESS    {"address","suppressed":bool,"entries":[{"stream","reason","evidence","since","confirmed","pending","incident","waits_for"}]}
  *                                  pending: denied in a surge (incident), and not in force
  * GET  /v1/events?after=SEQ&last=N&limit=N&follow=1&type=T&campaign=ID&recipient=ADDR

@@ -42,6 +42,44 @@ static bool stream_id(struct rmd_api_request *r, const char *name, uint32_t *id)
     return rc == RMD_OK && f.id;
 }
 
+/* ---- what is in force */
+
+struct in_force {
+    struct rmd_coord *core;
+    const char *address;
+    uint32_t tenant;
+    json_t *streams; /* names; "" for the entry for all */
+};
+
+static void add_in_force(void *ctx, const Remuda__StreamRecord *s) {
+    struct in_force *f = ctx;
+    if (s->tenant == f->tenant && rmd_coord_suppressed_alone(f->core, f->tenant, s->id, rmd_slice_str(f->address)))
+        json_array_append_new(f->streams, json_string(s->name));
+}
+
+static void find_in_force(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    struct in_force *f = ctx;
+    f->core = core;
+    if (rmd_coord_suppressed_alone(core, f->tenant, 0, rmd_slice_str(f->address)))
+        json_array_append_new(f->streams, json_string(""));
+    rmd_coord_streams(core, add_in_force, f);
+}
+
+static json_t *in_force(struct rmd_api_request *r, const char *address) {
+    struct in_force f = {.address = address, .tenant = r->http->o.tenant, .streams = json_array()};
+    (void)!rmd_shell_call(r->http->o.shell, find_in_force, &f);
+    return f.streams;
+}
+
+/* stream NULL or "": the entry for all. */
+static bool is_among(const json_t *streams, const char *stream) {
+    const json_t *s;
+    size_t i;
+    json_array_foreach(streams, i, s) if (strcmp(json_string_value(s), stream ? stream : "") == 0) return true;
+    return false;
+}
+
 /* ---- who is waited for */
 
 struct waits {
@@ -76,26 +114,59 @@ void rmd_api_suppress(struct rmd_api_request *r) {
     struct rmd_command c = {.kind = RMD_CMD_SUPPRESS, .tenant = r->http->o.tenant, .reason = reason ? reason : ""};
     if (bad || !(c.name = normal_address(r, address)) || !stream_id(r, stream, &c.stream))
         return;
+    json_t *before = in_force(r, c.name);
+    bool already = is_among(before, stream);
+    json_decref(before);
     int rc = rmd_shell_command(r->http->o.shell, &c, wait_ms, &reply);
     if (rc < 0 && rc != RMD_ETIMEOUT) {
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
     } else if (rc == RMD_OK && reply.error < 0) {
         rmd_api_fail(r, 0, reply.error, "%s", *reply.text ? reply.text : rmd_error_text(reply.error));
     } else { /* in force in any case; what nodes hold may still leave until they have confirmed */
-        r->out = json_pack("{s:s, s:b, s:b}", "address", c.name, "suppressed", 1, "confirmed", rc == RMD_OK);
+        r->out = json_pack("{s:s, s:b, s:b, s:b, s:o}", "address", c.name, "suppressed", 1, "confirmed", rc == RMD_OK,
+                           "already", already, "streams", in_force(r, c.name));
         if (rc == RMD_ETIMEOUT)
             json_object_set_new(r->out, "waits_for", waits_for(r, c.stream, c.name));
         r->status = rc == RMD_OK ? 200 : 202;
     }
 }
 
+/* What is there is an entry for something else than what is to be taken back. */
+static void fail_of_others(struct rmd_api_request *r, const char *address, const char *stream,
+                           const json_t *streams) {
+    struct rmd_buf names = {0};
+    const json_t *s;
+    size_t i;
+    if (is_among(streams, ""))
+        rmd_api_fail(
+            r, 404, RMD_ENOTFOUND,
+            "%s is suppressed for all streams, not for %s alone; `remuda suppress remove %s` takes that back",
+            address, stream, address);
+    else {
+        json_array_foreach(streams, i, s) rmd_buf_addf(&names, "%s%s", i ? ", " : "", json_string_value(s));
+        rmd_api_fail(r, 404, RMD_ENOTFOUND, "%s is suppressed for %s, not for %s; --stream names which to take back",
+                     address, rmd_buf_str(&names), stream && *stream ? stream : "all streams");
+    }
+    rmd_buf_release(&names);
+}
+
 void rmd_api_unsuppress(struct rmd_api_request *r) {
     struct rmd_shell_reply reply;
     struct rmd_command c = {.kind = RMD_CMD_UNSUPPRESS, .reason = ""};
-    if (!(c.name = normal_address(r, r->segment[1])) || !stream_id(r, rmd_api_query(r, "stream"), &c.stream))
+    const char *stream = rmd_api_query(r, "stream");
+    if (!(c.name = normal_address(r, r->segment[1])) || !stream_id(r, stream, &c.stream))
         return;
-    if (rmd_api_command(r, &c, &reply))
-        r->out = json_pack("{s:s, s:b}", "address", c.name, "suppressed", 0);
+    const char *address = c.name;
+    json_t *before = in_force(r, address);
+    bool done = rmd_api_command(r, &c, &reply);
+    if (!done && r->status == 404 && json_array_size(before))
+        fail_of_others(r, address, stream, before);
+    json_decref(before);
+    if (!done)
+        return;
+    json_t *left = in_force(r, address);
+    r->out =
+        json_pack("{s:s, s:b, s:o}", "address", address, "suppressed", json_array_size(left) > 0, "streams", left);
 }
 
 /* True when it is in force. */

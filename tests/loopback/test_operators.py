@@ -479,7 +479,7 @@ class Away(Text):
         self.cluster.connected("n1")
         out, err = adding.communicate(timeout=patience(40))
         self.assertEqual((adding.returncode, err), (0, b""))
-        self.assertIn(b"m3@slow.test is suppressed: nothing to it can start any more", out)
+        self.assertIn(b"m3@slow.test is suppressed for all streams: nothing to it can start any more", out)
         self.cluster.until(lambda: "not confirmed" not in self.say("suppress", "check", "m2@slow.test") or None, "it is confirmed")
         self.cluster.settled(ident, 60)
 
