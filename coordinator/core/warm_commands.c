@@ -200,8 +200,13 @@ static void registered(struct rmd_coord *c, const struct rmd_command *m) {
                                    m->reason ? m->reason : "");
         c->deal = true;
     }
-    rmd_core_reply(c, m->token, RMD_OK, r->id, "source %s is %s registered with %s", r->address,
-                   on ? "now" : "no longer", m->provider);
+    bool wanted = c->o.provider[p]->register_first;
+    rmd_core_reply(c, m->token, RMD_OK, r->id, "%s %s registered with %s%s%s", r->address,
+                   on != is ? on ? "is now" : "is no longer"
+                   : on     ? "was already"
+                            : "wasn't",
+                   m->provider, on == is ? ": nothing changed" : "",
+                   wanted ? "" : "; it wants no registration of new addresses, and nothing waits for one");
 }
 
 void rmd_warm_command(struct rmd_coord *c, const struct rmd_command *m) {

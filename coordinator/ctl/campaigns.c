@@ -92,8 +92,10 @@ static void show_campaigns(const json_t *o) {
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "accepted"), when));
         rmd_table_cell(t, rmd_ctl_when(rmd_json_s(k, "next_release"), when));
     }
-    bool some = json_array_size(json_object_get(o, "campaigns"));
-    rmd_table_print(t, some ? NULL : "no such campaigns; `remuda send --help` tells how to submit one");
+    bool of_some = json_object_get(o, "asked_for_some") != NULL;
+    rmd_table_print(t, of_some ? "no campaign of these; `remuda campaign list` has all"
+                               : "no campaigns yet; `remuda send --template news.eml --recipients list.csv --stream "
+                                 "NAME` submits one (`remuda send --help`)");
     if (rmd_json_i(o, "left_out"))
         printf("the newest; %lld more are left out (--limit N, 0: all; --state, --stream)\n",
                (long long)rmd_json_i(o, "left_out"));
@@ -124,9 +126,12 @@ int rmd_ctl_campaign_list(struct rmd_ctl *c) {
     rmd_ctl_query(c, &path, "state", state);
     rmd_ctl_query(c, &path, "stream", stream);
     rmd_ctl_query(c, &path, "limit", limit);
-    rc = get(c, rmd_buf_str(&path), show_campaigns);
+    json_t *answer = NULL;
+    rc = rmd_ctl_call(c, "GET", rmd_buf_str(&path), NULL, &answer);
     rmd_buf_release(&path);
-    return rc;
+    if (rc == CTL_OK && !c->json && (state || stream))
+        json_object_set_new(answer, "asked_for_some", json_true());
+    return rmd_ctl_show(c, rc, answer, show_campaigns);
 }
 
 static void show_waits(const json_t *k) {

@@ -97,7 +97,7 @@ const struct rmd_ctl_command rmd_ctl_commands[] = {
      "\n"
      "  remuda plan --volume 2M/day --mix google=45,outlook=25,yahoo=10,other=20 --networks 6\n", rmd_ctl_plan},
     {"signal", "complaints", "--source ADDRESS|--domain NAME --provider P --day DATE --count N [--reason TEXT]", "Tell how many recipients complained",
-     "  --day DATE  the sending day of the mail that was complained about; the last seven are judged again\n"
+     "  --day DATE  the sending day of the mail that was complained about (\"2026-11-23\", today, yesterday); the last seven are judged again\n"
      "  --count N   how many more; 0 says that the provider tells of complaints, and that there were none\n", rmd_ctl_signal_complaints},
     {"node", "add", "NAME --key Z85|FILE", "Enrol a node by its public key", "  --key  what `remuda keygen` printed, or the .pub file\n\n"
      "A revoked node comes back under its name with a new key, and keeps its sources.\n", rmd_ctl_node_add},

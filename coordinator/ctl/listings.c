@@ -62,10 +62,15 @@ int rmd_ctl_listings(struct rmd_ctl *c) {
         rmd_ctl_print_json(answer);
     } else if (rc == CTL_OK) {
         const json_t *l = json_object_get(answer, "listings");
+        bool on = json_is_true(json_object_get(answer, "watch"));
         rmd_ctl_show_listings(
             l, history ? "nothing was ever listed"
-                       : "nothing is listed, as far as the lists that are asked say (`remuda listings lists`)");
+               : on    ? "nothing is listed, as far as the lists that are asked say (`remuda listings lists`)"
+                       : NULL);
         show_notes(l);
+        if (!on)
+            puts("the blocklist watch is off: no list is asked; `watch { enabled = true }` in the coordinator's "
+                 "configuration\nswitches it on at its next start");
     }
     json_decref(answer);
     return rc;

@@ -33,9 +33,9 @@ void rmd_ctl_show_reputation(const json_t *all) {
     json_array_foreach(all, i, o) {
         char attempts[32];
         rmd_format_count((uint64_t)rmd_json_i(o, "attempts"), attempts);
-        printf("%sreputation of %s%s%s: %s, of %s attempts\n", i ? "\n" : "", rmd_json_s(o, "name"),
+        printf("%sreputation of %s%s%s: %s, of %s attempt%s\n", i ? "\n" : "", rmd_json_s(o, "name"),
                *rmd_json_s(o, "provider") ? " at " : "", rmd_json_s(o, "provider"),
-               band_text(o, "score", "band", text), attempts);
+               band_text(o, "score", "band", text), attempts, rmd_json_i(o, "attempts") == 1 ? "" : "s");
         struct rmd_table *t = rmd_table_new("  TERM|>POINTS|>AT MOST|HALF-LIFE|WHY");
         rmd_table_cell(t, "  neutral");
         points_cell(t, 50);

@@ -120,6 +120,13 @@ static void lane_caps_text(const json_t *s, bool own, struct rmd_buf *out) {
     }
 }
 
+static void pools_text(const json_t *s, const char *between, struct rmd_buf *out) {
+    const json_t *p;
+    size_t i;
+    json_array_foreach(json_object_get(s, "pools"), i, p)
+        rmd_buf_addf(out, "%s%s", i ? between : "", json_string_value(p));
+}
+
 static const char *state_of(const json_t *s) {
     if (strcmp(rmd_json_s(s, "state"), "active") != 0)
         return rmd_json_s(s, "state");
@@ -148,10 +155,7 @@ int rmd_ctl_source_list(struct rmd_ctl *c) {
             "SOURCE|NODE|NETWORK|POOLS|STATE|>REPUTATION|>CAP/24H|>LANE CAP|>USED|>DELIVERED|>DEFERRED|>BOUNCED");
         json_array_foreach(json_object_get(answer, "sources"), i, s) {
             struct rmd_buf pools = {0};
-            json_t *p;
-            size_t k;
-            json_array_foreach(json_object_get(s, "pools"), k, p)
-                rmd_buf_addf(&pools, "%s%s", k ? "," : "", json_string_value(p));
+            pools_text(s, ",", &pools);
             rmd_table_cell(t, rmd_json_s(s, "address"));
             rmd_table_cell(t, rmd_json_s(s, "node"));
             rmd_table_cell(t, rmd_json_s(s, "network"));
@@ -192,9 +196,14 @@ static void show_source(const json_t *s) {
     printf("source %s  %s\n", rmd_json_s(s, "address"), state_of(s));
     if (strcmp(rmd_json_s(s, "bind"), rmd_json_s(s, "address")) != 0)
         printf("  bound as  %s\n", rmd_json_s(s, "bind"));
-    printf("  node      %s (%s)\n  HELO      %s\n  network   %s%s%s\n", rmd_json_s(s, "node"),
+    printf("  node      %s (%s)\n  HELO      %s\n  network   %s\n", rmd_json_s(s, "node"),
            json_is_true(json_object_get(s, "node_connected")) ? "connected" : "not connected", rmd_json_s(s, "helo"),
-           rmd_json_s(s, "network"), *rmd_json_s(s, "label") ? "  " : "", rmd_json_s(s, "label"));
+           rmd_json_s(s, "network"));
+    printf("  label     %s\n", *rmd_json_s(s, "label") ? rmd_json_s(s, "label") : "-");
+    struct rmd_buf pools = {0};
+    pools_text(s, ", ", &pools);
+    printf("  pools     %s\n", rmd_buf_str(&pools));
+    rmd_buf_release(&pools);
     show_caps(s);
     if (*rmd_json_s(s, "reason"))
         printf("  reason    %s\n", rmd_json_s(s, "reason"));

@@ -249,6 +249,6 @@ int rmd_ctl_source_register(struct rmd_ctl *c) {
     rmd_format(path, sizeof path, "/v1/sources/%s/register", e);
     free(e);
     rc = rmd_ctl_call(c, "POST", path, o, &answer);
-    rmd_format(text, sizeof text, "%s is %s registered with %s", name[0], undo ? "no longer" : "now", name[1]);
+    rmd_copy(text, sizeof text, rmd_json_s(answer, "note"));
     return finish(c, rc, answer, text);
 }

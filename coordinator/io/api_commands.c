@@ -434,8 +434,11 @@ void rmd_api_stream_put(struct rmd_api_request *r) {
         c.key_pem[i] = rmd_buf_slice(&f.pem[i]);
     }
     struct rmd_shell_reply reply;
-    if (fine && rmd_api_command(r, &c, &reply))
+    if (fine && rmd_api_command(r, &c, &reply)) {
         rmd_api_streams(r);
+        if (json_object_get(r->in, "pool"))
+            rmd_api_warn_of_empty_pool(r, f.rec.pool);
+    }
     for (size_t i = 0; i < KEYS_MAX; i++) {
         if (f.pem[i].p)
             explicit_bzero(f.pem[i].p, f.pem[i].len);

@@ -9,7 +9,7 @@ struct view {
     struct rmd_coord *core;
     json_t *list;
     const char *subject;
-    bool all, history;
+    bool all, history, watch;
     uint64_t number;
     bool found;
 };
@@ -66,6 +66,7 @@ static void add_listing(void *ctx, const struct rmd_listing_view *l) {
 
 static void listings_in_core(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     (void)now;
+    ((struct view *)ctx)->watch = rmd_coord_watches(core);
     rmd_coord_listings(core, add_listing, ctx);
 }
 
@@ -81,7 +82,7 @@ void rmd_api_listings(struct rmd_api_request *r) {
         rmd_api_fail(r, 503, rc, "the coordinator is stopping");
         return;
     }
-    r->out = json_pack("{s:o}", "listings", v.list);
+    r->out = json_pack("{s:o, s:b}", "listings", v.list, "watch", v.watch);
 }
 
 struct of_source {

@@ -86,6 +86,8 @@ void rmd_api_campaign_verb(struct rmd_api_request *r);
 void rmd_api_campaign_put(struct rmd_api_request *r);
 void rmd_api_sources(struct rmd_api_request *r);
 void rmd_api_source(struct rmd_api_request *r);
+/* Of a stream that was set: a pool without a source is a typing error, or its sources come later. */
+void rmd_api_warn_of_empty_pool(struct rmd_api_request *r, const char *pool);
 void rmd_api_source_add(struct rmd_api_request *r);
 void rmd_api_source_put(struct rmd_api_request *r);
 void rmd_api_source_verb(struct rmd_api_request *r);

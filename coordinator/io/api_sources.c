@@ -194,6 +194,13 @@ static void find_pools(void *ctx, struct rmd_coord *core, struct rmd_time now) {
     rmd_coord_streams(core, note_pool, ctx);
 }
 
+static void warn(struct rmd_api_request *r, const char *text) {
+    json_t *list = json_object_get(r->out, "warnings");
+    if (!list)
+        json_object_set_new(r->out, "warnings", list = json_array());
+    json_array_append_new(list, json_string(text));
+}
+
 static void warn_of_pool(struct rmd_api_request *r, const char *pool, const json_t *used) {
     struct rmd_buf text = {0};
     const json_t *known;
@@ -204,10 +211,7 @@ static void warn_of_pool(struct rmd_api_request *r, const char *pool, const json
         rmd_buf_addf(&text, "there are no streams yet (`remuda stream set NAME --pool %s` makes one)", pool);
     json_array_foreach(used, i, known)
         rmd_buf_addf(&text, "%s%s", i ? ", " : "streams use ", json_string_value(known));
-    json_t *list = json_object_get(r->out, "warnings");
-    if (!list)
-        json_object_set_new(r->out, "warnings", list = json_array());
-    json_array_append_new(list, json_string(rmd_buf_str(&text)));
+    warn(r, rmd_buf_str(&text));
     rmd_buf_release(&text);
 }
 
@@ -219,6 +223,37 @@ static void check_pools(struct rmd_api_request *r, const struct source_fields *f
         for (size_t i = 0; i < f->rec.n_pool; i++)
             warn_of_pool(r, f->rec.pool[i], p.used);
     json_decref(p.used);
+}
+
+static void note_pools_of(void *ctx, const struct rmd_source_view *v) {
+    json_t *seen = ctx;
+    for (size_t i = 0; i < v->record->n_pool && v->record->state != RMD_SOURCE_RETIRED; i++)
+        json_object_set_new(seen, v->record->pool[i], json_true());
+}
+
+static void find_pools_of_sources(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    rmd_coord_sources(core, note_pools_of, ctx);
+}
+
+void rmd_api_warn_of_empty_pool(struct rmd_api_request *r, const char *pool) {
+    json_t *seen = json_object(), *v;
+    const char *name, *between = "; sources are in ";
+    int rc = rmd_shell_call(r->http->o.shell, find_pools_of_sources, seen);
+    if (rc == RMD_OK && json_is_object(r->out) && !json_object_get(seen, pool)) {
+        struct rmd_buf text = {0};
+        rmd_buf_addf(&text,
+                     "no source is in pool %s: nothing of this stream is sent until there is one (`remuda source add "
+                     "ADDRESS --pool %s ...`)",
+                     pool, pool);
+        json_object_foreach(seen, name, v) {
+            rmd_buf_addf(&text, "%s%s", between, name);
+            between = ", ";
+        }
+        warn(r, rmd_buf_str(&text));
+        rmd_buf_release(&text);
+    }
+    json_decref(seen);
 }
 
 static bool carry_out(struct rmd_api_request *r, enum rmd_command_kind kind, struct source_fields *f) {

@@ -18,18 +18,37 @@ static const char *named(char out[64], const char *prefix, const char *name) {
     return out;
 }
 
+/* A plan that is named begins a warm-up, which is nothing for one that is warm: neither is dropped without a word. */
+static bool makes_sense(struct rmd_api_request *r, const char *prefix, const char *plan,
+                        const struct rmd_warm_fields *was, const struct rmd_warm_fields *now) {
+    bool begins = plan && *now->plan && (strcmp(now->plan, was->plan) != 0 || now->warm_as != was->warm_as);
+    if (!begins || !now->warm_as)
+        return true;
+    if (now->warm_as == was->warm_as)
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "%swarmup: it is warm already, as %llu a day; name %swarm_as 0, too, to begin a warm-up", prefix,
+                     (unsigned long long)was->warm_as, prefix);
+    else
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "%swarmup and %swarm_as exclude each other: choose %swarmup for one that is new and begins with "
+                     "little, %swarm_as for one that is warm already",
+                     prefix, prefix, prefix, prefix);
+    return false;
+}
+
 bool rmd_api_take_warmup(struct rmd_api_request *r, const char *prefix, struct rmd_warm_fields *f) {
     char key[64];
     bool bad = false;
     const char *plan = rmd_api_string(r, named(key, prefix, "warmup"), &bad);
     bool none = plan && strcmp(plan, "none") == 0;
+    const struct rmd_warm_fields was = *f;
     if (plan)
         f->plan = (char *)(uintptr_t)(none ? "" : plan);
     if (none)
         f->warm_as = 0;
     f->warm_as = (uint64_t)rmd_api_int(r, named(key, prefix, "warm_as"), (int64_t)f->warm_as, 0, INT64_MAX, &bad);
     const char *since = rmd_api_string(r, named(key, prefix, "since"), &bad);
-    if (bad)
+    if (bad || !makes_sense(r, prefix, plan, &was, f))
         return false;
     int64_t now = rmd_shell_now(r->http->o.shell).wall_ms;
     if (since && (rmd_date_parse_rfc3339(rmd_slice_str(since), &f->since_wall_ms) < 0 || f->since_wall_ms > now)) {
@@ -170,6 +189,30 @@ void rmd_api_warmup_verb(struct rmd_api_request *r) {
         json_object_set_new(r->out, "changed", json_integer((json_int_t)reply.number)); /* lanes */
 }
 
+static void find_day(void *ctx, struct rmd_coord *core, struct rmd_time now) {
+    (void)now;
+    *(int64_t *)ctx = rmd_coord_sending_day(core);
+}
+
+/* "2026-11-23", or a word that counts from the sending day that it is now. */
+static bool take_day(struct rmd_api_request *r, const char *day, int64_t *out) {
+    int64_t ms = 0;
+    bool today = strcmp(day, "today") == 0, yesterday = strcmp(day, "yesterday") == 0;
+    bool date = strlen(day) == 10 && rmd_date_parse_rfc3339(rmd_slice_str(day), &ms) == RMD_OK;
+    int rc = today || yesterday ? rmd_shell_call(r->http->o.shell, find_day, out) : RMD_OK;
+    if (rc < 0)
+        rmd_api_fail(r, 503, rc, "the coordinator is stopping");
+    else if (date)
+        *out = ms / DAY_MS;
+    else if (today || yesterday)
+        *out -= yesterday;
+    else
+        rmd_api_fail(r, 400, RMD_EINVAL,
+                     "day: \"%.40s\" is no sending day: it is written like 2026-11-23, or is today or yesterday",
+                     day);
+    return !r->status;
+}
+
 void rmd_api_complaints(struct rmd_api_request *r) {
     bool bad = false;
     struct rmd_shell_reply reply;
@@ -180,17 +223,16 @@ void rmd_api_complaints(struct rmd_api_request *r) {
                             .provider = rmd_api_string(r, "provider", &bad),
                             .reason = rmd_api_string(r, "reason", &bad),
                             .number = (uint64_t)rmd_api_int(r, "count", -1, 0, INT32_MAX, &bad)};
-    int64_t ms = 0;
     if (bad)
         return;
-    if (!source == !domain || !c.provider || !day || (int64_t)c.number < 0 || strlen(day) != 10 ||
-        rmd_date_parse_rfc3339(rmd_slice_str(day), &ms) < 0) {
+    if (!source == !domain || !c.provider || !day || (int64_t)c.number < 0) {
         rmd_api_fail(r, 400, RMD_EINVAL,
-                     "needed are \"source\" or \"domain\", \"provider\", \"day\" (the sending day, like 2026-11-23) "
-                     "and \"count\"");
+                     "needed are \"source\" or \"domain\", \"provider\", \"day\" (the sending day, like 2026-11-23, "
+                     "today or yesterday) and \"count\"");
         return;
     }
-    c.day = ms / DAY_MS;
+    if (!take_day(r, day, &c.day))
+        return;
     if (rmd_api_command(r, &c, &reply))
         show(r, c.name, true); /* they count for its reputation, too */
 }
@@ -208,4 +250,6 @@ void rmd_api_source_register(struct rmd_api_request *r) {
         return;
     r->segment[1] = rmd_arena_str(&r->arena, rmd_slice_str(spelled(r->segment[1], address)));
     rmd_api_source(r);
+    if (!r->status)
+        json_object_set_new(r->out, "note", rmd_json_text(reply.text));
 }
