@@ -273,8 +273,8 @@ static void refused_too(struct rmd_coord *c, struct rmd_incident *i, const struc
     if (n > 1)
         rmd_str_set(&i->rec->title,
                     rmd_arena_printf(&c->scratch,
-                                     "the site of %.80s refuses %zu of our sources: stopped at this site, as nobody "
-                                     "else says so",
+                                     "the site of %.80s refuses %zu of our sources: stopped at this site, as no "
+                                     "other site says so",
                                      x->site_name, n));
     rmd_incident_line(c, i, "incident.joined", "%s%s: %s", x->source->rec->address, m ? ", again" : ", too", text);
 }
@@ -303,20 +303,6 @@ static struct rmd_incident *close_site(struct rmd_coord *c, struct scene *x, str
         rmd_moving_ended(c, i,
                          "its work moves nowhere: it had taken moved work itself, and was refused in the same way");
     return i;
-}
-
-/* A named provider says what a site of "other" had said. */
-static void close_other(struct rmd_coord *c, const struct scene *x) {
-    ssize_t p = rmd_provider_index(c, c->other);
-    char title[240];
-    if (p < 0)
-        return;
-    (void)rmd_format(title, sizeof title,
-                     "a site of \"other\" refused %s, and so does %s: stopped at all of \"other\"",
-                     x->source->rec->address, rmd_provider_name(c, x->provider_id));
-    struct rmd_incident *i = incident(c, x, c->other, title);
-    close_lane(c, x, x->source, rmd_lane_of(c, x->source, (size_t)p), c->other, RMD_LANE_QUARANTINED, i);
-    i->dirty = true;
 }
 
 /* The node that was told lets its lane rest itself; of the network's other sources, what isn't started comes back. */
@@ -350,8 +336,6 @@ static void carry_out(struct rmd_coord *c, struct scene *x) {
         i = close_site(c, x, lane);
         break;
     case RMD_FAILOVER_QUARANTINE_LANE:
-        if (x->d.other)
-            close_other(c, x);
         i = incident(c, x, x->provider_id, x->d.why);
         close_lane(c, x, x->source, lane, x->provider_id, RMD_LANE_QUARANTINED, i);
         break;

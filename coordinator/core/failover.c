@@ -127,9 +127,10 @@ static void ask_soon(const struct rmd_failover_input *in, struct rmd_failover_de
         d->until_wall_ms = first;
 }
 
-/* One of the many receivers of "other" has spoken, and nobody else: a private list that no public checker knows, or a broken lookup. */
+/* One of the many receivers of "other" has spoken, and no other of them: a private list that no public checker knows, or a broken lookup.
+ * Among thousands there is always one, so that a named provider refuses the source, too, makes it nobody else's word. */
 static bool of_one_site(const struct rmd_failover_input *in, uint32_t named) {
-    return in->provider == in->other_provider && in->site && !in->dns_confirmed && !named &&
+    return in->provider == in->other_provider && in->site && !in->dns_confirmed && named < 2 &&
            !rmd_refusals_of_another_site(in->of_source, in->other_provider, in->site, in->now_wall_ms);
 }
 
@@ -140,7 +141,7 @@ static void decide_site(const struct rmd_failover_input *in, struct rmd_failover
     d->next_step = "see whether the reply is true: our own checks, and the list that it names; ask the site's "
                    "postmaster; resolve "
                    "the incident when it accepts again";
-    rmd_format(d->why, sizeof d->why, "the site of %.80s refuses %s: stopped at this site, as nobody else says so",
+    rmd_format(d->why, sizeof d->why, "the site of %.80s refuses %s: stopped at this site, as no other site says so",
                in->site_name, in->source_name);
 }
 
@@ -170,8 +171,6 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
         decide_site(in, d);
         return;
     }
-    d->other = in->provider != in->other_provider &&
-               rmd_refusals_of_another_site(in->of_source, in->other_provider, 0, in->now_wall_ms);
     bool everywhere = !v->at_provider && (v->scope & RMD_SCOPE_SOURCE) && in->provider != in->other_provider;
     if (in->dns_confirmed || providers >= 2 || everywhere) {
         d->what = RMD_FAILOVER_QUARANTINE_SOURCE;
@@ -198,7 +197,13 @@ static void decide_ip(const struct rmd_failover_input *in, struct rmd_failover_d
         own_fault
             ? of_own_fault(v)
             : "follow the reply's instructions for removal; resolve the incident when the provider accepts again";
-    rmd_format(d->why, sizeof d->why, "%s refuses %s: stopped at this provider", in->provider_name, in->source_name);
+    if (in->provider == in->other_provider && in->site)
+        rmd_format(d->why, sizeof d->why,
+                   "the site of %.80s refuses %s, as another one did: stopped at all sites of \"other\"",
+                   in->site_name, in->source_name);
+    else
+        rmd_format(d->why, sizeof d->why, "%s refuses %s: stopped at this provider", in->provider_name,
+                   in->source_name);
 }
 
 /* The campaign as a whole: its list, or how often its mail comes. */

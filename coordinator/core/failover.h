@@ -9,7 +9,9 @@
  *   (sender.h), at that provider: of content when two of our networks were told, as then no address is meant. Two named providers that agree on
  *   content pause the campaign everywhere.
  * - What one site of "other" says acts on that site only (site_stop.h). It is the lane's when, within the corroboration time, another site of
- *   "other" or a named provider refuses the same source, and the source's when our own DNS confirms it. What it says of rate is its node's.
+ *   "other" refuses the same source, and the source's when our own DNS confirms it. A named provider that refuses the source, too, doesn't make a
+ *   site's word everybody's: of thousands there is always one that refuses it, and all others would wait for what moves from there. What a
+ *   site says of rate is its node's.
  * - What one provider says acts on that provider's lane only. The source is stopped everywhere when two unrelated named providers refuse it for
  *   its own sake within the corroboration time ("other" is many receivers and corroborates nothing), when our own DNS confirmed it, or when a named
  *   provider says of the host that others use it (a verdict about the source that isn't said to hold at this provider only: SC-003, DY-002). No
@@ -102,7 +104,6 @@ struct rmd_failover_decision {
     bool own;  /* PAUSE_CAMPAIGN: for its list or its pace, so that others of the same content are not meant */
     bool lane, sender;     /* REST: the lane; the sending domain, at this provider */
     bool network;          /* and all our sources of its network, at this provider */
-    bool other;            /* and its lane at "other", of which a site had said the same */
     bool move;             /* its unstarted work may go to sources on disjoint networks */
     int64_t until_wall_ms; /* 0: until resolved */
     char why[240];         /* for explain and the incident's title */

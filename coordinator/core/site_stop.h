@@ -2,8 +2,8 @@
  *
  * "other" is the provider of thousands of receivers that have nothing to do with each other. When one of them refuses a source,
  * the source stops at this site, and goes on at all others; refused in the greeting or later, for a reason or because of a broken lookup,
- * it is the word of one. It becomes the lane's when another site refuses the source within the corroboration time, or a named
- * provider does, and the source's when our own DNS confirms it (failover.h). Then the pairs are taken over by that stop.
+ * it is the word of one. It becomes the lane's when another site refuses the source within the corroboration time, and
+ * the source's when our own DNS confirms it (failover.h): only then do recipients of other sites wait with those of this one. Then the pairs are taken over by that stop.
  *
  *   (none) --alarm--> QUARANTINED --its time is over, or resolved--> PROBING --one recipient accepted--> (none)
  *                          ^-----------------refused-----------------'   for twice as long, RMD_SITE_AGAIN_MAX_MS at most

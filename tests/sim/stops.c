@@ -135,14 +135,12 @@ void sim_stops_said(struct sim *s, const struct sim_conn *c, bool network) {
         s->stops.said_network[s->source[c->source].net][c->provider] = true;
 }
 
-/* Two sites of "other" refused it, or one and a named provider. */
+/* Two sites of "other" refused it. */
 static bool corroborated(const struct sim *s, uint32_t source) {
-    uint32_t sites = 0, named = 0;
+    uint32_t sites = 0;
     for (uint32_t d = 0; d < s->n_domains; d++)
         sites += s->stops.said_site[source][d];
-    for (uint32_t p = 0; p < s->n_providers; p++)
-        named += s->stops.said[source][p] && !s->provider[p].other;
-    return sites + named >= 2 && sites;
+    return sites >= 2;
 }
 
 static bool corroborated_in_network(const struct sim *s, uint32_t source) {
