@@ -1,6 +1,7 @@
 """Why mail waits, as `remuda queue`, `explain` and `campaign` tell it: single sites that refuse us, canaries, and whose reason it is."""
 
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -16,7 +17,7 @@ TIME = r"2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d"
 class Reasons(ClusterCase):
     nodes = ("n1", "n2")
     providers = {"google": {"domains": {"gmail.com": ["mx.l.google.com"]}},
-                 "picky": {"domains": ["a.test"]}, "strict": {"domains": ["b.test"]}, "fair": {"domains": ["c.test"]}}
+                 "picky": {"domains": ["a.test"]}, "strict": {"domains": ["b.test"]}, "fair": {"domains": ["c.test"]}, "slow": {"domains": ["slow.test"], "delay_data": "8s"}}
     settings = {"failover.canary": "30min", "failover.canary_floor": 3}
 
     @classmethod
@@ -34,16 +35,16 @@ class Reasons(ClusterCase):
         """Its text, once the words are there."""
         return self.cluster.until(lambda: (lambda text: text if words in text else None)(self.say(*args)), f"{args} tells: {words}")
 
-    def refuse(self, provider, domain, source, stream):
-        """The provider refuses the source; the mail that found out is cancelled."""
-        self.world.receivers.block(provider, source, "rcpt", BLOCK)
-        self.addCleanup(self.world.receivers.unblock, provider, source)
-        ident = self.send([f"asks@{domain}"], stream=stream)["id"]
+    def refused_at_the_site(self):
+        """picky refuses the first source; the campaign of the mail that found out."""
+        self.world.receivers.block("picky", self.first, "rcpt", BLOCK)
+        self.addCleanup(self.world.receivers.unblock, "picky", self.first)
+        asks = self.send(["asks@a.test"])["id"]
         self.cluster.until(lambda: self.cluster.incidents(every=False) or None, "an incident")
-        self.cluster.remuda("campaign", "cancel", ident)
+        return asks
 
     def test_a_site_that_refuses_the_only_source(self):
-        self.refuse("picky", "a.test", self.first, "bulk")
+        asks = self.refused_at_the_site()
         waiting = self.send([f"w{i}@a.test" for i in range(5)])["id"]
         text = self.told("the site of a.test refuses", "queue")
         number = self.cluster.incidents(every=False)[0]["id"]
@@ -56,7 +57,16 @@ class Reasons(ClusterCase):
         self.assertIn("what you can do: see whether the reply is true", explained)
         self.assertRegex(explained, rf"{self.first} \([^)]*\): its site refuses this source\n")
         self.assertNotIn("next: the first of the pool's order", explained)
+        # the mail that was refused could go at once, and doesn't: it is due, not late
+        row = self.cluster.until(lambda: re.search(r"other +bulk +5 +0 +1 +due +the site of a\.test refuses", self.say("queue")), "a retry is due")
+        self.assertTrue(row)
+        self.assertRegex(self.say("campaign", "show", asks), "waits for " + said)
+        self.assertRegex(self.say("explain", "asks@a.test"), r"state +deferred, 1 attempt, due\n")
         # whoever waits for something else is told that, and nobody else's reasons
+        slow = self.cluster.remuda("send", "--template", self.work.write("slow.eml", PLAIN), "--stream", "bulk", "--watch", as_json=False, check=False,
+                                   *["--recipients", self.cluster.write_csv("slow.csv", [{"email": "s@slow.test"}])])
+        self.assertIn("waits for: 1 with nodes\n", slow.text)
+        self.assertNotIn("refuses", slow.text)
         with subprocess.Popen([self.cluster.command, "--api", self.cluster.socket, "campaign", "show", waiting, "--watch"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
             later = self.send(["later@c.test"], "--at", "tomorrow 09:00")["id"]
@@ -68,7 +78,8 @@ class Reasons(ClusterCase):
         self.assertNotRegex("".join(lines), r"\dT\d\d:|Z")
         self.assertEqual(self.deliver(["fine@c.test"])["delivered"], 1)
         self.assertNotIn("refuses", self.say("campaign", "show", later))
-        self.cluster.remuda("campaign", "cancel", later)
+        for ident in (later, asks):
+            self.cluster.remuda("campaign", "cancel", ident)
 
     def test_a_canary_says_whose_it_is_and_how_long(self):
         """google refuses one of two sources: of what it would have had little goes to the other one, on another network."""
