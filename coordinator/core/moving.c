@@ -5,7 +5,9 @@ const char rmd_why_canary[] = "canary: of moved work only a small part goes on a
            rmd_why_growth[] = "growth limit: a lane takes moved work step by step",
            rmd_why_ended[] = "moved work was refused on another network, too: the rest waits for a person",
            rmd_why_next_door[] = "moved work goes to other networks first: this lane goes on with what it sent",
-           rmd_why_never[] = "this cause never moves work to another source";
+           rmd_why_never[] = "this cause never moves work to another source",
+           rmd_why_nowhere[] =
+               "the pool has no source in service on another network: add one, or resolve this incident";
 
 static uint64_t add(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;

@@ -102,7 +102,7 @@ struct rmd_moving {
 };
 
 extern const char rmd_why_canary[], rmd_why_growth[], rmd_why_ended[], rmd_why_never[], rmd_why_next_door[],
-    rmd_why_ramp[], rmd_why_probing[];
+    rmd_why_nowhere[], rmd_why_ramp[], rmd_why_probing[];
 
 /* ---- growth.c */
 uint64_t rmd_peak_of(const struct rmd_coord *c, const struct rmd_lane *l); /* recent, an hour old */

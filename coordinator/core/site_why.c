@@ -76,7 +76,7 @@ static const char *words(const struct look *x, const char *domain, const struct 
         of.probed ? "a single recipient asks again" : rmd_arena_printf(a, "stopped there until %s", until);
     const char *waits = i ? rmd_coord_incident_waits_for(c, i->rec) : "";
     if (!elsewhere(c, x->q, site))
-        waits = "no source of the pool on another network is in service";
+        waits = rmd_why_nowhere;
     return rmd_arena_printf(
         a, "the site of %s refuses %s%s (%sincident %llu): %s%s%s%s; see `remuda incident show %llu`", domain,
         of.first->source->rec->address, others, class, (unsigned long long)of.first->incident, next,

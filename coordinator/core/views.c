@@ -292,7 +292,7 @@ const char *rmd_coord_incident_waits_for(struct rmd_coord *c, const Remuda__Inci
     bool open = i && !r->state && r->moving,
          on_its_way = r->moving == RMD_MOVING_CANARY || r->moving == RMD_MOVING_GROWING;
     if (open && on_its_way && r->waiting && nowhere_to_go(c, r))
-        return "the pool has no source in service on another network: add one, or resolve this incident";
+        return rmd_why_nowhere;
     bool moves = open && !(c->o.without & RMD_WITHOUT_CANARY);
     return moves && (r->waiting || r->moving != RMD_MOVING_GROWING) ? moving_text(c, i) : "";
 }

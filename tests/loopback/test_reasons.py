@@ -49,7 +49,7 @@ class Reasons(ClusterCase):
         text = self.told("the site of a.test refuses", "queue")
         number = self.cluster.incidents(every=False)[0]["id"]
         said = rf"the site of a\.test refuses {self.first} \(ip_blocklisted, incident {number}\): stopped there until {TIME}; " \
-               rf"no source of the pool on another network is in service; see `remuda incident show {number}`"
+               rf"the pool has no source in service on another network: add one, or resolve this incident; see `remuda incident show {number}`"
         self.assertRegex(text, said)
         self.assertRegex(self.say("campaign", "show", waiting), r"\n  waits for " + said + r" \(other\)\n")
         explained = self.say("explain", "w1@a.test")
