@@ -68,6 +68,8 @@ static bool is_filler(const uint8_t *w, size_t n) {
     return n < 8 && bsearch(&key, fillers, sizeof fillers / sizeof *fillers, sizeof *fillers, by_name);
 }
 
+enum { LONG_WORD_MAX = 200 };
+
 struct emitter {
     void (*fn)(void *ctx, const char *token);
     void *ctx;
@@ -75,13 +77,50 @@ struct emitter {
     int words;
 };
 
+/* Where the character after the one at `at` begins, in UTF-8 or whatever it is. */
+static size_t next_character(const uint8_t *w, size_t n, size_t at) {
+    at++;
+    while (at < n && (w[at] & 0xc0) == 0x80)
+        at++;
+    return at;
+}
+
+/* Each three characters in a row, with "_" for the word's edges: "g:_fu", "g:ful", "g:ull", "g:ll_". They know inflections, compounds and
+ * what languages share. */
+static void emit_grams(struct emitter *e, const uint8_t *word, size_t n) {
+    uint8_t w[LONG_WORD_MAX + 2];
+    char token[2 + 3 * 4 + 1] = "g:";
+    w[0] = w[n + 1] = '_';
+    memcpy(w + 1, word, n);
+    n += 2;
+    size_t from = 0, second = 1, third = next_character(w, n, 1);
+    while (third < n) {
+        size_t end = next_character(w, n, third), bytes = end - from;
+        if (bytes < sizeof token - 2) {
+            memcpy(token + 2, w + from, bytes);
+            token[2 + bytes] = 0;
+            e->fn(e->ctx, token);
+        }
+        from = second;
+        second = third;
+        third = end;
+    }
+}
+
 static void emit_word(struct emitter *e, const uint8_t *w, size_t n) {
     char token[RMD_MODEL_TOKEN_MAX];
-    if (n == 0 || n >= sizeof e->last || e->words == RMD_MODEL_WORDS_MAX || is_filler(w, n))
+    if (n == 0 || n > LONG_WORD_MAX || e->words == RMD_MODEL_WORDS_MAX || is_filler(w, n))
         return;
+    if (n >= sizeof e->last) { /* an identifier; or a sentence of a script without blanks */
+        if (*w >= 0x80)
+            emit_grams(e, w, n);
+        return;
+    }
     e->words++;
     rmd_format(token, sizeof token, "w:%.*s", (int)n, (const char *)w);
     e->fn(e->ctx, token);
+    if (is_letter(*w))
+        emit_grams(e, w, n);
     if (e->last[0]) {
         rmd_format(token, sizeof token, "b:%s %.*s", e->last, (int)n, (const char *)w);
         e->fn(e->ctx, token);
@@ -154,7 +193,7 @@ struct rmd_model {
     struct rmd_map tokens;
     enum rmd_class class[RMD_CLASS_COUNT];
     size_t classes;
-    int margin;
+    int margin, costly;
     uint32_t n_tokens;
     struct weight *weight;
     size_t n_weights, cap;
@@ -218,7 +257,7 @@ static bool read_token(struct reader *r, struct rmd_slice line) {
     struct rmd_model *m = r->m;
     const uint8_t *tab = memchr(line.p, '\t', line.n);
     size_t n = tab ? (size_t)(tab - line.p) : 0;
-    if (n < 3 || n >= RMD_MODEL_TOKEN_MAX || line.p[1] != ':' || !strchr("wbce", line.p[0]))
+    if (n < 3 || n >= RMD_MODEL_TOKEN_MAX || line.p[1] != ':' || !strchr("wbgce", line.p[0]))
         return wrong(r, "expected a token, a tab and weights");
     if (m->n_tokens == RMD_MODEL_TOKENS_MAX)
         return wrong(r, "too many tokens");
@@ -235,18 +274,23 @@ static bool read_token(struct reader *r, struct rmd_slice line) {
     return t->n ? true : wrong(r, "a token without weights");
 }
 
+static bool read_lead(struct reader *r, struct rmd_slice rest, int *lead) {
+    uint64_t hundredths;
+    if (rmd_parse_u64(word(&rest), &hundredths) < 0 || hundredths > 100000)
+        return wrong(r, "a lead is a whole number of hundredths");
+    *lead = (int)hundredths;
+    return true;
+}
+
 static bool read_line(struct reader *r, struct rmd_slice line) {
     struct rmd_slice rest = line;
     struct rmd_slice first = word(&rest);
-    uint64_t margin;
     if (r->line == 1)
         return rmd_slice_eq(line, rmd_slice_str("remuda-model 1")) ? true : wrong(r, "expected \"remuda-model 1\"");
-    if (rmd_slice_eq(first, rmd_slice_str("margin"))) {
-        if (rmd_parse_u64(word(&rest), &margin) < 0 || margin > 100000)
-            return wrong(r, "margin is a whole number of hundredths");
-        r->m->margin = (int)margin;
-        return true;
-    }
+    if (rmd_slice_eq(first, rmd_slice_str("margin")))
+        return read_lead(r, rest, &r->m->margin);
+    if (rmd_slice_eq(first, rmd_slice_str("costly")))
+        return read_lead(r, rest, &r->m->costly);
     if (rmd_slice_eq(first, rmd_slice_str("class")))
         return read_classes(r, rest);
     return r->m->classes ? read_token(r, line) : wrong(r, "expected the classes first");
@@ -282,10 +326,14 @@ void rmd_model_free(struct rmd_model *m) {
 
 /* ---------------------------------------------------------------- answers */
 
-enum { KNOWN_MAX = 2 * RMD_MODEL_WORDS_MAX + 8, WORDS_MIN = 2 };
+enum {
+    KNOWN_MAX = RMD_MODEL_WORDS_MAX * (2 + RMD_MODEL_TOKEN_MAX / 2) + 8,
+    KNOWN_MIN = 5, /* words, pairs and parts of words that an answer needs */
+};
 
 struct asking {
     const struct rmd_model *m;
+    uint8_t seen[RMD_MODEL_TOKENS_MAX / 8 + 1]; /* each token counts once */
     const struct token *known[KNOWN_MAX];
     int n, words;
     int sum[RMD_CLASS_COUNT];
@@ -294,17 +342,34 @@ struct asking {
 static void look_up(void *ctx, const char *text) {
     struct asking *a = ctx;
     const struct token *t = rmd_map_get_str(&a->m->tokens, text);
-    if (!t || a->n == KNOWN_MAX)
+    if (!t || a->n == KNOWN_MAX || rmd_bit_get(a->seen, t->number))
         return;
-    for (int i = 0; i < a->n; i++)
-        if (a->known[i] == t)
-            return; /* each token counts once */
+    rmd_bit_set(a->seen, t->number);
     a->known[a->n++] = t;
-    a->words += t->text[0] == 'w' || t->text[0] == 'b';
+    a->words += strchr("wbg", t->text[0]) != NULL;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct weight *w = &a->m->weight[t->first + i];
         a->sum[w->class] += w->hundredths;
     }
+}
+
+/* To take one for the other costs recipients, or mail: these must be told apart clearly. */
+static const struct {
+    enum rmd_class answer, instead_of;
+} costly[] = {
+    {RMD_CLASS_IP_BLOCKLISTED, RMD_CLASS_RATE_LIMITED}, {RMD_CLASS_RATE_LIMITED, RMD_CLASS_IP_BLOCKLISTED},
+    {RMD_CLASS_USER_UNKNOWN, RMD_CLASS_IP_BLOCKLISTED}, {RMD_CLASS_USER_UNKNOWN, RMD_CLASS_DOMAIN_BLOCKLISTED},
+    {RMD_CLASS_USER_UNKNOWN, RMD_CLASS_SPAM_CONTENT},   {RMD_CLASS_USER_UNKNOWN, RMD_CLASS_AUTH_FAILED},
+};
+
+static bool could_cost(const struct asking *a, size_t best) {
+    const struct rmd_model *m = a->m;
+    for (size_t i = 0; i < m->classes; i++)
+        for (size_t k = 0; k < sizeof costly / sizeof *costly; k++)
+            if (m->class[best] == costly[k].answer && m->class[i] == costly[k].instead_of &&
+                a->sum[best] - a->sum[i] < m->costly)
+                return true;
+    return false;
 }
 
 static int weight_of(const struct rmd_model *m, const struct token *t, size_t class) {
@@ -332,7 +397,11 @@ static void give_reasons(const struct asking *a, size_t best, size_t second, str
 }
 
 bool rmd_model_ask(const struct rmd_model *m, const struct rmd_subject *s, struct rmd_model_answer *out) {
-    struct asking a = {.m = m};
+    struct asking a;
+    a.m = m;
+    a.n = a.words = 0;
+    memset(a.sum, 0, sizeof a.sum);
+    memset(a.seen, 0, m->n_tokens / 8 + 1);
     rmd_model_tokens(s, look_up, &a);
     size_t best = 0, second = 1;
     if (a.sum[1] > a.sum[0]) {
@@ -348,7 +417,7 @@ bool rmd_model_ask(const struct rmd_model *m, const struct rmd_subject *s, struc
         }
     }
     *out = (struct rmd_model_answer){.class = m->class[best], .margin = a.sum[best] - a.sum[second]};
-    if (a.words < WORDS_MIN || out->margin < m->margin)
+    if (a.words < KNOWN_MIN || out->margin < m->margin || could_cost(&a, best))
         return false;
     give_reasons(&a, best, second, out);
     return true;

@@ -1,8 +1,10 @@
 /* A small learned model behind the verdict rules: which class do the words of a reply speak for? Pure.
  *
- * It is linear: each token that it knows (a word's stem, two words in a row; fillers like "is" are left out, the code, the enhanced code) has a weight
- * for each class, in hundredths; the class with the greatest sum is the answer when it leads the second one by
- * `margin`. So an answer can be explained by its tokens, and is the same everywhere. Integers only.
+ * It is linear: each token that it knows (a word's stem, two words in a row, three letters in a row; the code, the enhanced code;
+ * fillers like "is" are left out) has a weight for each class, in hundredths; the class with the greatest sum is the answer when it
+ * leads the second one by `margin`, and by `costly` any class for which it mustn't be taken: a block and a rate limit for each other,
+ * a refusal of the source, the domain or the content for an unknown user. So an answer can be explained by its tokens, and is the
+ * same everywhere. Integers only.
  *
  * It never overrides a rule: it is asked when no rule but the weak ones knows the reply (rules.h). What Remuda does on
  * its word alone is mild: it suppresses nobody, quarantines nothing and moves nothing.
@@ -11,8 +13,9 @@
  *
  *     remuda-model 1
  *     margin 80
+ *     costly 200                                  0 when it is left out
  *     class user_unknown mailbox_full ...          the classes, in the order of their numbers here
- *     <token> TAB <class number>:<weight> ...      one line a token; "w:mailbox", "b:not exist", "c:550", "e:1.1"
+ *     <token> TAB <class number>:<weight> ...      one line a token; "w:mailbox", "b:not exist", "g:box", "c:550", "e:1.1"
  */
 #ifndef REMUDA_MODEL_H
 #define REMUDA_MODEL_H

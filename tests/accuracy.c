@@ -2,19 +2,18 @@
  * with one right answer, accuracy on all rows with every answer that a careful reader could defend, the costly errors
  * by name, and speed; and for tests/model/evaluate.py what each row looks like without its own source project.
  *
- *     accuracy TABLE [--misses | --rows | --memorised] [PUBLISHED]
+ *     accuracy TABLE [--misses | --rows | --memorised FACTS]
  *
  * TABLE: tab-separated with a header line; the columns class, accept (alternatives by "|", "*": not scored; absent: the class alone),
  * strict, provider, stage, origin, source, id and reply are read. A reply is read as `remuda classify` reads it: its code comes from
  * its text. A table that isn't there is said so and is no failure: the replies aren't part of the project.
  *
- * --rows writes, tab-separated, one row each: id, source project, class, accept, strict, then six answers "class/rule": of the
- * rules before the model with all rules, without rules that match replies of this row's source alone, and the same
- * by single patterns; then of the rules behind the model in the same way; then the tokens that the model reads, separated by "|".
- * A rule or a pattern counts as known apart from a source when it matches a reply of another source, or one of PUBLISHED: replies as
- * somebody documents them, with the page that says so (columns page, class, provider, stage, reply), and the rule reads it as that
- * class. Nothing else excuses it. A rule that matches a single reply of the table and none of PUBLISHED is memorised: --memorised names
- * such rules, and fails; rows "#memorised" do so for evaluate.py. */
+ * --rows writes, tab-separated, one row each: id, source project, class, accept, strict; then each pattern that matches, in the
+ * rules' order, as "rule/number/class/strong" or ".../weak" (asked after the model), separated by "|"; then the tokens that the model
+ * reads, separated by "|"; and the reply.
+ *
+ * --memorised fails when a rule matches a single reply of TABLE, and names it. FACTS (tests/data/facts.tsv) excuses those that it names:
+ * codes and words that a receiver publishes, with its page. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -25,7 +24,7 @@
 #include "proto/rules_internal.h"
 #include "proto/tsv.h"
 
-enum { ROWS_MAX = 20000, SOURCES_MAX = 63, PUBLISHED = 63, LINE_BYTES = 256 << 10 };
+enum { ROWS_MAX = 20000, SOURCES_MAX = 63, LINE_BYTES = 256 << 10 };
 
 struct row {
     int class, source;
@@ -210,14 +209,7 @@ static void print_speed(const struct rmd_rules *rules, const struct table *t) {
            s / (double)n * 1e6, rmd_rules_count(rules), sum);
 }
 
-/* ---------------------------------------------------------------- what is known apart from a source */
-
-struct known {
-    const struct rmd_rules *rules;
-    uint64_t *of_rule, *of_pattern; /* sources, as bits, whose replies a rule or pattern as written matches */
-    uint32_t *lines;                /* replies that a rule matches */
-    uint32_t *first;                /* of a rule's patterns in of_pattern */
-};
+/* ---------------------------------------------------------------- which patterns match what */
 
 static void subject_of(const struct rmd_rules *r, const struct row *row, struct rmd_subject *s) {
     struct rmd_reply reply;
@@ -227,157 +219,110 @@ static void subject_of(const struct rmd_rules *r, const struct row *row, struct 
     s->provider = *provider ? rmd_rules_provider_find(r, provider) : -1;
 }
 
-/* Calls fn for each pattern as written (once for a rule without any) of each rule that matches. */
-static void each_match(const struct rmd_rules *r, const struct rmd_subject *s,
+/* Calls fn for each pattern as written (once for a rule without any) of each rule that matches, in the rules' order. */
+static void each_match(const struct rmd_rules *r, const struct row *row,
                        void (*fn)(void *ctx, uint32_t rule, int pattern), void *ctx) {
+    struct rmd_subject s;
+    subject_of(r, row, &s);
     for (uint32_t i = 0; i < r->n; i++) {
         const struct rmd_rule *rule = r->rule[i];
-        if (!rmd_rule_accepts(rule, s))
+        if (!rmd_rule_accepts(rule, &s))
             continue;
         if (!rule->n_pattern)
             fn(ctx, i, 0);
         for (int k = 0; k < rule->n_pattern; k++)
-            if (rmd_pattern_matches(&r->patterns[rule->first_pattern + (unsigned)k], s->text, s->n))
+            if (rmd_pattern_matches(&r->patterns[rule->first_pattern + (unsigned)k], s.text, s.n))
                 fn(ctx, i, k);
     }
 }
 
-struct learning {
-    struct known *k;
-    int source;
-    enum rmd_class class;
-    uint32_t last;
+struct counting {
+    const struct rmd_rules *rules;
+    uint32_t *lines; /* replies of the table that a rule matches */
+    bool *named;     /* by a fact that means the same */
+    uint32_t last;   /* rule that matched this reply before, + 1 */
+    int class;       /* of the fact */
 };
 
-static void learn(void *ctx, uint32_t rule, int pattern) {
-    struct learning *l = ctx;
-    l->k->of_rule[rule] |= 1ull << l->source;
-    l->k->of_pattern[l->k->first[rule] + (unsigned)pattern] |= 1ull << l->source;
-    if (l->last != rule + 1)
-        l->k->lines[rule]++;
-    l->last = rule + 1;
+static void count_line(void *ctx, uint32_t rule, int pattern) {
+    struct counting *c = ctx;
+    (void)pattern;
+    c->lines[rule] += c->last != rule + 1;
+    c->last = rule + 1;
 }
 
-/* Only a rule that reads it as its page means it is known from there. */
-static void learn_published(void *ctx, uint32_t rule, int pattern) {
-    struct learning *l = ctx;
-    if (l->k->rules->rule[rule]->verdict.class != l->class)
-        return;
-    l->k->of_rule[rule] |= 1ull << PUBLISHED;
-    l->k->of_pattern[l->k->first[rule] + (unsigned)pattern] |= 1ull << PUBLISHED;
+/* Only the rule that decides, and decides rightly. */
+static void name_rule(void *ctx, uint32_t rule, int pattern) {
+    struct counting *c = ctx;
+    (void)pattern;
+    if (!c->last)
+        c->named[rule] |= (int)c->rules->rule[rule]->verdict.class == c->class;
+    c->last = rule + 1;
 }
 
-static void know(struct known *k, const struct rmd_rules *r, const struct table *t, const struct table *published) {
-    uint32_t patterns = 0;
-    *k = (struct known){.rules = r,
-                        .of_rule = rmd_alloc((r->n + 1) * sizeof *k->of_rule),
-                        .lines = rmd_alloc((r->n + 1) * sizeof *k->lines),
-                        .first = rmd_alloc((r->n + 1) * sizeof *k->first)};
-    for (uint32_t i = 0; i < r->n; i++) {
-        k->first[i] = patterns;
-        patterns += (uint32_t)(r->rule[i]->n_pattern ? r->rule[i]->n_pattern : 1);
-    }
-    k->of_pattern = rmd_alloc((patterns + 1) * sizeof *k->of_pattern);
-    for (size_t i = 0; i < t->n; i++) {
-        struct rmd_subject s;
-        struct learning l = {.k = k, .source = t->v[i].source};
-        subject_of(r, &t->v[i], &s);
-        each_match(r, &s, learn, &l);
-    }
-    for (size_t i = 0; i < published->n; i++) {
-        struct rmd_subject s;
-        struct learning l = {.k = k, .class = (enum rmd_class)published->v[i].class};
-        subject_of(r, &published->v[i], &s);
-        each_match(r, &s, learn_published, &l);
-    }
-}
-
-static void forget(struct known *k) {
-    free(k->of_rule);
-    free(k->of_pattern);
-    free(k->lines);
-    free(k->first);
-}
-
-static bool memorised(const struct known *k, uint32_t rule) {
-    return k->lines[rule] == 1 && !(k->of_rule[rule] >> PUBLISHED & 1);
-}
-
-static int print_memorised(const struct rmd_rules *r, const struct table *t, const struct table *published) {
-    struct known k;
+/* Their number. */
+static int print_memorised(const struct rmd_rules *r, const struct table *t, const struct table *facts) {
+    struct counting c = {.rules = r,
+                         .lines = rmd_alloc((r->n + 1) * sizeof *c.lines),
+                         .named = rmd_alloc((r->n + 1) * sizeof *c.named)};
     int n = 0;
-    know(&k, r, t, published);
+    for (size_t i = 0; i < t->n; i++) {
+        c.last = 0;
+        each_match(r, &t->v[i], count_line, &c);
+    }
+    for (size_t i = 0; i < facts->n; i++) {
+        c.class = facts->v[i].class;
+        c.last = 0;
+        each_match(r, &facts->v[i], name_rule, &c);
+    }
     for (uint32_t i = 0; i < r->n; i++) {
-        if (!memorised(&k, i))
+        if (c.lines[i] != 1 || c.named[i])
             continue;
         n++;
-        fprintf(stderr,
-                "%s:%d: rule %s matches a single reply of the table, and no published one: memorised; word it by its "
-                "meaning, or "
-                "name the page that publishes the reply in tests/data/published.tsv\n",
-                r->rule[i]->file, r->rule[i]->line, r->rule[i]->name);
+        fprintf(
+            stderr,
+            "%s:%d: rule %s matches a single reply of the table, and no fact: memorised; word it by its meaning\n",
+            r->rule[i]->file, r->rule[i]->line, r->rule[i]->name);
     }
-    printf("%zu rules on %zu replies, %zu of them published: %d memorised\n", rmd_rules_count(r), t->n + published->n,
-           published->n, n);
-    forget(&k);
+    printf("%zu rules on %zu replies, with %zu facts: %d memorised\n", rmd_rules_count(r), t->n, facts->n, n);
+    free(c.lines);
+    free(c.named);
     return n;
 }
 
-struct asking {
-    const struct known *k;
-    uint64_t others;
-    uint32_t best[2][3]; /* before, behind the model: all rules, by rule, by pattern */
+struct printing {
+    const struct rmd_rules *rules;
+    bool more;
 };
 
-static void offer(struct asking *a, uint32_t rule, int level) {
-    uint32_t *best = &a->best[rule >= a->k->rules->n_strong][level];
-    if (rule < *best)
-        *best = rule;
-}
-
-static void answer(void *ctx, uint32_t rule, int pattern) {
-    struct asking *a = ctx;
-    offer(a, rule, 0);
-    if (a->k->of_rule[rule] & a->others)
-        offer(a, rule, 1);
-    if (a->k->of_pattern[a->k->first[rule] + (unsigned)pattern] & a->others)
-        offer(a, rule, 2);
+static void print_match(void *ctx, uint32_t rule, int pattern) {
+    struct printing *p = ctx;
+    const struct rmd_rule *it = p->rules->rule[rule];
+    printf("%s%s/%d/%s/%s", p->more ? "|" : "", it->name, pattern, rmd_class_name(it->verdict.class),
+           it->weak ? "weak" : "strong");
+    p->more = true;
 }
 
 static void print_token(void *ctx, const char *token) {
-    printf("%s%s", *(bool *)ctx ? "|" : "", token);
-    *(bool *)ctx = true;
+    struct printing *p = ctx;
+    printf("%s%s", p->more ? "|" : "", token);
+    p->more = true;
 }
 
-static void print_rows(const struct rmd_rules *r, const struct table *t, const struct table *published) {
-    struct known k;
-    know(&k, r, t, published);
-    for (uint32_t i = 0; i < r->n; i++)
-        if (memorised(&k, i))
-            printf("#memorised\t%s\t%s:%d\n", r->rule[i]->name, r->rule[i]->file, r->rule[i]->line);
+static void print_rows(const struct rmd_rules *r, const struct table *t) {
     for (size_t i = 0; i < t->n; i++) {
         const struct row *row = &t->v[i];
+        struct printing p = {.rules = r};
         struct rmd_subject s;
-        struct asking a = {.k = &k, .others = ~(1ull << row->source)};
-        for (int j = 0; j < 6; j++)
-            a.best[j / 3][j % 3] = r->n;
-        subject_of(r, row, &s);
-        each_match(r, &s, answer, &a);
-        printf("%s\t%s\t%s\t%s\t%d", row->id, t->source[row->source], rmd_class_name((unsigned)row->class),
+        printf("%s\t%s\t%s\t%s\t%d\t", row->id, t->source[row->source], rmd_class_name((unsigned)row->class),
                row->accept, row->strict);
-        for (int j = 0; j < 6; j++) {
-            uint32_t best = a.best[j / 3][j % 3];
-            if (best == r->n)
-                printf("\t-");
-            else
-                printf("\t%s/%s", rmd_class_name(r->rule[best]->verdict.class), r->rule[best]->name);
-        }
-        bool more = false;
+        each_match(r, row, print_match, &p);
         printf("\t");
-        rmd_model_tokens(&s, print_token, &more);
+        p.more = false;
+        subject_of(r, row, &s);
+        rmd_model_tokens(&s, print_token, &p);
         printf("\t%s\n", row->reply);
     }
-    forget(&k);
 }
 
 static void release(struct table *t) {
@@ -421,7 +366,7 @@ static int open_table(const char *path, struct table *t) {
 
 int main(int argc, char **argv) {
     struct rmd_buf err = {0};
-    struct table t = {0}, published = {0};
+    struct table t = {0}, facts = {0};
     const char *path[2] = {0}, *what = "";
     size_t n = 0;
     for (int i = 1; i < argc; i++) {
@@ -431,23 +376,23 @@ int main(int argc, char **argv) {
             path[n++] = argv[i];
     }
     if (!n) {
-        fprintf(stderr, "usage: accuracy TABLE [--misses | --rows | --memorised] [PUBLISHED]\n");
+        fprintf(stderr, "usage: accuracy TABLE [--misses | --rows | --memorised FACTS]\n");
         return 2;
     }
     struct rmd_rules *rules = rmd_rules_shipped(rmd_slice(NULL, 0), "", &err);
     if (!rules)
         fprintf(stderr, "%s", rmd_buf_str(&err));
     int error = rules ? open_table(path[0], &t) : RMD_EINVAL;
-    if (!error && path[1] && open_table(path[1], &published) < 0)
+    if (!error && path[1] && open_table(path[1], &facts) < 0)
         error = RMD_EINVAL;
     if (!error && strcmp(what, "rows") == 0)
-        print_rows(rules, &t, &published);
+        print_rows(rules, &t);
     else if (!error && strcmp(what, "memorised") == 0)
-        error = print_memorised(rules, &t, &published) ? RMD_EINVAL : RMD_OK;
+        error = print_memorised(rules, &t, &facts) ? RMD_EINVAL : RMD_OK;
     else if (!error)
         measure(rules, &t, strcmp(what, "misses") == 0);
     release(&t);
-    release(&published);
+    release(&facts);
     rmd_rules_free(rules);
     rmd_buf_release(&err);
     return error == RMD_EINVAL ? 1 : 0;

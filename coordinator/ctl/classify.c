@@ -109,12 +109,28 @@ static void add_recipient(struct rmd_buf *b, const struct rmd_verdict *v) {
         rmd_buf_addstr(b, "The recipient is tried again later, and is not suppressed.\n");
 }
 
+/* "full", "mailbox full"; a part of a word: "..ful..", "..ll", with its edge shown. */
+static void add_token(struct rmd_buf *b, const char *token) {
+    const char *text = token + 2;
+    if (token[0] != 'g') {
+        rmd_buf_addf(b, "            %-24s", text);
+        return;
+    }
+    struct rmd_buf part = {0};
+    size_t n = strlen(text);
+    bool begins = text[0] == '_', ends = text[n - 1] == '_';
+    rmd_buf_addf(&part, "%s%.*s%s", begins ? "" : "..", (int)(n - begins - ends), text + begins, ends ? "" : "..");
+    rmd_buf_addf(b, "            %-24s", rmd_buf_str(&part));
+    rmd_buf_release(&part);
+}
+
 static void add_reason(struct rmd_buf *b, const struct rmd_verdict *v, const struct rmd_why *why) {
     if (why->model.n_reasons) {
         rmd_buf_addstr(b, "by the learned model; no rule knows these words. They speak for it:\n");
-        for (int i = 0; i < why->model.n_reasons; i++)
-            rmd_buf_addf(b, "            %-24s +%d.%02d\n", why->model.reason[i].token + 2,
-                         why->model.reason[i].weight / 100, why->model.reason[i].weight % 100);
+        for (int i = 0; i < why->model.n_reasons; i++) {
+            add_token(b, why->model.reason[i].token);
+            rmd_buf_addf(b, " +%d.%02d\n", why->model.reason[i].weight / 100, why->model.reason[i].weight % 100);
+        }
         rmd_buf_addf(b, "            it leads the next class by %d.%02d\n", why->model.margin / 100,
                      why->model.margin % 100);
     } else if (why->file) {

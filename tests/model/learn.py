@@ -5,6 +5,9 @@ import math
 CLASSES = ["user_unknown", "mailbox_disabled", "mailbox_full", "no_such_domain", "rate_limited", "ip_blocklisted", "domain_blocklisted",
            "spam_content", "bad_message", "virus", "auth_failed", "no_rdns", "sender_invalid", "greylisted", "policy", "relay_denied",
            "tls_required", "message_too_big", "protocol_error", "server_busy", "network", "expired"]
+# as in proto/model.c: answer, instead of
+MISTAKES = [("ip_blocklisted", "rate_limited"), ("rate_limited", "ip_blocklisted")] + \
+    [("user_unknown", c) for c in ("ip_blocklisted", "domain_blocklisted", "spam_content", "auth_failed")]
 NUMBER = {c: i for i, c in enumerate(CLASSES)}
 ROUNDS = 40
 RATE = 0.5
@@ -12,46 +15,53 @@ DECAY = 0.0004          # of each weight and step: keeps rare tokens modest
 PRUNE = 15              # hundredths: smaller weights say nothing
 WEIGHT_MAX = 600
 MARGIN = 30             # hundredths by which an answer must lead the second one
-WORDS = 2               # known words that an answer needs
+COSTLY = 200            # and an answer that could cost, any class for which it mustn't be taken
+KNOWN = 5               # words, pairs and parts of words that an answer needs
+ALIKE = 0.8             # of all words that two replies have: that many in common make them the same wording
 
 
 class Row:
-    __slots__ = ("id", "source", "cls", "accept", "strict", "answers", "tokens", "reply")
+    __slots__ = ("id", "source", "cls", "accept", "strict", "matches", "tokens", "words", "reply")
 
     def __init__(self, line):
         f = line.rstrip("\n").split("\t")
         self.id, self.source, self.cls, self.accept = f[0], f[1], f[2], set(f[3].split("|"))
         self.strict = f[4] == "1"
-        self.answers = [None if a == "-" else tuple(a.split("/", 1)) for a in f[5:11]]
-        self.tokens = sorted(set(f[11].split("|")))
-        self.reply = f[12] if len(f) > 12 else ""
+        self.matches = [Match(m) for m in f[5].split("|") if m]
+        self.tokens = sorted(set(f[6].split("|")))
+        self.words = frozenset(t for t in self.tokens if t.startswith("w:") and t[2] not in "<#")
+        self.reply = f[7] if len(f) > 7 else ""
 
 
-def read_rows(lines):
-    """Rows, and the memorised rules that the table named."""
-    rows, memorised = [], []
-    for line in lines:
-        if line.startswith("#memorised\t"):
-            memorised.append(line.rstrip("\n").split("\t")[1:])
-        elif "\t" in line:
-            rows.append(Row(line))
-    return rows, memorised
+class Match:
+    """A pattern that matches, as RULE/NUMBER/CLASS/strong or weak."""
+    __slots__ = ("pattern", "rule", "cls", "strong")
+
+    def __init__(self, text):
+        self.rule, number, self.cls, strength = text.split("/")
+        self.pattern = f"{self.rule}/{number}"
+        self.strong = strength == "strong"
 
 
 def read_table(path):
     with open(path, encoding="utf-8", errors="replace") as f:
-        return read_rows(f)
+        return [Row(line) for line in f if "\t" in line]
 
 
 def own_rows(paths):
-    """Our own wording: each table counts as two sources, odd and even rows apart."""
+    """What no project collected: each table counts as two sources, odd and even rows apart."""
     all_rows = []
     for n, path in enumerate(paths):
-        rows = read_table(path)[0]
-        for k, r in enumerate(rows):
+        for k, r in enumerate(read_table(path)):
             r.id, r.source = f"{n}-{r.id}", f"own{n}-{k % 2}"
-        all_rows += rows
+            all_rows.append(r)
     return all_rows
+
+
+def resemble(a, b):
+    """Nearly the same words, whatever addresses, hosts, numbers and codes are in between."""
+    common = len(a.words & b.words)
+    return common >= ALIKE * (len(a.words) + len(b.words) - common)
 
 
 def shared_tokens(rows, at_least=2):
@@ -59,6 +69,8 @@ def shared_tokens(rows, at_least=2):
     seen = {}
     for r in rows:
         for t in r.tokens:
+            if "\ufffd" in t:  # bytes that were no text
+                continue
             seen.setdefault(t, set()).add(r.source)
     return {t for t, s in seen.items() if len(s) >= at_least}
 
@@ -111,14 +123,16 @@ def to_integers(weights):
 
 
 def ask(model, tokens):
-    """(class, margin, words), as proto/model.c answers."""
+    """(class, whether it is sure), as proto/model.c answers."""
     total = [0] * len(CLASSES)
-    words = 0
+    known = 0
     for t in tokens:
         q = model.get(t)
         if q:
-            words += t[0] in "wb"
+            known += t[0] in "wbg"
             for c, x in q.items():
                 total[c] += x
     order = sorted(range(len(CLASSES)), key=lambda c: (-total[c], c))
-    return CLASSES[order[0]], total[order[0]] - total[order[1]], words
+    best, second = order[:2]
+    costs = any(CLASSES[best] == answer and total[best] - total[NUMBER[other]] < COSTLY for answer, other in MISTAKES)
+    return CLASSES[best], known >= KNOWN and total[best] - total[second] >= MARGIN and not costs

@@ -2,7 +2,7 @@
 
     train.py OUT ROWS [OWN_ROWS...]
 
-Only tokens (words' stems, pairs of them, codes) that occur in at least two source projects get in, so no reply can be read out of it.
+Only tokens (words' stems, pairs and parts of them, codes) that occur in at least two source projects get in, so no reply can be read out of it.
 Every further table counts as two sources: its rows are our own wording, with odd and even rows apart."""
 import os
 import sys
@@ -12,11 +12,11 @@ import learn
 
 
 def read(paths):
-    return learn.read_table(paths[0])[0] + learn.own_rows(paths[1:])
+    return learn.read_table(paths[0]) + learn.own_rows(paths[1:])
 
 
 def write(path, model):
-    lines = ["remuda-model 1", f"margin {learn.MARGIN}", "class " + " ".join(learn.CLASSES)]
+    lines = ["remuda-model 1", f"margin {learn.MARGIN}", f"costly {learn.COSTLY}", "class " + " ".join(learn.CLASSES)]
     for token in sorted(model):
         lines.append(token + "\t" + " ".join(f"{c}:{w}" for c, w in sorted(model[token].items())))
     with open(path, "w", encoding="utf-8") as f:
