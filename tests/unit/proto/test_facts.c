@@ -1,5 +1,8 @@
-/* What providers, mail servers and RFCs publish about replies, row by row (tests/data/published.tsv, in samples of our own around the
- * published codes and words; `page` says where): class, scope, action, how long, and whether work may move. */
+/* What a reply means, row by row: class, scope, action, how long, and whether work may move.
+ *
+ * tests/data/facts.tsv: codes and words that receivers publish, in samples of our own around them; `page` is what each publishes them in.
+ * Nothing but this table excuses a rule that is written for one reply (make lint-rules).
+ * tests/data/servers.tsv: what mail servers and filters in wide use answer as they come, from common knowledge; the class alone counts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,17 +17,15 @@
 
 #include "proto/tsv.h"
 
-#define TABLE "tests/data/published.tsv"
-
 static const char *const columns[] = {"page",   "provider", "stage",   "class", "scope",
                                       "action", "move",     "minutes", "reply", NULL};
 enum { PAGE, PROVIDER, STAGE, CLASS, SCOPE, ACTION, MOVE, MINUTES, REPLY, COLUMNS };
 
-enum { ROWS_LEAST = 350 };
+enum { FACTS_LEAST = 120, SERVERS_LEAST = 240 };
 
-/* "*": whatever. */
+/* "*", and a column that the table hasn't: whatever. */
 static bool is(struct rmd_slice want, const char *got) {
-    return rmd_slice_eq(want, rmd_slice_str("*")) || rmd_slice_eq(want, rmd_slice_str(got));
+    return !want.n || rmd_slice_eq(want, rmd_slice_str("*")) || rmd_slice_eq(want, rmd_slice_str(got));
 }
 
 static bool row_is_right(const struct rmd_rules *r, const struct rmd_slice value[COLUMNS]) {
@@ -33,7 +34,7 @@ static bool row_is_right(const struct rmd_rules *r, const struct rmd_slice value
     char provider[64], scope[128], minutes[32], text[512];
     assert_true(rmd_copy_slice(provider, sizeof provider, value[PROVIDER]));
     assert_true(rmd_copy_slice(text, sizeof text, value[REPLY]));
-    assert_true(value[PAGE].n > 0);
+    assert_true(value[CLASS].n > 0);
     rmd_reply_read(value[REPLY], &reply);
     reply.stage = rmd_stage_of_word(value[STAGE]);
     assert_int_not_equal(reply.stage, RMD_STAGE_NONE);
@@ -55,15 +56,14 @@ static bool row_is_right(const struct rmd_rules *r, const struct rmd_slice value
     return ok;
 }
 
-static void each_published_reply_has_its_verdict(void **state) {
-    (void)state;
+static void each_row_has_its_verdict(const char *table, int rows_least, bool pages) {
     struct rmd_buf err = {0};
     struct rmd_rules *r = rmd_rules_shipped(rmd_slice(NULL, 0), "", &err);
     if (!r)
         fail_msg("%s", rmd_buf_str(&err));
-    FILE *f = fopen(TABLE, "r");
+    FILE *f = fopen(table, "r");
     if (!f)
-        fail_msg("%s: run it from the top folder", TABLE);
+        fail_msg("%s: run it from the top folder", table);
     struct rmd_tsv tsv;
     rmd_tsv_init(&tsv, columns);
     int rows = 0, wrong = 0;
@@ -73,6 +73,7 @@ static void each_published_reply_has_its_verdict(void **state) {
         if ((more ? rmd_tsv_line(&tsv, rmd_slice_str(line)) : rmd_tsv_end(&tsv)) != RMD_OK)
             continue;
         rows++;
+        assert_true(!pages || tsv.value[PAGE].n > 0);
         wrong += !row_is_right(r, tsv.value);
     }
     rmd_tsv_release(&tsv);
@@ -80,10 +81,21 @@ static void each_published_reply_has_its_verdict(void **state) {
     rmd_rules_free(r);
     rmd_buf_release(&err);
     assert_int_equal(wrong, 0);
-    assert_true(rows >= ROWS_LEAST);
+    assert_true(rows >= rows_least);
+}
+
+static void each_published_reply_has_its_verdict(void **state) {
+    (void)state;
+    each_row_has_its_verdict("tests/data/facts.tsv", FACTS_LEAST, true);
+}
+
+static void each_server_is_understood(void **state) {
+    (void)state;
+    each_row_has_its_verdict("tests/data/servers.tsv", SERVERS_LEAST, false);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_published_reply_has_its_verdict)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_published_reply_has_its_verdict),
+                                       cmocka_unit_test(each_server_is_understood)};
     return cmocka_run_group_tests_name("facts", tests, NULL, NULL);
 }
