@@ -210,7 +210,7 @@ static void choose_keys(struct rmd_pattern *p) {
                 end++;
             n = longest(p->prog, i, end, &at);
             k.at = (uint16_t)at;
-            k.n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n);
+            k.n = (uint16_t)(n > KEY_MAX ? KEY_MAX : n == 1 ? 0 : n); /* the blank between braces is in every text */
         }
         int to = k.n > p->key[0].n ? 0 : k.n > p->key[1].n ? 1 : 2;
         if (to == 0)

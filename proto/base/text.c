@@ -79,9 +79,9 @@ const uint8_t *rmd_case_find(struct rmd_slice hay, struct rmd_slice needle) {
         return NULL;
     if (!needle.n)
         return hay.p;
-    char first = rmd_lower((char)needle.p[0]);
+    uint8_t low = (uint8_t)rmd_lower((char)needle.p[0]), high = low >= 'a' && low <= 'z' ? low - ('a' - 'A') : low;
     for (size_t i = 0; i <= hay.n - needle.n; i++)
-        if (rmd_lower((char)hay.p[i]) == first && case_eq_n(hay.p + i, needle.p, needle.n))
+        if ((hay.p[i] == low || hay.p[i] == high) && case_eq_n(hay.p + i, needle.p, needle.n))
             return hay.p + i;
     return NULL;
 }
