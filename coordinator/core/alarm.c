@@ -378,10 +378,12 @@ static void decide(struct rmd_coord *c, struct scene *x) {
                                   .site = x->site,
                                   .own_fault = rmd_verdict_is_own_fault(x->verdict)};
     static const struct rmd_refusals none;
-    rmd_refusals_add(&x->source->refusals, &refusal);
-    rmd_refusals_add(&x->source->net->refusals, &refusal);
-    x->source->dirty = c->sources_dirty = true; /* what corroborates must survive a restart */
-    if (x->stream)
+    if (rmd_refusal_of_the_ip(x->verdict)) {
+        rmd_refusals_add(&x->source->refusals, &refusal);
+        rmd_refusals_add(&x->source->net->refusals, &refusal);
+        x->source->dirty = c->sources_dirty = true; /* what corroborates must survive a restart */
+    }
+    if (x->stream && rmd_refusal_of_the_mail(x->verdict))
         rmd_refusals_add(&x->stream->refusals, &refusal);
     struct rmd_failover_input in = {
         .verdict = x->verdict,

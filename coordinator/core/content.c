@@ -321,6 +321,13 @@ static struct rmd_incident *tell(struct rmd_coord *c, const struct rmd_lease *l,
     return i;
 }
 
+/* Said by the receiver, and of this message: what the node itself finds wrong isn't the provider's word, and a greeting is one word to
+ * whatever waits there. */
+static bool of_its_message(const Remuda__Outcome *o) {
+    const Remuda__Reply *r = o->reply;
+    return r && r->code && (r->stage == RMD_STAGE_NONE || r->stage >= RMD_STAGE_MAIL);
+}
+
 void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
                          const struct rmd_verdict *v) {
     struct rmd_campaign *k = l->campaign;
@@ -331,10 +338,10 @@ void rmd_content_outcome(struct rmd_coord *c, const struct rmd_lease *l, const R
     if (!answered || k->rec->state != RMD_CAMPAIGN_ACTIVE || l->pq->provider < 0)
         return;
     size_t at = tally_of(k, l->provider_id);
-    /* by the receiver: what the node itself finds wrong with a message isn't the provider's word */
-    bool refused = o->kind != RMD_OUTCOME_DELIVERED && o->reply && o->reply->code && rmd_content_is_refused(v);
-    rmd_content_count(&k->tally[at], refused, refused && rmd_content_is_said(v));
-    if (o->kind == RMD_OUTCOME_DEFERRED && o->reply && o->reply->code && rmd_content_rests(v))
+    bool heard = o->kind != RMD_OUTCOME_DELIVERED && of_its_message(o), refused = heard && rmd_content_is_refused(v);
+    bool whole = heard && l->provider_id != c->other; /* one of "other" speaks for itself */
+    rmd_content_count(&k->tally[at], refused, refused && whole && rmd_content_is_said(v));
+    if (o->kind == RMD_OUTCOME_DEFERRED && whole && rmd_content_rests(v))
         rest(c, k, l->provider_id, v->duration_ms);
     if (!refused)
         return;

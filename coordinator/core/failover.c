@@ -8,9 +8,30 @@ bool rmd_verdict_is_own_fault(const struct rmd_verdict *v) {
     return v->class == RMD_CLASS_NO_RDNS || (v->class == RMD_CLASS_IP_BLOCKLISTED && stays);
 }
 
+static bool of_the_ip(enum rmd_class class) {
+    return class == RMD_CLASS_IP_BLOCKLISTED || class == RMD_CLASS_NO_RDNS;
+}
+
+bool rmd_refusal_of_the_ip(const struct rmd_verdict *v) {
+    return of_the_ip(v->class);
+}
+
+bool rmd_refusal_of_the_mail(const struct rmd_verdict *v) {
+    return v->action == RMD_ACTION_PAUSE;
+}
+
+static bool same_words(const struct rmd_refusal *a, const struct rmd_refusal *b) {
+    return a->source == b->source && a->provider == b->provider && a->network == b->network && a->class == b->class &&
+           a->site == b->site && a->own_fault == b->own_fault;
+}
+
 void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x) {
-    if (r->n == RMD_REFUSALS_MAX) {
-        memmove(r->v, r->v + 1, sizeof r->v[0] * (RMD_REFUSALS_MAX - 1));
+    uint32_t at = 0;
+    while (at < r->n && !same_words(&r->v[at], x))
+        at++;
+    at = at < r->n ? at : 0; /* the same again, or the oldest */
+    if (at < r->n && (r->n == RMD_REFUSALS_MAX || same_words(&r->v[at], x))) {
+        memmove(r->v + at, r->v + at + 1, sizeof r->v[0] * (r->n - at - 1));
         r->n--;
     }
     r->v[r->n++] = *x;
@@ -24,8 +45,7 @@ struct filter {
 };
 
 static bool counts(const struct rmd_refusal *x, const struct filter *f) {
-    bool class =
-        f->class ? x->class == *f->class : x->class == RMD_CLASS_IP_BLOCKLISTED || x->class == RMD_CLASS_NO_RDNS;
+    bool class = f->class ? x->class == *f->class : of_the_ip(x->class);
     return class && f->now_wall_ms - x->wall_ms <= RMD_CORROBORATION_MS &&
            (!f->provider || x->provider == f->provider) && (!f->not_provider || x->provider != f->not_provider);
 }

@@ -58,6 +58,10 @@ struct rmd_refusals {
 /* The source is refused for its own configuration: its names in DNS, or a host that others use. Nobody's list is to be asked for
  * removal, and no other address mends it: a person does. */
 bool rmd_verdict_is_own_fault(const struct rmd_verdict *v);
+/* Which of the memories a verdict belongs to: the source's and its network's; the stream's. What is said of rate belongs to none. */
+bool rmd_refusal_of_the_ip(const struct rmd_verdict *v);
+bool rmd_refusal_of_the_mail(const struct rmd_verdict *v);
+/* Said again, it takes the place of what was said; else that of the oldest when there is no room. */
 void rmd_refusals_add(struct rmd_refusals *r, const struct rmd_refusal *x);
 /* Distinct named providers (other_provider doesn't count) among refusals not older than RMD_CORROBORATION_MS, of IP scope. */
 uint32_t rmd_refusals_providers(const struct rmd_refusals *r, uint32_t other_provider, int64_t now_wall_ms);

@@ -153,9 +153,39 @@ static bool update(struct rmd_listing *x, const Remuda__Finding *f, const struct
     return worse;
 }
 
+static int64_t apart_ms(const Remuda__Blocklist *l) {
+    return l->interval_ms / 2 < RMD_WATCH_CLEAN_APART_MS ? l->interval_ms / 2 : RMD_WATCH_CLEAN_APART_MS;
+}
+
+/* What it stood for isn't so any more, by two checks with time between them. */
+static bool seen_twice(struct rmd_coord *c, const Remuda__Blocklist *l, struct rmd_listing *x) {
+    Remuda__ListingRecord *r = x->rec;
+    dirty(c, x);
+    if (!r->clean++) {
+        r->clean_wall_ms = c->now.wall_ms;
+        return false;
+    }
+    int64_t since = c->now.wall_ms - r->clean_wall_ms;
+    if (since < 0) /* the clock went back */
+        r->clean_wall_ms = c->now.wall_ms;
+    return since >= apart_ms(l);
+}
+
+/* Still listed, for something that is less, or something else: what the listing stopped has no reason left. */
+static bool is_milder(const struct rmd_listing *x, const struct rmd_list_judgement *j) {
+    return !x->rec->neighbour &&
+           (j->tier < x->rec->tier || (x->rec->snowshoe && !j->snowshoe && j->tier == x->rec->tier));
+}
+
 static void found(struct rmd_coord *c, const Remuda__Blocklist *l, const char *subject, bool neighbour,
                   const Remuda__Finding *f, const struct rmd_list_judgement *j) {
     struct rmd_listing *x = rmd_listing_find(c, l->name, subject);
+    if (x && is_milder(x, j)) {
+        if (!seen_twice(c, l, x))
+            return;
+        rmd_listing_end(c, x, "listed for something else now, by two checks");
+        x = NULL;
+    }
     bool fresh = !x, words = x && *f->text && !*x->rec->evidence;
     if (fresh && c->watchers->open.n >= RMD_LISTINGS_OPEN_MAX)
         return;
@@ -204,24 +234,9 @@ void rmd_listing_end(struct rmd_coord *c, struct rmd_listing *x, const char *why
     rmd_listing_undo(c, x, rmd_arena_printf(&c->scratch, "%s: %s", r->list, why));
 }
 
-static int64_t apart_ms(const Remuda__Blocklist *l) {
-    return l->interval_ms / 2 < RMD_WATCH_CLEAN_APART_MS ? l->interval_ms / 2 : RMD_WATCH_CLEAN_APART_MS;
-}
-
 static void clean(struct rmd_coord *c, const Remuda__Blocklist *l, const char *subject) {
     struct rmd_listing *x = rmd_listing_find(c, l->name, subject);
-    if (!x)
-        return;
-    Remuda__ListingRecord *r = x->rec;
-    dirty(c, x);
-    if (!r->clean++) {
-        r->clean_wall_ms = c->now.wall_ms;
-        return;
-    }
-    int64_t since = c->now.wall_ms - r->clean_wall_ms;
-    if (since < 0) /* the clock went back */
-        r->clean_wall_ms = c->now.wall_ms;
-    else if (since >= apart_ms(l))
+    if (x && seen_twice(c, l, x))
         rmd_listing_end(c, x, "not listed any more, by two checks");
 }
 

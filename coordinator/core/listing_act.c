@@ -293,10 +293,9 @@ static uint32_t own_in_trouble(struct rmd_coord *c, const Remuda__Blocklist *l, 
     return n;
 }
 
-static void ask_the_rest(struct rmd_coord *c, const Remuda__Blocklist *l, const char *network, uint64_t incident) {
+static void ask_the_rest(struct rmd_coord *c, const Remuda__Blocklist *l, const char *network) {
     uint32_t it = 0, id = rmd_blocklist_id(l->name);
     void *v;
-    (void)incident;
     while (rmd_map_next(&c->sources, &it, NULL, &v)) {
         const struct rmd_source *s = v;
         if (strcmp(s->network, network) == 0 && s->rec->state != RMD_SOURCE_RETIRED &&
@@ -344,5 +343,5 @@ void rmd_listing_range(struct rmd_coord *c, const Remuda__Blocklist *l, const ch
     i->dirty = true;
     rmd_listing_link(c, x, i->rec->id);
     rmd_listing_event(c, "network.listed", x, title);
-    ask_the_rest(c, l, network, i->rec->id);
+    ask_the_rest(c, l, network);
 }

@@ -22,11 +22,13 @@ static enum rmd_sender_what pause(struct rmd_sender *s) {
     return RMD_SENDER_PAUSE;
 }
 
-/* Doubled for each rest before it; for its rate, once more for each. */
+/* Doubled for each rest before it; for its rate, ten minutes more for each. */
 static int64_t rest_ms(const struct rmd_sender *s, int64_t duration_ms) {
-    if (s->by_rate) {
-        int64_t step = duration_ms > RMD_SENDER_RATE_REST_MIN_MS ? duration_ms : RMD_SENDER_RATE_REST_MIN_MS;
-        return s->rests < RMD_SENDER_REST_MAX_MS / step ? s->rests * step : RMD_SENDER_REST_MAX_MS;
+    int64_t most = RMD_SENDER_REST_MAX_MS, step = RMD_SENDER_RATE_REST_MIN_MS;
+    if (s->by_rate) { /* a node's own duration has grown already */
+        int64_t grown = s->rests < most / step ? s->rests * step : most,
+                least = duration_ms < most ? duration_ms : most;
+        return grown > least ? grown : least;
     }
     int64_t ms = duration_ms > RMD_SENDER_REST_MIN_MS ? duration_ms : RMD_SENDER_REST_MIN_MS;
     for (uint32_t i = 1; i < s->rests && ms < RMD_SENDER_REST_MAX_MS; i++)
@@ -52,7 +54,7 @@ enum rmd_sender_what rmd_sender_told(struct rmd_sender *s, int64_t duration_ms, 
     bool worse = s->by_rate && !rate;
     if (s->state == RMD_SENDER_PAUSED || (s->state == RMD_SENDER_RESTING && !worse))
         return RMD_SENDER_NOTHING; /* mail that was under way, or transactional */
-    if (s->state != RMD_SENDER_RESTING && tolerated(s, crowd))
+    if (s->state != RMD_SENDER_RESTING && (!rate || crowd) && tolerated(s, crowd))
         return first && !rate ? RMD_SENDER_TELL : RMD_SENDER_NOTHING;
     s->rests = worse ? 0 : s->rests;
     s->by_rate = rate;

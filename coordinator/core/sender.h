@@ -9,8 +9,8 @@
  *   any --refused for good, again and again--> paused --a person resolves or resumes--> probing
  *
  * For now (4xx): a rest of the verdict's duration, RMD_SENDER_REST_MIN_MS at least; each one in a row is twice as long, RMD_SENDER_REST_MAX_MS at
- * most. For its rate ("an unusual rate of mail from your DKIM domain"): a rest of the verdict's duration, RMD_SENDER_RATE_REST_MIN_MS at least, and as
- * much longer with each one in a row; it passes by itself, so it is no incident and says nothing to the breaker, and a refusal of the domain that comes
+ * most. For its rate ("an unusual rate of mail from your DKIM domain"): RMD_SENDER_RATE_REST_MIN_MS, and so much more with each one in a row, the verdict's
+ * duration at least; nothing of it is tolerated; it passes by itself, so it is no incident and says nothing to the breaker, and a refusal of the domain that comes
  * meanwhile is heard. For good (5xx, or authentication, which doesn't mend itself): a rest as well, as one reply may be about one message; paused when
  * RMD_SENDER_REFUSALS of such answers are most of what was answered since the trouble began, or with the RMD_SENDER_RESTS-th such rest in a
  * row. What comes while it rests, from mail that was under way, is counted and lengthens nothing.

@@ -272,6 +272,7 @@ static const char *moving_text(struct rmd_coord *c, const struct rmd_incident *i
 static bool nowhere_to_go(struct rmd_coord *c, const Remuda__IncidentRecord *r) {
     Remuda__DeferredRecord avoid = REMUDA__DEFERRED_RECORD__INIT;
     avoid.avoid_network_of = rmd_arena_alloc(&c->view, (r->n_member + 1) * sizeof *avoid.avoid_network_of);
+    const struct rmd_source *from = rmd_source_find(c, r->source);
     avoid.avoid_network_of[avoid.n_avoid_network_of++] = r->source;
     for (size_t i = 0; i < r->n_member; i++)
         avoid.avoid_network_of[avoid.n_avoid_network_of++] = r->member[i]->source;
@@ -280,6 +281,7 @@ static bool nowhere_to_go(struct rmd_coord *c, const Remuda__IncidentRecord *r) 
         struct rmd_pq *q = rmd_container(it, struct rmd_pq, all);
         bool waits =
             q->provider >= 0 && (q->queued || q->deferred) && (!r->provider || q->provider_id == r->provider);
+        waits = waits && from && rmd_stream_uses(q->stream, from);
         if (waits && rmd_sched_elsewhere(c, q, &avoid))
             return false;
         any |= waits;

@@ -337,12 +337,13 @@ static bool takes_up_space(const struct rocks *s) {
 }
 
 /* A big range that was deleted goes from the disk in time, by compaction; where space is short it goes now. Files that hold
- * nothing else are dropped, which needs no room, but for those of level 0, which RocksDB keeps; then the range is compacted, and
+ * nothing else are dropped, which needs no room, but for those of level 0, which RocksDB keeps; at once only, while the deletion itself is in no such
+ * file: dropped with one, rows in others would be back. Then the range is compacted, and
  * this waits for it: what is merely suggested may never be done. A compaction that has once run out of room stops all others until
  * there is room for the whole of what they read, though little of it would be written: opening the database again lifts that. A disk
  * that is full to the brim has no room for any of this: it is tried again with the next commits, until the range is gone. Errors are
  * of no interest: a write that fails tells. */
-static void reclaim(struct rocks *s) {
+static void reclaim(struct rocks *s, bool again) {
     const char *a = (const char *)s->reclaim[0].p, *b = (const char *)s->reclaim[1].p;
     size_t a_n = s->reclaim[0].len, b_n = s->reclaim[1].len;
     uint64_t errors = 0;
@@ -350,7 +351,8 @@ static void reclaim(struct rocks *s) {
     s->reclaiming = takes_up_space(s);
     if (!s->reclaiming)
         return;
-    rocksdb_delete_file_in_range(s->db, a, a_n, b, b_n, &text);
+    if (!again)
+        rocksdb_delete_file_in_range(s->db, a, a_n, b, b_n, &text);
     bool room = !text && free_bytes(s) > s->write_buffer_bytes + s->write_buffer_bytes / 4;
     rocksdb_free(text);
     if (room)
@@ -363,7 +365,7 @@ static void reclaim(struct rocks *s) {
 static void reclaim_ranges(struct rocks *s, const struct rmd_write *group) {
     struct rmd_batch_op op;
     if (s->reclaiming)
-        reclaim(s);
+        reclaim(s, true);
     for (const struct rmd_write *w = group; w; w = w->next)
         for (size_t pos = 0; w->included && !w->repeat && rmd_batch_next(&w->batch, &pos, &op);) {
             if (op.op == 'P' || op.op == 'D' || s->reclaiming || !short_of_space(s))
@@ -373,7 +375,7 @@ static void reclaim_ranges(struct rocks *s, const struct rmd_write *group) {
             rmd_buf_clear(&s->reclaim[1]);
             rmd_buf_add(&s->reclaim[0], from.p, from.n);
             rmd_buf_add(&s->reclaim[1], op.value.p, op.value.n);
-            reclaim(s);
+            reclaim(s, false);
         }
 }
 

@@ -23,7 +23,8 @@ void rmd_worker_classify(const struct rmd_worker *w, const struct rmd_lane *lane
 static void alarm(struct rmd_worker *w, const struct rmd_cause *c) {
     const char *rule = c->verdict->rule ? c->verdict->rule : "";
     /* what one stream's mail or sender is told is none of another's, and what a site of "other" says none of the next site's */
-    uint32_t stream = c->verdict->action == RMD_ACTION_PAUSE ? c->stream : 0;
+    bool of_stream = c->verdict->action == RMD_ACTION_PAUSE || (c->verdict->scope & RMD_SCOPE_SENDING_DOMAIN);
+    uint32_t stream = of_stream ? c->stream : 0;
     uint64_t site = rmd_lane_is_other(c->lane) && c->verdict->action == RMD_ACTION_QUARANTINE ? c->site->mx_site : 0;
     struct rmd_walarm *oldest = &c->lane->alarm[0];
     for (size_t i = 0; i < RMD_WORKER_ALARMS_KEPT; i++) {
@@ -95,7 +96,7 @@ static void halt(struct rmd_worker *w, const struct rmd_cause *c) {
 }
 
 static bool rests_by_rate(const struct rmd_verdict *v) {
-    return v->action == RMD_ACTION_REST && v->class == RMD_CLASS_RATE_LIMITED;
+    return v->action == RMD_ACTION_REST && v->class == RMD_CLASS_RATE_LIMITED && (v->scope & ours);
 }
 
 /* What the lane's own past makes of a verdict about its rate. */

@@ -272,6 +272,42 @@ static void transactional_mail_rests_not(void **state) {
     done(w);
 }
 
+/* A greeting is one word to whatever waits there; and of "other" each site speaks for itself. */
+struct small_words {
+    bool greeting;
+    int64_t duration_ms; /* 0: of the list */
+};
+static void say_it_of_the_campaign(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
+                                   Remuda__Outcome *o) {
+    const struct small_words *x = w->ctx;
+    (void)n, (void)l;
+    if (!x->greeting && !strstr(email, "@o.test"))
+        return;
+    cw_outcome_fill(o, RMD_OUTCOME_DEFERRED, RMD_CLASS_RATE_LIMITED, RMD_ACTION_PAUSE, RMD_SCOPE_CAMPAIGN, false);
+    o->verdict->duration_ms = x->duration_ms;
+    o->rcpts = x->greeting ? 0 : 1;
+    o->reply->stage = x->greeting ? RMD_STAGE_GREETING : RMD_STAGE_DOT;
+}
+
+static void what_is_said_of_no_campaign_stops_none(void **state) {
+    (void)state;
+    static const char *const many[] = {"o.test", "o2.test", "o3.test", NULL};
+    for (int k = 0; k < 4; k++) {
+        struct cw *w = small(2);
+        struct small_words x = {.greeting = k & 1, .duration_ms = k & 2 ? HOUR : 0};
+        cw_domain(w, "o2.test", "mx.o2.test");
+        cw_domain(w, "o3.test", "mx.o3.test");
+        w->answer = say_it_of_the_campaign;
+        w->ctx = &x;
+        struct rmd_id id = cw_submit(w, "bulk", x.greeting ? one_domain : many, 30, 0);
+        cw_pass(w, 1000, 200);
+        cw_answer_some(w, &w->node[0], 20);
+        cw_pass(w, 5000, 500);
+        assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 0);
+        done(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_that_is_refused_stops_the_campaign_there),
@@ -280,6 +316,7 @@ int main(void) {
         cmocka_unit_test(a_campaign_that_is_too_frequent_rests_and_goes_on),
         cmocka_unit_test(a_rest_becomes_a_stop),
         cmocka_unit_test(transactional_mail_rests_not),
+        cmocka_unit_test(what_is_said_of_no_campaign_stops_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

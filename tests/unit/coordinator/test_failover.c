@@ -431,6 +431,27 @@ static void each_action_stops_what_it_says_and_nothing_else(void **state) {
     }
 }
 
+/* What is said of rates, however often, and what is said again and again, leave room for who says something else. */
+static void many_words_hide_no_second_voice(void **state) {
+    (void)state;
+    const struct rmd_verdict *const much[] = {&slow, &rest, &block, &content};
+    for (size_t k = 0; k < sizeof much / sizeof much[0]; k++) {
+        struct stage x;
+        build(&x);
+        act(&x, &(struct row){.alarm = {{&network, A, BULK, "google"}}});
+        for (int i = 0; i < 2 * RMD_REFUSALS_MAX; i++) {
+            cw_alarm(x.w, x.node[A], x.source[A], rmd_provider_id("google"), much[k], x.stream[BULK]);
+            cw_alarm(x.w, x.node[B], x.source[B], rmd_provider_id("yahoo"), k == 2 ? &slow : much[k], x.stream[BULK]);
+            cw_pass(x.w, 10000, 1000);
+        }
+        act(&x, &(struct row){.alarm = {{&network, B, BULK, "google"}}});
+        lanes_are(&x, RMD_LANE_QUARANTINED, "A:google B:google D:google ");
+        act(&x, &(struct row){.alarm = {{&block, A, BULK, "yahoo"}}});
+        lanes_are(&x, RMD_LANE_QUARANTINED, "A:* A:google B:google D:google ");
+        tear_down(&x);
+    }
+}
+
 /* Every value of the policy's answer is one of the rows' results: a new one needs a row. Elsewhere are a snowshoe listing, which
  * pauses streams (test_listings.c), and sending domains (test_sender.c). */
 static void every_action_has_a_row(void **state) {
@@ -489,6 +510,7 @@ static void what_a_quarantine_held_is_free_when_it_ends(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_action_stops_what_it_says_and_nothing_else),
+        cmocka_unit_test(many_words_hide_no_second_voice),
         cmocka_unit_test(every_action_has_a_row),
         cmocka_unit_test(what_a_quarantine_held_is_free_when_it_ends),
     };

@@ -701,9 +701,42 @@ static void health_is_told_when_it_changes(void **state) {
     done(w);
 }
 
+/* The list takes back what it had stopped the source for, and leaves something that stops nothing, or something else. */
+static void a_listing_that_gets_milder_ends_what_it_stopped(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t first, then;
+        enum rmd_lane_state was, is;
+    } row[] = {
+        {0x7f000002, 0x7f00000a, RMD_LANE_QUARANTINED, RMD_LANE_PROBING},
+        {0x7f000003, 0x7f000002, RMD_LANE_OPEN, RMD_LANE_QUARANTINED},
+    };
+    for (size_t k = 0; k < sizeof row / sizeof row[0]; k++) {
+        struct cw *w = world();
+        struct cw_node *a, *b;
+        two_networks(w, &a, &b);
+        found(w, a, ACT, "203.0.113.7", row[k].first);
+        assert_int_equal(state_of(w, "203.0.113.7"), row[k].was);
+        found(w, a, ACT, "203.0.113.7", row[k].then);
+        found(w, a, ACT, "203.0.113.7", row[k].then); /* at once: it is the same check */
+        assert_int_equal(state_of(w, "203.0.113.7"), row[k].was);
+        cw_pass(w, 3600000, 60000);
+        found(w, a, ACT, "203.0.113.7", row[k].then);
+        cw_pass(w, 2000, 500);
+        assert_int_equal(state_of(w, "203.0.113.7"), row[k].is);
+        assert_int_equal(cw_events(w, "listing.removed"), 1);
+        assert_int_equal(cw_events(w, "listing.found"), 2);
+        cw_crash(w, false);
+        cw_pass(w, 2000, 500);
+        assert_int_equal(state_of(w, "203.0.113.7"), row[k].is);
+        done(w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_listing_does),
+        cmocka_unit_test(a_listing_that_gets_milder_ends_what_it_stopped),
         cmocka_unit_test(each_node_asks_about_its_own_and_a_lost_ones_sources_move),
         cmocka_unit_test(nothing_is_asked_before_it_is_switched_on),
         cmocka_unit_test(links_are_asked_about_by_their_hosts),

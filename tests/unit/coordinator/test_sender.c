@@ -59,10 +59,17 @@ static void a_rest_for_its_rate_is_short_and_says_little(void **state) {
     }
     assert_false(rmd_sender_sure(&s, now + RMD_SENDER_PERSISTS_MS));
     assert_int_equal(rmd_sender_told(&s, 3 * HOUR, RMD_SENDER_RATE, false, now), RMD_SENDER_REST);
-    assert_int_equal(s.until_ms - now, 7 * 3 * HOUR);
+    assert_int_equal(s.until_ms - now, 3 * HOUR); /* what a node says has grown already */
     assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_FOR_NOW, false, now + MINUTE), RMD_SENDER_REST);
     assert_int_equal(s.until_ms - now - MINUTE, RMD_SENDER_REST_MIN_MS);
     assert_int_equal(rmd_sender_told(&s, 0, RMD_SENDER_RATE, false, now + 2 * MINUTE), RMD_SENDER_NOTHING);
+    struct rmd_sender open = {0}; /* each such word is heard, however many were accepted before */
+    rmd_sender_told(&open, MINUTE, RMD_SENDER_RATE, false, HOUR);
+    rmd_sender_tick(&open, open.until_ms);
+    for (int i = 0; i < 2 * RMD_SENDER_PROBED; i++)
+        rmd_sender_answered(&open, RMD_SENDER_ACCEPTED);
+    assert_int_equal(open.state, RMD_SENDER_OPEN);
+    assert_int_equal(rmd_sender_told(&open, MINUTE, RMD_SENDER_RATE, false, 2 * HOUR), RMD_SENDER_REST);
     struct rmd_sender often = {.rests = UINT32_MAX - 1, .since_ms = HOUR, .last_ms = HOUR, .by_rate = true};
     rmd_sender_told(&often, HOUR, RMD_SENDER_RATE, false, 2 * HOUR);
     assert_int_equal(often.until_ms, 2 * HOUR + RMD_SENDER_REST_MAX_MS);

@@ -73,7 +73,7 @@ static const struct row rows[] = {
     {"office365", M, "451 4.7.650 192.0.2.1 is limited because of IP reputation (S775)", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 90},
     {"yahoo", M, "421 4.7.0 [TSS04] 192.0.2.1 deferred: unexpected volume or user complaints", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 120},
     {"yahoo", M, "421 4.7.0 [TSS05] 192.0.2.1 deferred", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 240},
-    {"google", D, "421-4.7.28 An unusual rate of mail originates from your\n421 4.7.28 DKIM domain [d.example]. It was slowed", RMD_CLASS_RATE_LIMITED, LANE | DOM, RMD_ACTION_REST, STAY, 10},
+    {"google", D, "421-4.7.28 An unusual rate of mail originates from your\n421 4.7.28 DKIM domain [d.example]. It was slowed", RMD_CLASS_RATE_LIMITED, DOM, RMD_ACTION_REST, STAY, 10},
     {"google", D, "421 4.7.28 An unusual rate of unsolicited mail originates from your IP address", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_REST, STAY, 10},
     {"google", D, "550 5.7.28 An unusual rate of unsolicited mail originates from your IP address, it has been blocked", RMD_CLASS_RATE_LIMITED, LANE, RMD_ACTION_QUARANTINE, STAY, -1},
     {"google", R, "450 4.2.1 This user is receiving mail at a rate that is too high", RMD_CLASS_RATE_LIMITED, RCP, RMD_ACTION_RETRY, STAY, -1},
