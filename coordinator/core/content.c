@@ -290,16 +290,6 @@ static struct rmd_incident *find_open(struct rmd_coord *c, const char *campaign,
     return NULL;
 }
 
-/* The receiver's words, code included, on one line; a protobuf string is UTF-8. */
-static void words(char out[RMD_REPLY_TEXT_MAX + 1], const Remuda__Outcome *o) {
-    size_t n = 0;
-    for (size_t i = 0; o->reply && i < o->reply->text.len && n < RMD_REPLY_TEXT_MAX; i++) {
-        uint8_t b = o->reply->text.data[i];
-        out[n++] = b >= 0x20 && b < 0x7f ? (char)b : b == '\n' ? ' ' : '?';
-    }
-    out[n] = 0;
-}
-
 static struct rmd_incident *tell(struct rmd_coord *c, const struct rmd_lease *l, const Remuda__Outcome *o,
                                  const struct rmd_verdict *v, const struct rmd_failover_decision *d) {
     char id[27], text[RMD_REPLY_TEXT_MAX + 1];
@@ -307,7 +297,7 @@ static struct rmd_incident *tell(struct rmd_coord *c, const struct rmd_lease *l,
     struct rmd_incident *known = find_open(c, id, l->provider_id);
     if (known)
         return known;
-    words(text, o);
+    rmd_reply_words(text, o->reply);
     struct rmd_buf title = {0};
     rmd_buf_addf(&title, "campaign %s: %s", rmd_campaign_name(l->campaign), d->why);
     struct rmd_incident *i = rmd_incident_open(c, rmd_buf_str(&title));
