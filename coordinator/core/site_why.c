@@ -50,7 +50,8 @@ static bool elsewhere(struct rmd_coord *c, struct rmd_pq *q, const struct rmd_st
         const struct rmd_source *s = q->candidate[i]->source;
         bool refused = !rmd_sched_standing(s, q->candidate[i]);
         rmd_list_for(it, &site->stops) {
-            refused = refused || rmd_container(it, struct rmd_site_stop, of_site)->source->net == s->net;
+            const struct rmd_source *x = rmd_container(it, struct rmd_site_stop, of_site)->source;
+            refused = refused || (x->net == s->net && rmd_stream_uses(q->stream, x)); /* as it binds the dealing */
         }
         if (!refused)
             return true;
