@@ -115,10 +115,18 @@ static const char *to_mend(const struct rmd_verdict *v) {
                  "tools show; then resolve this incident";
 }
 
-static struct rmd_incident *incident_of(struct rmd_coord *c, struct rmd_sender_place *p, const struct rmd_verdict *v,
-                                        const Remuda__Reply *reply) {
+static struct rmd_incident *open_incident_of(struct rmd_coord *c, struct rmd_sender_place *p) {
     struct rmd_incident *i = rmd_incident_find(c, p->incident);
     if (i && !i->rec->state)
+        return i;
+    p->incident = 0; /* what a person has resolved tells nothing of what comes later */
+    return NULL;
+}
+
+static struct rmd_incident *incident_of(struct rmd_coord *c, struct rmd_sender_place *p, const struct rmd_verdict *v,
+                                        const Remuda__Reply *reply) {
+    struct rmd_incident *i = open_incident_of(c, p);
+    if (i)
         return i;
     const char *at = rmd_provider_name(c, p->provider);
     i = rmd_incident_open(c, rmd_arena_printf(&c->scratch, "%s refuses sending domain %s (%s)", at, p->domain,
@@ -250,8 +258,7 @@ void rmd_sender_alarm(struct rmd_coord *c, const struct rmd_stream *s, uint32_t 
     mark(c, p);
     if (what == RMD_SENDER_NOTHING)
         return;
-    struct rmd_incident *i =
-        cause == RMD_SENDER_RATE ? rmd_incident_find(c, p->incident) : incident_of(c, p, v, a->reply);
+    struct rmd_incident *i = cause == RMD_SENDER_RATE ? open_incident_of(c, p) : incident_of(c, p, v, a->reply);
     if (what == RMD_SENDER_TELL) {
         rmd_str_set(&i->rec->next_step, to_mend(v));
         rmd_incident_line(c, i, NULL, "nothing stops there while most of its receivers accept");

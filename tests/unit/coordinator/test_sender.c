@@ -387,6 +387,25 @@ static void its_rate_rests_the_domain_on_every_lane(void **state) {
     tear_down(&x);
 }
 
+/* A person resolved what was; that it is too fast now is another matter, and the resolved incident says nothing of it. */
+static void a_rate_rest_leaves_what_was_resolved_alone(void **state) {
+    (void)state;
+    struct stage x = {0};
+    build(&x, 0);
+    hear(&x, A, GOOGLE, BULK, &reputation);
+    struct open_incidents o = incidents(&x);
+    assert_int_equal(o.n, 1);
+    resolve(&x, o.newest);
+    cw_pass(x.w, 1000, 200);
+    hear(&x, A, GOOGLE, BULK, &rate);
+    senders_are(&x, "news.test@google:resting ");
+    assert_int_equal(incidents(&x).n, 0);
+    struct why y = {stream_name[BULK], provider[GOOGLE], ""};
+    rmd_coord_queues(x.w->core, on_queue, &y);
+    assert_null(strstr(y.text, "incident"));
+    tear_down(&x);
+}
+
 /* What is refused for good while the rate rests is heard, and has its incident. */
 static void a_refusal_is_heard_while_its_rate_rests(void **state) {
     (void)state;
@@ -589,6 +608,7 @@ int main(void) {
         cmocka_unit_test(a_rest_for_its_rate_is_short_and_says_little),
         cmocka_unit_test(its_rate_rests_the_domain_on_every_lane),
         cmocka_unit_test(a_refusal_is_heard_while_its_rate_rests),
+        cmocka_unit_test(a_rate_rest_leaves_what_was_resolved_alone),
         cmocka_unit_test(probing_doubles_opens_and_tolerates_a_few),
         cmocka_unit_test(refusals_for_good_pause_when_they_repeat),
         cmocka_unit_test(who_is_sure),
