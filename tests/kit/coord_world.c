@@ -444,6 +444,18 @@ uint32_t cw_source(struct cw *w, const char *address, const char *node, uint64_t
 
 /* ---------------------------------------------------------------- judging */
 
+static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
+    struct cw_incidents *x = ctx;
+    if (!x->n++)
+        x->last = *r;
+}
+
+struct cw_incidents cw_incidents(struct cw *w) {
+    struct cw_incidents x = {0};
+    rmd_coord_incidents(w->core, on_incident, &x);
+    return x;
+}
+
 size_t cw_events(const struct cw *w, const char *type) {
     size_t n = 0;
     for (size_t i = 0; i < w->n_events; i++)

@@ -151,6 +151,12 @@ void cw_give_back(struct cw *w, struct cw_node *n, bool (*which)(void *ctx, cons
                   uint32_t reason);
 
 void cw_outcome_fill(Remuda__Outcome *o, uint32_t kind, uint32_t class, uint32_t action, unsigned scope, bool move);
+/* How many there are, ended ones included, and the newest; its strings are the core's. */
+struct cw_incidents {
+    size_t n;
+    Remuda__IncidentRecord last;
+};
+struct cw_incidents cw_incidents(struct cw *w);
 size_t cw_events(const struct cw *w, const char *type);
 size_t cw_delivered_to(const struct cw *w, const char *email);
 const Remuda__CampaignRecord *cw_campaign(struct cw *w, const struct rmd_id *id, struct rmd_campaign_view *view);

@@ -18,22 +18,6 @@ static void done(struct cw *w) {
     free(w);
 }
 
-struct incidents {
-    size_t n;
-    Remuda__IncidentRecord last;
-};
-static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
-    struct incidents *x = ctx;
-    if (!x->n++)
-        x->last = *r;
-}
-
-static size_t incidents(struct cw *w) {
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
-    return x.n;
-}
-
 static void refuse_content(struct cw *w, struct cw_node *n, const struct cw_lease *l, const char *email,
                            Remuda__Outcome *o) {
     (void)w, (void)n, (void)l, (void)email;
@@ -72,8 +56,7 @@ static void content_that_is_refused_stops_the_campaign_there(void **state) {
     assert_int_equal(r->bounced, 20);
     assert_int_equal(v.leased, 0);
     assert_int_equal(v.queued, 780);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.n, 1);
     assert_int_equal(x.last.class_, RMD_CLASS_SPAM_CONTENT);
     assert_int_equal(x.last.scope, RMD_SCOPE_CAMPAIGN);
@@ -94,8 +77,7 @@ static void content_that_is_refused_stops_the_campaign_there(void **state) {
     cw_answer_some(w, n, 1);
     cw_pass(w, 5000, 500);
     assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
-    x = (struct incidents){0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    x = cw_incidents(w);
     assert_int_equal(x.n, 2);
     assert_int_equal(x.last.moved, 0);
     struct rmd_status_view s;
@@ -126,8 +108,7 @@ static void transactional_mail_goes_on_and_a_person_is_told(void **state) {
     cw_pass(w, 10000, 500);
     assert_int_equal(cw_campaign(w, &id, NULL)->bounced, 100);
     assert_int_equal(cw_events(w, "campaign.paused"), 0);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.n, 1);
     assert_non_null(strstr(x.last.next_step, "transactional mail goes on"));
     done(w);
@@ -177,8 +158,7 @@ static void a_list_that_is_bad_stops_its_campaign_on_the_only_source(void **stat
     assert_int_equal(r->bounced, RMD_CONTENT_SAID);
     assert_int_equal(v.leased, 0);
     assert_int_equal(cw_campaign(w, &other, NULL)->n_stop, 0);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.n, 1);
     assert_int_equal(x.last.scope, RMD_SCOPE_CAMPAIGN);
     assert_string_equal(x.last.cause, "550 SC-002 namespace mining");
@@ -212,7 +192,7 @@ static void a_campaign_that_is_too_frequent_rests_and_goes_on(void **state) {
         assert_int_equal(cw_campaign(w, &id, &v)->n_stop, 1);
         assert_int_equal(v.leased, 0);
         assert_non_null(strstr(v.waits_for, "resting at google until 20"));
-        assert_int_equal(incidents(w), 0);
+        assert_int_equal(cw_incidents(w).n, 0);
         cw_crash(w, false); /* durable */
         cw_pass(w, 5000, 500);
     }
@@ -253,7 +233,7 @@ static void a_rest_becomes_a_stop(void **state) {
     cw_pass(w, 200, 200);
     assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
     assert_int_equal(cw_campaign(w, &id, NULL)->stop[0]->until_ledger_ms, 0);
-    assert_int_equal(incidents(w), 1);
+    assert_int_equal(cw_incidents(w).n, 1);
     cw_pass(w, 3 * HOUR, MINUTE);
     assert_int_equal(cw_campaign(w, &id, NULL)->n_stop, 1);
     done(w);

@@ -247,16 +247,6 @@ static void a_lease_that_the_node_never_had_is_still_its_own(void **state) {
 
 /* ---------------------------------------------------------------- failover */
 
-struct incidents {
-    size_t n;
-    Remuda__IncidentRecord last;
-};
-static void on_incident(void *ctx, const Remuda__IncidentRecord *r) {
-    struct incidents *x = ctx;
-    if (!x->n++)
-        x->last = *r;
-}
-
 static const struct rmd_verdict blocked = {.class = RMD_CLASS_IP_BLOCKLISTED,
                                            .scope = RMD_SCOPE_SOURCE,
                                            .at_provider = true,
@@ -285,8 +275,7 @@ static void a_block_moves_the_work_to_another_network(void **state) {
     cw_pass(w, 2000, 200);
     for (size_t i = 0; i < a->n_leases; i++)
         assert_true(a->lease[i]->source != bad);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.n, 1);
     assert_int_equal(x.last.source, bad);
     assert_true(x.last.quarantined_wall_ms > 0);
@@ -343,8 +332,7 @@ static void moved_work_is_timed_and_counted(void **state) {
     cw_run(w);
     assert_int_equal(a->alarms_acked, 1);
     assert_true(a->recalls >= 1);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.last.moved, 100);
     assert_int_equal(x.last.waiting, 0);
     assert_int_equal(x.last.detect_us, 3000);
@@ -357,8 +345,7 @@ static void moved_work_is_timed_and_counted(void **state) {
     a->alarm_n--;
     cw_alarm(w, a, s1, rmd_provider_id("google"), &blocked, 1);
     cw_run(w);
-    x = (struct incidents){0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    x = cw_incidents(w);
     assert_int_equal(x.n, 1);
     assert_int_equal(a->alarms_acked, 2);
     /* Resolved: the lane comes back by single recipients. */
@@ -391,8 +378,7 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     cw_campaign(w, &id, &v);
     assert_int_equal(v.leased, 0);
     assert_int_equal(v.queued, 100);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.last.waiting, 100);
     assert_non_null(
         strstr(rmd_coord_incident_waits_for(w->core, &x.last), "no source in service on another network"));
@@ -402,8 +388,7 @@ static void with_nowhere_to_go_the_work_waits_and_says_so(void **state) {
     rmd_buf_release(&text);
     cw_source(w, "198.51.100.7", "n1", 0); /* one is added: so much for that */
     cw_pass(w, 1000, 200);
-    x = (struct incidents){0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    x = cw_incidents(w);
     assert_null(strstr(rmd_coord_incident_waits_for(w->core, &x.last), "no source in service"));
     done(w);
 }
@@ -454,8 +439,7 @@ static void a_probed_lane_that_its_node_stopped_rests(void **state) {
     uint32_t s1 = cw_source(w, "203.0.113.7", "n1", 0);
     cw_alarm(w, a, s1, rmd_provider_id("google"), &blocked, 1);
     cw_run(w);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     struct rmd_command m = {.kind = RMD_CMD_INCIDENT_RESOLVE, .number = x.last.id, .reason = "delisted"};
     assert_int_equal(cw_command(w, &m), RMD_OK);
     struct rmd_id id = cw_submit(w, "bulk", one_domain, 20, 0);
@@ -551,8 +535,7 @@ static void what_a_source_cannot_reach_goes_to_another_at_once(void **state) {
     cw_source(w, "198.51.100.7", "n1", 0);
     cw_pass(w, 2 * 3600000, 5000);
     assert_int_equal(cw_campaign(w, &id, NULL)->delivered, 3);
-    struct incidents x = {0};
-    rmd_coord_incidents(w->core, on_incident, &x);
+    struct cw_incidents x = cw_incidents(w);
     assert_int_equal(x.n, 0);
     done(w);
 }
